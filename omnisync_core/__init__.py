@@ -1,0 +1,1 @@
+"""OmniSync: mask-free lip sync with diffusion transformers. Runs without ComfyUI."""

@@ -1,0 +1,13 @@
+"""The errors a user can cause or meet. Their text is one line: what was got, what was expected, what to do."""
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used. The command line prints it and exits with 2."""
+
+
+class OutputError(OSError):
+    """The result cannot be written (no space, no folder, no permission)."""
+
+
+class CheckpointError(InputError):
+    """A model file is missing, damaged or of another kind."""
