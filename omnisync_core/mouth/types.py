@@ -1,0 +1,38 @@
+"""What everything that knows where the mouth is speaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class MouthTrack:
+    """Place and size of the mouth in each of N frames."""
+
+    pts_N: np.ndarray
+    """Presentation times, seconds."""
+    center_N2: np.ndarray
+    """x, y in 0..1 of the frame's width and height."""
+    width_N: np.ndarray
+    """Width of the mouth over the width of the frame."""
+    confidence_N: np.ndarray
+    """0..1; 0 = there is no mouth to edit (none found, lost, off the frame)."""
+    source_N: np.ndarray
+    """Who says so: user, landmarks, detector, filled or fallback."""
+    shot_N: np.ndarray
+    """Index of the shot, from 0."""
+    frame_size: tuple[int, int]
+    """Width and height that pixels refer to."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know, one line each."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A user's word: the mouth's centre on the first frame, in pixels; `width` (pixels) is estimated where None."""
+
+    x: float
+    y: float
+    width: float | None = None
