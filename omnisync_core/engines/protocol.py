@@ -1,0 +1,68 @@
+"""What the pipeline asks of an engine: edit one short window of frames so that the mouth says the sound.
+
+Shapes: T frames, S the side of the crop, N tokens of speech per frame, D their width, K frames of the anchor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..spec import VideoSpec
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edited window, and the source window through the same codec: the edit is the difference of the two.
+
+    Both (T, S, S, 3), 0..1; anything beyond is clipped and both are kept with 8 bits.
+    """
+
+    edited_THWC: np.ndarray
+    reference_THWC: np.ndarray
+
+
+class Wave(Protocol):
+    """Mono sound at 16 kHz, read piece by piece."""
+
+    duration: float
+
+    def read(self, start_s: float, stop_s: float) -> np.ndarray: ...
+
+
+class Speech(Protocol):
+    """Features of a sound by time."""
+
+    def at(self, times_T: np.ndarray) -> Any:
+        """Features (T, N, D) at times in seconds; times beyond the sound are silence."""
+
+
+class Engine(Protocol):
+    """Edits one window; long video, any rate, any size, faceless stretches, resume and cancel are the pipeline's."""
+
+    spec: VideoSpec
+    fingerprint: dict
+    """What decides the result (model digest, settings, device, type): plain JSON values, for the resume manifest."""
+
+    def speech(self, wave: Wave) -> Speech:
+        """Prepare a sound; the work is done as windows ask for it."""
+
+    def edit(
+        self,
+        frames_THWC: np.ndarray,
+        speech_TND: Any,
+        mouth_T3: np.ndarray,
+        *,
+        anchor: np.ndarray | None,
+        seed: int,
+        on_step: Callable[[int, int], None],
+    ) -> Edit:
+        """Edit a window of 1 + 4k crops, T at most `spec.window_frames`.
+
+        `mouth_T3` is x, y and width of the mouth in the crop, 0..1. `anchor` (K, S, S, 3) are finished frames that the
+        first K results should continue, K = 1 + 4j. The same arguments give the same result, bit for bit.
+        `on_step(done, total)` is called after each step; it may raise anything to cancel, and the engine stays usable.
+        """
