@@ -1,0 +1,201 @@
+"""Drawn characters' voices: espeak-ng's sound with the mouth's movement, known exactly. Training and tests only.
+
+espeak-ng (GPL, from the pip package `espeakng-loader`) runs in a process of its own, one per utterance. Its phoneme
+events become visemes, and these a curve of mouth parameters with coarticulation.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from omnisync_core.audio import SAMPLE_RATE, resample
+from omnisync_core.errors import InputError
+from omnisync_core.synth.sentences import languages, sentence
+from omnisync_core.synth.visemes import CURVE_RATE, MOUTH_PARAMS, REST, mouth_curve
+
+TRAIN_VOICES = (
+    "m1", "m2", "m3", "m4", "m5", "m7", "f1", "f2", "f4", "croak", "klatt", "klatt3", "klatt4", "whisper", "Alex",
+    "Andy", "Annie", "Denis", "Diogo", "Gene", "Lee", "Mario", "Reed", "Storm", "aunty", "belinda", "ed", "edward",
+    "gustave", "iven", "john", "linda", "max", "miguel", "pablo", "paul", "quincy", "rob", "steph", "travis",
+)  # fmt: skip
+TEST_VOICES = (
+    "m6", "m8", "f3", "f5", "klatt2", "adam", "Alicia", "Andrea", "david", "grandpa", "shelby", "victor",
+)  # fmt: skip
+
+AMPLITUDE = {"loud": 1.3, "plain": 1.0, "mumble": 0.55}
+CAPTIONS = {
+    "loud": (
+        "A {} speaking loudly with clear facial and tooth movements",
+        "A {} speaks loudly with clear teeth.",
+        "A {} shouts with a wide open mouth.",
+        "A {} talking with big, exaggerated mouth movements",
+        "The {} articulates very clearly and loudly, showing the teeth.",
+    ),
+    "plain": (
+        "A {} speaks.",
+        "A {} is talking.",
+        "A {} talking to the camera",
+        "The {} speaks in a normal voice.",
+        "A {} says something.",
+    ),
+    "mumble": (
+        "A {} mumbles with a nearly closed mouth.",
+        "A {} mumbles.",
+        "A {} talking quietly, hardly moving the lips",
+        "The {} murmurs with small mouth movements.",
+        "A {} mumbling softly with lips almost closed",
+    ),
+}
+
+_WORKER = Path(__file__).with_name("espeak.py")
+_SPLIT_SALT = {"train": 11, "test": 29}
+_FULL_SCALE = 32767
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One voice saying something. `wave_S` is float32 mono 16 kHz; `curve_M5` holds `MOUTH_PARAMS` at `CURVE_RATE`."""
+
+    wave_S: np.ndarray
+    curve_M5: np.ndarray
+    text: str
+    language: str
+    voice: str
+
+    @property
+    def duration(self) -> float:
+        return len(self.wave_S) / SAMPLE_RATE
+
+    def mouth_at(self, times_T: np.ndarray, amplitude: float = 1.0) -> np.ndarray:
+        """Mouth parameters (T, 5) at times in seconds; at rest outside the utterance.
+
+        `amplitude` scales the opening in full and the departure of width and teeth by less.
+        """
+        times_T = np.asarray(times_T, np.float64)
+        grid_M = np.arange(len(self.curve_M5)) / CURVE_RATE
+        mouth_TP = np.stack(
+            [np.interp(times_T, grid_M, self.curve_M5[:, p], left=REST[p], right=REST[p]) for p in range(len(REST))], -1
+        )
+        gentle = 0.6 + 0.4 * amplitude
+        mouth_TP[:, 0] *= amplitude
+        mouth_TP[:, 1] = np.clip(0.5 + gentle * (mouth_TP[:, 1] - 0.5), 0, 1)
+        mouth_TP[:, 3] = np.clip(gentle * mouth_TP[:, 3], 0, 1)
+        return mouth_TP.astype(np.float32)
+
+
+def utterance(seed: int, split: str, *, seconds: float) -> Utterance:
+    """At least `seconds` of speech with natural pauses: the same for the same arguments, in any process."""
+    rng = np.random.default_rng([_SPLIT_SALT[split], seed])
+    language = str(rng.choice(languages()))
+    voice = f"{language}+{rng.choice(TRAIN_VOICES if split == 'train' else TEST_VOICES)}"
+    count = 2 + int(seconds)
+    sentences = [(sentence(language, split, rng), float(rng.uniform(0.0, 0.5))) for _ in range(count)]
+    job = {
+        "voice": voice,
+        "rate": int(rng.integers(125, 205)),
+        "pitch": int(rng.integers(25, 76)),
+        "range": int(rng.integers(30, 81)),
+        "sentences": sentences,
+        "seconds": seconds,
+    }
+    lead_in = float(rng.uniform(0, 0.4))
+    peak = float(10 ** rng.uniform(-1.1, -0.05))
+    source_S, rate, events, spoken = _speak(job)
+
+    silence_S = np.zeros(int(lead_in * SAMPLE_RATE), np.float32)
+    wave_S = np.concatenate([silence_S, resample(source_S, rate)])
+    wave_S *= peak / max(float(np.abs(wave_S).max()), 1e-6)
+    wave_S = (np.rint(wave_S * _FULL_SCALE) / _FULL_SCALE).astype(np.float32)
+    shift = len(silence_S) / SAMPLE_RATE
+    curve_M5 = mouth_curve([(at + shift, name) for at, name in events], wave_S, SAMPLE_RATE)
+    text = " ".join(text for text, _ in sentences[:spoken])
+    return Utterance(wave_S, curve_M5, text, language, voice)
+
+
+def caption(style: str, rng: np.random.Generator, character_word: str = "person") -> str:
+    """A prompt that asks for the style's amplitude (`AMPLITUDE`)."""
+    text = str(rng.choice(CAPTIONS[style])).format(character_word)
+    if character_word[0].lower() in "aeiou":
+        text = text.replace(f"A {character_word}", f"An {character_word}")
+    return text
+
+
+def build_corpus(count: int, split: str, seed: int, seconds: float, workers: int, out: Path | str) -> None:
+    """Writes the utterances of `seed .. seed + count - 1` to one npz, which `load_corpus` reads."""
+    with ThreadPoolExecutor(workers) as pool:
+        utterances = list(pool.map(lambda index: utterance(seed + index, split, seconds=seconds), range(count)))
+    about = [(u.text, u.language, u.voice) for u in utterances]
+    with open(out, "wb") as file:
+        np.savez(
+            file,
+            wave=np.concatenate([np.rint(u.wave_S * _FULL_SCALE).astype(np.int16) for u in utterances]),
+            curve=np.concatenate([u.curve_M5 for u in utterances]),
+            wave_lengths=np.array([len(u.wave_S) for u in utterances]),
+            curve_lengths=np.array([len(u.curve_M5) for u in utterances]),
+            about=np.array(json.dumps(about)),
+        )
+
+
+def load_corpus(path: Path | str) -> list[Utterance]:
+    """The utterances that `build_corpus` wrote, sample for sample."""
+    with np.load(path) as data:
+        waves = np.split(data["wave"], np.cumsum(data["wave_lengths"])[:-1])
+        curves = np.split(data["curve"], np.cumsum(data["curve_lengths"])[:-1])
+        about = json.loads(str(data["about"]))
+    return [
+        Utterance((wave / _FULL_SCALE).astype(np.float32), curve, *said)
+        for wave, curve, said in zip(waves, curves, about, strict=True)
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Write a corpus of utterances with mouth curves.")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--split", choices=tuple(_SPLIT_SALT), default="train")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--workers", type=int, default=2)
+    chosen = parser.parse_args(arguments)
+    build_corpus(chosen.count, chosen.split, chosen.seed, chosen.seconds, chosen.workers, chosen.out)
+
+
+def _speak(job):
+    """Runs the worker: samples (S,), their rate, phoneme events, how many of the sentences it said."""
+    request = json.dumps({**_espeak_paths(), **job}).encode() + b"\n"
+    done = subprocess.run([sys.executable, "-I", "-S", str(_WORKER)], input=request, capture_output=True, check=False)
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit {done.returncode}"]
+        raise InputError(f"espeak-ng failed on voice {job['voice']}: {reason[0]}")
+    header, _, samples = done.stdout.partition(b"\n")
+    answer = json.loads(header)
+    wave_S = np.frombuffer(samples, np.int16).astype(np.float32) / 32768
+    return wave_S, answer["rate"], answer["events"], answer["spoken"]
+
+
+@lru_cache(maxsize=1)
+def _espeak_paths():
+    try:
+        import espeakng_loader
+    except ImportError:
+        message = "espeak-ng is absent; install it with `pip install espeakng-loader` (for training and tests only)"
+        raise InputError(message) from None
+    return {"library": str(espeakng_loader.get_library_path()), "data": str(espeakng_loader.get_data_path())}
+
+
+__all__ = [
+    "AMPLITUDE", "CAPTIONS", "CURVE_RATE", "MOUTH_PARAMS", "TEST_VOICES", "TRAIN_VOICES",
+    "Utterance", "build_corpus", "caption", "load_corpus", "utterance",
+]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
