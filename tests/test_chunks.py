@@ -1,5 +1,7 @@
 """Windows: cover every frame once in order, share what they should, never cross a cut, meet without a step."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,7 +28,7 @@ def test_windows_cover_every_run(lengths, latents, data):
     for start, stop in runs:
         mine = [w for w in windows if start <= w.start < stop]
         assert mine[0].start == start and mine[0].lead == 0 and mine[-1].stop == stop
-        for before, after in zip(mine, mine[1:], strict=False):
+        for before, after in itertools.pairwise(mine):
             assert after.stop > before.stop and before.stop - after.start == after.lead >= overlap
         assert all(len(w) == window for w in mine) or (len(mine) == 1 and len(mine[0]) == stop - start < window)
 
