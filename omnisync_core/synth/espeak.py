@@ -3,9 +3,10 @@
 espeak-ng does not repeat itself inside one process: every utterance gets a fresh one. The file is run by its path
 and imports the standard library alone, so that a start costs some 20 ms.
 
-Job: `library`, `data` (paths), `voice`, `rate` (words per minute), `pitch`, `range`, `sentences` [[text, pause s], ...]
-and `seconds` (stop once that much is spoken). Answer: `rate`, `samples`, `events` [[seconds, IPA or null], ...] (null is
-silence), `spoken` (how many sentences). A refused voice or text ends with 1 and a line on stderr.
+Job: `library`, `data` (paths), `voice`, `rate` (words per minute), `pitch`, `range`,
+`sentences` [[text, pause s], ...], `seconds` (stop once that much is spoken).
+Answer: `rate`, `samples`, `events` [[seconds, IPA or null], ...] (null is silence), `spoken` (how many sentences).
+A refused voice or text ends with 1 and a line on stderr.
 """
 
 import array
@@ -65,10 +66,9 @@ def _speak(job):
     for name, number in _PARAMETER.items():
         library.espeak_SetParameter(number, int(job[name]), 0)
 
-    srand = _c_library().srand  # espeak-ng seeds its noise by the clock
+    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # espeak-ng starts with the clock as its seed
     samples, events, spoken = array.array("h"), [], 0
     for text, pause in job["sentences"]:
-        srand(spoken + 1)
         part, part_events = _sentence(library, text)
         start = len(samples) / rate
         events += [[start + at / 1000, name] for at, name in part_events]
@@ -79,10 +79,6 @@ def _speak(job):
         if len(samples) >= job["seconds"] * rate:
             break
     return {"rate": rate, "samples": len(samples), "events": events, "spoken": spoken}, samples
-
-
-def _c_library():
-    return ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
 
 
 def _sentence(library, text):
