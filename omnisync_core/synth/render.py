@@ -1,0 +1,113 @@
+"""From a display list to pixels: shapes are moved into the view, filled on a finer canvas and averaged down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .backdrops import BACKDROP_SIZE, MARGIN, Backdrop
+from .heads import TEXTURE_REACH, TEXTURE_SIZE
+from .shapes import Shape
+
+_SUB = 4  # bits of sub-pixel coordinates
+_FINE = 2  # canvas pixels per output pixel
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where a space lies in the frame at T times: frame = matrix @ (x, y) + depth * turn + origin."""
+
+    matrix_T22: np.ndarray
+    turn_T2: np.ndarray
+    origin_T2: np.ndarray
+
+    def apply(self, points, depth) -> np.ndarray:
+        """Points (n, 2) or (T, n, 2) -> (T, n, 2) in frame units; depth is a number or (n, 1)."""
+        moved = np.matmul(points, np.swapaxes(self.matrix_T22, 1, 2))
+        return moved + self.origin_T2[:, None] + depth * self.turn_T2[:, None]
+
+
+def draw(shapes: list[Shape], places: dict[str, Placement], texture: np.ndarray, backdrop: Backdrop, view_T3, size: int) -> np.ndarray:
+    """uint8 (T, size, size, 3) RGB; `view_T3` is centre x, centre y and side in frame units."""
+    fine = size * _FINE
+    view = np.asarray(view_T3, np.float64)
+    count = len(view)
+    points, starts = _pixels(shapes, places, view, fine)
+    low = np.minimum.reduceat(points, starts, axis=1) >> _SUB
+    high = np.maximum.reduceat(points, starts, axis=1) >> _SUB
+    shown = ((high >= 0) & (low < fine)).all(2)
+    ends = [*starts[1:], points.shape[1]]
+    out = np.empty((count, size, size, 3), np.uint8)
+    still = bool(np.ptp(view, axis=0).max() == 0)
+    base = None
+    for t in range(count):
+        if base is None or not still:
+            base = _backdrop(backdrop, view[t], fine)
+        canvas = base.copy() if still else base
+        for i in np.flatnonzero(shown[t]):
+            shape = shapes[i]
+            polygon = points[t, starts[i] : ends[i]]
+            if shape.textured:
+                _textured(canvas, polygon, low[t, i], high[t, i], texture, places["head"], t, view[t], fine)
+            elif shape.alpha < 1:
+                _blend(canvas, polygon, shape, low[t, i], high[t, i])
+            else:
+                cv2.fillPoly(canvas, [polygon], shape.color, cv2.LINE_8, _SUB)
+        cv2.resize(canvas, (size, size), dst=out[t], interpolation=cv2.INTER_AREA)
+    return out
+
+
+def _pixels(shapes, places, view, fine):
+    """All shapes' points as one int32 (T, N, 2) in canvas sub-pixels, and where each shape starts."""
+    count = len(view)
+    starts = np.cumsum([0] + [s.points.shape[-2] for s in shapes])
+    frame = np.empty((count, starts[-1], 2))
+    for space in ("head", "body", "frame"):
+        for moving in (False, True):
+            chosen = [i for i, s in enumerate(shapes) if s.space == space and (s.points.ndim == 3) == moving]
+            if not chosen:
+                continue
+            points = np.concatenate([shapes[i].points for i in chosen], -2)
+            slots = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in chosen])
+            if space != "frame":
+                depth = np.concatenate([np.full((shapes[i].points.shape[-2], 1), shapes[i].depth) for i in chosen])
+                points = places[space].apply(points, depth)
+            frame[:, slots] = points
+    scale = fine / view[:, 2]
+    frame = (frame - (view[:, :2] - view[:, 2:] / 2)[:, None]) * scale[:, None, None] - 0.5
+    return np.round(np.clip(frame, -8000, 16000) * (1 << _SUB)).astype(np.int32), starts[:-1]
+
+
+def _backdrop(backdrop, view, fine):
+    scale = fine / view[2] * (1 + 2 * MARGIN) / BACKDROP_SIZE  # canvas pixels per picture pixel
+    corner = (view[:2] - view[2] / 2 + MARGIN) / (1 + 2 * MARGIN) * BACKDROP_SIZE
+    shift = -corner * scale + 0.5 * scale - 0.5
+    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    return cv2.warpAffine(backdrop.picture, matrix, (fine, fine), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _textured(canvas, polygon, low, high, texture, place, t, view, fine):
+    x0, y0 = np.maximum(low, 0)
+    x1, y1 = np.minimum(high + 2, fine)
+    unit = 2 * TEXTURE_REACH / TEXTURE_SIZE
+    scale = fine / view[2]
+    to_view = place.matrix_T22[t] * unit * scale
+    origin = place.origin_T2[t] + 0.5 * place.turn_T2[t]
+    center = (origin - (view[:2] - view[2] / 2)) * scale - 0.5
+    shift = center - to_view @ np.full(2, (TEXTURE_SIZE - 1) / 2) - (x0, y0)
+    shape = (int(x1 - x0), int(y1 - y0))
+    soft = cv2.warpAffine(texture, np.column_stack([to_view, shift]), shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    mask = np.zeros((shape[1], shape[0]), np.uint8)
+    cv2.fillPoly(mask, [polygon - (np.array([x0, y0], np.int32) << _SUB)], 255, cv2.LINE_8, _SUB)
+    cv2.copyTo(soft, mask, canvas[y0:y1, x0:x1])
+
+
+def _blend(canvas, polygon, shape, low, high):
+    x0, y0 = np.maximum(low, 0)
+    x1, y1 = np.minimum(high + 2, canvas.shape[0])
+    part = canvas[y0:y1, x0:x1]
+    layer = part.copy()
+    cv2.fillPoly(layer, [polygon - (np.array([x0, y0], np.int32) << _SUB)], shape.color, cv2.LINE_8, _SUB)
+    cv2.addWeighted(layer, shape.alpha, part, 1 - shape.alpha, 0, dst=part)

@@ -1,0 +1,155 @@
+"""The drawn characters: repeatable, driven by the mouth's numbers, the same through every view."""
+
+import cv2
+import numpy as np
+import pytest
+
+from omnisync_core.synth.character import FAMILIES, random_character
+from omnisync_core.synth.mouths import GAP, mouth_curves
+from omnisync_core.synth.scene import Scene
+
+REST = np.array([[0.0, 0.5, 0.0, 0.0, 0.0]], np.float32)
+WIDE = np.array([[1.4, 0.9, 0.0, 1.0, 1.0]], np.float32)
+ROUND = np.array([[0.9, 0.0, 1.0, 0.3, 0.2]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def families():
+    """One unoccluded scene of every family of both splits."""
+    found = {}
+    for split, names in FAMILIES.items():
+        seed = 0
+        while not all((split, name) in found for name in names):
+            family = random_character(seed, split).family
+            if (split, family) not in found:
+                scene = Scene.random(seed, split)
+                if scene.occluder is None:
+                    found[split, family] = scene
+            seed += 1
+    return found
+
+
+def test_same_seed_gives_the_same_pixels_and_others_differ():
+    times = np.arange(3) / 25
+    mouth = np.repeat(WIDE, 3, 0)
+    first = Scene.random(5, "train").render(mouth, times, size=64)
+    assert first.dtype == np.uint8 and first.shape == (3, 64, 64, 3)
+    assert np.array_equal(first, Scene.random(5, "train").render(mouth, times, size=64))
+    assert not np.array_equal(first, Scene.random(6, "train").render(mouth, times, size=64))
+    assert not np.array_equal(first, Scene.random(5, "test").render(mouth, times, size=64))
+
+
+def test_frames_do_not_depend_on_their_neighbours():
+    scene, times = Scene.random(2, "train"), np.arange(5) / 25
+    mouth = np.repeat(ROUND, 5, 0)
+    together = scene.render(mouth, times, size=48)
+    alone = np.concatenate([scene.render(mouth[i : i + 1], times[i : i + 1], size=48) for i in range(5)])
+    assert np.array_equal(together, alone)
+
+
+def test_pose_seed_moves_the_head_and_keeps_the_character():
+    a, b = Scene.random(9, "train", pose_seed=1), Scene.random(9, "train", pose_seed=2)
+    assert a.character == b.character
+    assert a.mouth_width == b.mouth_width
+    assert np.array_equal(a.background.picture, b.background.picture)
+    times = np.linspace(0, 3, 30)
+    assert np.abs(a.mouth_center(times) - b.mouth_center(times)).max() > 0.003
+
+
+def test_splits_share_no_family():
+    assert not set(FAMILIES["train"]) & set(FAMILIES["test"])
+    for split in FAMILIES:
+        assert all(random_character(seed, split).family in FAMILIES[split] for seed in range(40))
+    with pytest.raises(ValueError, match="split"):
+        Scene.random(0, "valid")
+
+
+def test_gap_is_proportional_to_opening(families):
+    mouth = np.repeat(REST, 8, 0)
+    mouth[:, 0] = np.linspace(0, 1.4, 8)
+    for scene in families.values():
+        style = scene.character.mouth
+        for width, rounding in ((0.5, 0), (0, 1), (1, 0.3)):
+            mouth[:, 1], mouth[:, 2] = width, rounding
+            curves = mouth_curves(style, mouth)
+            gap = (curves.lower_inner - curves.upper_inner)[..., 1].max(1)
+            np.testing.assert_allclose(gap, mouth[:, 0] * GAP * style.size, atol=1e-6)
+            assert np.all(np.diff(curves.lower_outer[:, 16, 1]) > 0)
+
+
+def test_drawn_inside_grows_with_opening(families):
+    mouth = np.repeat(REST, 6, 0)
+    mouth[:, 0] = np.linspace(0, 1.25, 6)
+    for name, scene in families.items():
+        times = np.full(6, 0.4)
+        view = np.column_stack([scene.mouth_center(times), np.full(6, 2.4 * scene.mouth_width)])
+        frames = scene.render(mouth, times, size=96, view=view).astype(int)
+        inside = np.abs(frames - np.array(scene.character.mouth.inside)).max(-1) < 24
+        middle = inside[:, :, 40:56].sum((1, 2))
+        assert np.all(np.diff(middle) > 0), (name, middle)
+
+
+def test_width_and_rounding_change_the_mouth(families):
+    for scene in families.values():
+        def wide(mouth, style=scene.character.mouth):
+            return np.ptp(mouth_curves(style, np.array([mouth], np.float32)).lower_inner[..., 0])
+
+        neutral = wide((0.3, 0.5, 0, 0, 0))
+        assert wide((0.3, 1, 0, 0, 0)) == pytest.approx(1.2 * neutral, rel=1e-5)
+        assert wide((0.3, 0, 0, 0, 0)) == pytest.approx(0.8 * neutral, rel=1e-5)
+        assert wide((0.3, 0.5, 1, 0, 0)) < 0.7 * neutral
+
+
+def test_teeth_and_tongue_are_drawn_only_when_asked(families):
+    times = np.array([0.4])
+    for name, scene in families.items():
+        plain, teeth, tongue = (
+            scene.render(np.array([[0.9, 0.5, 0, a, b]], np.float32), times, size=128).astype(int) for a, b in ((0, 0), (1, 0), (0, 1))
+        )
+        assert np.abs(teeth - plain).max() > 40, name
+        assert np.abs(tongue - plain).max() > 25, name
+
+
+def test_box_holds_every_pixel_that_the_mouth_changes(families):
+    size = 200
+    for name, scene in families.items():
+        for time in (0.0, 1.3):
+            times = np.array([time])
+            frames = [scene.render(m, times, size=size)[0].astype(int) for m in (REST, WIDE, ROUND)]
+            boxes = np.array([scene.mouth_box(m, times)[0] for m in (REST, WIDE, ROUND)]) * size
+            for i, j in ((0, 1), (0, 2), (1, 2)):
+                y, x = np.nonzero(np.abs(frames[i] - frames[j]).max(-1) > 2)
+                low, high = np.minimum(boxes[i], boxes[j])[:2], np.maximum(boxes[i], boxes[j])[2:]
+                assert x.min() >= np.floor(low[0]) - 2 and x.max() <= high[0] + 2, name
+                assert y.min() >= np.floor(low[1]) - 2 and y.max() <= high[1] + 2, name
+            assert np.all(boxes[:, 2] - boxes[:, 0] < 2.3 * scene.mouth_width * size), name
+
+
+def test_a_view_equals_the_crop_of_the_whole_frame(families):
+    for name, scene in families.items():
+        times = np.array([0.7])
+        whole = scene.render(WIDE, times, size=640)[0]
+        left, top, side = 0.25, 0.4, 0.4
+        view = np.array([[left + side / 2, top + side / 2, side]])
+        crop = whole[int(top * 640) : int((top + side) * 640), int(left * 640) : int((left + side) * 640)]
+        small = cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA).astype(int)
+        seen = scene.render(WIDE, times, size=64, view=view)[0].astype(int)
+        assert np.abs(seen - small).mean() < 4.0, name
+        assert np.percentile(np.abs(seen - small), 90) < 14, name
+
+
+def test_mouth_rests_in_the_frame_and_moves_smoothly():
+    times = np.arange(0, 40, 0.04)
+    for seed in range(60):
+        scene = Scene.random(seed, "train" if seed % 2 else "test", duration=40)
+        assert 0.149 < scene.mouth_width < 0.271
+        center = scene.mouth_center(times)
+        assert np.all(center > 0.24) and np.all(center[:, 0] < 0.76) and np.all(center[:, 1] < 0.86)
+        assert np.abs(np.diff(center, axis=0)).max() < 0.012
+        box = scene.mouth_box(np.repeat(REST, len(times), 0), times)
+        assert np.all(box[:, :2] < center) and np.all(box[:, 2:] > center)
+
+
+def test_wrong_mouth_shape_says_so():
+    with pytest.raises(ValueError, match=r"expected \(2, 5\)"):
+        Scene.random(0, "train").render(REST, [0.0, 0.1], size=32)
