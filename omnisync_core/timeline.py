@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,20 +25,15 @@ STILL_INTERVAL = 1 / 25
 class Timeline:
     """V frames of the result: the source frame each shows, when, and whether it follows from the one before.
 
-    `time_V` are presentation times in the source's own count (the first need not be 0); the sound starts with the
-    first frame. `fresh_V` is true at the first frame and where a loop starts again.
+    Times are seconds on the clock of the file and its sound; the first frame may be late. `fresh_V` is true at the
+    first frame and where a loop starts again.
     """
 
     source_V: np.ndarray
     time_V: np.ndarray
     fresh_V: np.ndarray
-    duration: float
-    """Seconds from the first frame to the end of the last."""
-
-    @property
-    def sound_V(self) -> np.ndarray:
-        """Time of each frame in the sound, seconds."""
-        return self.time_V - self.time_V[0]
+    end: float
+    """When the last frame ends."""
 
     def __len__(self) -> int:
         return len(self.source_V)
@@ -47,19 +42,19 @@ class Timeline:
 def plan(times_N: np.ndarray, sound_duration: float, policy: str = "source", limit: float | None = None) -> Timeline:
     """The timeline of a video whose frames are shown at `times_N`, for a sound of `sound_duration` seconds.
 
-    No policy but `cut_off` shortens the video. Frames that are added keep the source's cadence. `limit` keeps the
-    first seconds only.
+    No policy but `cut_off` and `remap` shortens the video. Frames that are added keep the source's cadence. `limit`
+    keeps what begins before that second.
     """
     if policy not in POLICIES:
         raise InputError(f"length must be one of {', '.join(POLICIES)}, got {policy!r}")
     timeline = _source(np.asarray(times_N, dtype=np.float64))
     if policy == "cut_off":
-        timeline = _first(timeline, sound_duration)
+        timeline = _until(timeline, sound_duration)
     elif policy == "remap":
         timeline = _remap(timeline, sound_duration)
-    elif policy in ("bounce", "loop", "freeze") and sound_duration > timeline.duration:
-        timeline = _first(_continue(timeline, sound_duration, policy), sound_duration)
-    return timeline if limit is None else _first(timeline, limit)
+    elif policy in ("bounce", "loop", "freeze") and sound_duration > timeline.end:
+        timeline = _until(_continue(timeline, sound_duration, policy), sound_duration)
+    return timeline if limit is None else _until(timeline, limit)
 
 
 def interval(times_N: np.ndarray) -> float:
@@ -69,56 +64,52 @@ def interval(times_N: np.ndarray) -> float:
 
 def _source(times_N: np.ndarray) -> Timeline:
     count = len(times_N)
-    duration = float(times_N[-1] - times_N[0]) + interval(times_N)
-    return Timeline(np.arange(count), times_N, np.arange(count) == 0, duration)
+    return Timeline(np.arange(count), times_N, np.arange(count) == 0, float(times_N[-1]) + interval(times_N))
 
 
-def _first(timeline: Timeline, seconds: float) -> Timeline:
-    """The frames that begin within `seconds` (one at least)."""
-    if seconds >= timeline.duration:
+def _until(timeline: Timeline, end: float) -> Timeline:
+    """The frames that begin before `end` (one at least)."""
+    if end >= timeline.end:
         return timeline
-    keep = max(1, int(np.searchsorted(timeline.sound_V, seconds - 1e-6)))
-    return replace(
-        timeline,
-        source_V=timeline.source_V[:keep],
-        time_V=timeline.time_V[:keep],
-        fresh_V=timeline.fresh_V[:keep],
-        duration=seconds,
-    )
+    keep = max(1, int(np.searchsorted(timeline.time_V, end - 1e-6)))
+    cut = {name: getattr(timeline, name)[:keep] for name in ("source_V", "time_V", "fresh_V")}
+    return Timeline(**cut, end=max(end, float(cut["time_V"][-1])))
 
 
-def _continue(source: Timeline, seconds: float, policy: str) -> Timeline:
-    """Append whole passes (or the last frame again) until `seconds` are filled."""
+def _continue(source: Timeline, end: float, policy: str) -> Timeline:
+    """Append whole passes (or the last frame again) until `end` is reached."""
     count, step = len(source), interval(source.time_V)
+    missing, gaps = end - source.end, np.diff(source.time_V)
     if policy == "freeze" or (policy == "bounce" and count == 1):
-        extra = int(np.ceil((seconds - source.duration) / step)) + 1
+        extra = int(np.ceil(missing / step)) + 1
         passes = [(np.full(extra, count - 1), np.full(extra, step), np.zeros(extra, dtype=bool))]
     elif policy == "loop":
-        gaps = np.append(step, np.diff(source.time_V))
-        passes = [(source.source_V, gaps, source.fresh_V)] * int(np.ceil(seconds / source.duration))
+        once = (source.source_V, np.append(step, gaps), source.fresh_V)
+        passes = [once] * (int(missing / (step + gaps.sum())) + 1)
     else:
-        gaps = np.diff(source.time_V)
         same = np.zeros(count - 1, dtype=bool)
         back, forth = (source.source_V[-2::-1], gaps[::-1], same), (source.source_V[1:], gaps, same)
-        passes = [back, forth] * int(np.ceil(seconds / (2 * gaps.sum())))
+        passes = [back, forth] * (int(missing / (2 * gaps.sum())) + 1)
     order, gaps, fresh = (np.concatenate(parts) for parts in zip(*passes, strict=True))
     times = source.time_V[-1] + np.cumsum(gaps)
     return Timeline(
         np.append(source.source_V, order),
         np.append(source.time_V, times),
         np.append(source.fresh_V, fresh),
-        float(times[-1] - source.time_V[0]) + step,
+        float(times[-1]) + step,
     )
 
 
-def _remap(source: Timeline, seconds: float) -> Timeline:
+def _remap(source: Timeline, end: float) -> Timeline:
     """At the source's usual rate, the frame that the stretched video shows at each moment.
 
     Not by stretching the presentation times: at a third of the speed the mouth would move at 8 fps.
     """
-    step = interval(source.time_V)
-    if abs(seconds - source.duration) < step / 2:
+    step, first = interval(source.time_V), source.time_V[0]
+    if abs(end - source.end) < step / 2:
         return source
-    sound = np.arange(max(1, round(seconds / step))) * step
-    shown = np.searchsorted(source.sound_V, sound * (source.duration / seconds) + 1e-6, side="right") - 1
-    return Timeline(shown, source.time_V[0] + sound, np.arange(len(sound)) == 0, seconds)
+    length = max(end - first, step)
+    since_V = np.arange(max(1, round(length / step))) * step
+    moment_V = first + since_V * ((source.end - first) / length)
+    shown_V = np.searchsorted(source.time_V, moment_V + 1e-6, side="right") - 1
+    return Timeline(shown_V, first + since_V, np.arange(len(since_V)) == 0, first + length)

@@ -9,12 +9,12 @@ from omnisync_core import timeline
 from omnisync_core.errors import InputError
 
 FOUR = np.array([0.0, 0.1, 0.2, 0.3])
-VARIABLE = np.array([2.0, 2.1, 2.4, 2.5])
+VARIABLE = np.array([0.0, 0.1, 0.4, 0.5])
 
 
 def shown(times, sound, policy, limit=None):
     plan = timeline.plan(times, sound, policy, limit)
-    return plan.source_V.tolist(), plan.sound_V.round(6).tolist(), np.flatnonzero(plan.fresh_V).tolist()
+    return plan.source_V.tolist(), plan.time_V.round(6).tolist(), np.flatnonzero(plan.fresh_V).tolist()
 
 
 @pytest.mark.parametrize("policy", ["source", "silence"])
@@ -22,7 +22,7 @@ def shown(times, sound, policy, limit=None):
 def test_the_source_stays_as_it_is(policy, sound):
     plan = timeline.plan(VARIABLE, sound, policy)
     np.testing.assert_array_equal(plan.time_V, VARIABLE)
-    assert plan.source_V.tolist() == [0, 1, 2, 3] and plan.duration == pytest.approx(0.6)
+    assert plan.source_V.tolist() == [0, 1, 2, 3] and plan.end == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("policy", ["bounce", "loop", "freeze"])
@@ -35,7 +35,7 @@ def test_cut_off_takes_the_shorter():
     assert shown(FOUR, 0.21, "cut_off")[0] == [0, 1, 2]
     assert shown(FOUR, 0.001, "cut_off")[0] == [0]
     assert shown(FOUR, 5, "cut_off")[0] == [0, 1, 2, 3]
-    assert timeline.plan(FOUR, 0.25, "cut_off").duration == 0.25
+    assert timeline.plan(FOUR, 0.25, "cut_off").end == 0.25
 
 
 def test_bounce_turns_at_both_ends_without_showing_them_twice():
@@ -67,10 +67,18 @@ def test_preview_keeps_the_first_seconds():
     assert shown(FOUR, 9, "source", limit=99)[0] == [0, 1, 2, 3]
 
 
+def test_a_late_first_frame_stays_late():
+    late = FOUR + 0.5
+    assert shown(late, 0.65, "cut_off")[:2] == ([0, 1], [0.5, 0.6])
+    assert shown(late, 1.1, "loop")[:2] == ([0, 1, 2, 3, 0, 1], [0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    assert shown(late, 1.3, "remap")[:2] == ([0, 0, 1, 1, 2, 2, 3, 3], [0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2])
+    assert shown(late, 0.1, "cut_off")[:2] == shown(late, 0.1, "remap")[:2] == ([0], [0.5])
+
+
 def test_one_frame_can_be_continued():
     for policy in ("bounce", "loop", "freeze"):
-        order, times, _ = shown(np.array([5.0]), 0.2, policy)
-        assert order == [0] * 5 and times == [0, 0.04, 0.08, 0.12, 0.16]
+        order, times, _ = shown(np.array([0.1]), 0.3, policy)
+        assert order == [0] * 5 and times == [0.1, 0.14, 0.18, 0.22, 0.26]
 
 
 def test_an_unknown_policy_names_the_known_ones():
@@ -94,6 +102,6 @@ def test_any_timeline_is_sound(gaps, sound, policy, limit):
     assert plan.source_V.min() >= 0 and plan.source_V.max() < len(times)
     step = max([*gaps, timeline.STILL_INTERVAL])
     if policy in ("bounce", "loop", "freeze"):
-        end = max(sound, timeline.plan(times, 0.001, "source").duration)
-        end = end if limit is None else min(end, limit)
-        assert end - step - 1e-5 <= plan.sound_V[-1] <= end
+        end = max(sound, timeline.plan(times, 0.001, "source").end)
+        end = max(times[0], end if limit is None else min(end, limit))
+        assert end - step - 1e-5 <= plan.time_V[-1] <= end

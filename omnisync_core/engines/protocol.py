@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..audio import Wave
 from ..spec import VideoSpec
 
 
@@ -23,14 +24,6 @@ class Edit:
 
     edited_THWC: np.ndarray
     reference_THWC: np.ndarray
-
-
-class Wave(Protocol):
-    """Mono sound at 16 kHz, read piece by piece."""
-
-    duration: float
-
-    def read(self, start_s: float, stop_s: float) -> np.ndarray: ...
 
 
 class Speech(Protocol):
