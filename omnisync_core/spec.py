@@ -20,8 +20,8 @@ class VideoSpec:
     crop_size: int = 96
     crop_scale: float = 2.4
     """Side of the crop over the width of the mouth."""
-    window_frames: int = 25
-    overlap_frames: int = 9
+    window_frames: int = 17
+    overlap_frames: int = 5
     max_fps: float = 30.5
     """Faster video is edited at every second (third, ...) frame; the edit is interpolated between."""
 

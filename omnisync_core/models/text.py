@@ -1,0 +1,64 @@
+"""Prompts: the encoder of any T5, UMT5 or ByT5, with the tokenizer that belongs to it. Text BLD, L tokens of width D."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from transformers import T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
+
+MINI = {
+    "architecture": "byt5",
+    "vocab_size": 384,
+    "d_model": 64,
+    "d_kv": 16,
+    "d_ff": 128,
+    "num_layers": 2,
+    "num_heads": 4,
+    "feed_forward_proj": "gated-gelu",
+    "tie_word_embeddings": True,
+}
+LENGTH = 64
+"""Tokens of a prompt; shorter ones are filled with zero features, longer ones are cut."""
+
+
+class TextEncoder(nn.Module):
+    """transformers' encoder. `architecture` in the config is t5, umt5 or byt5; the width is the config's d_model."""
+
+    def __init__(self, config: dict, tokenize: Callable[[str], list[int]] | None = None):
+        super().__init__()
+        self.config = dict(config)
+        settings = {key: value for key, value in config.items() if key != "architecture"}
+        if config["architecture"] == "umt5":
+            self.encoder = UMT5EncoderModel(UMT5Config(**settings, dropout_rate=0.0))
+        else:
+            self.encoder = T5EncoderModel(T5Config(**settings, dropout_rate=0.0))
+        if tokenize is None and config["architecture"] != "byt5":
+            raise ValueError(f"a {config['architecture']} encoder needs its tokenizer; only byt5 reads plain bytes")
+        self.tokenize = tokenize or byte_tokens
+
+    @property
+    def width(self) -> int:
+        return self.config["d_model"]
+
+    def forward(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        """Features, zero beyond each prompt's end."""
+        states = self.encoder(input_ids=ids_BL, attention_mask=mask_BL).last_hidden_state
+        return states * mask_BL[..., None].to(states.dtype)
+
+    def encode(self, prompts: list[str], length: int = LENGTH) -> Tensor:
+        """(B, length, D). An empty prompt is all zeros: the unconditional text."""
+        device = self.encoder.get_input_embeddings().weight.device
+        ids, mask = torch.zeros(len(prompts), length, dtype=torch.long), torch.zeros(len(prompts), length)
+        for row, prompt in enumerate(prompts):
+            tokens = self.tokenize(prompt)[:length] if prompt else []
+            ids[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.long)
+            mask[row, : len(tokens)] = 1
+        states = self(ids.to(device), mask.to(device))
+        return torch.where(mask.to(device)[..., None] > 0, states, torch.zeros((), device=device, dtype=states.dtype))
+
+
+def byte_tokens(text: str) -> list[int]:
+    """ByT5's tokens: each byte of UTF-8 plus 3 (0 = padding, 1 = end, 2 = unknown), then the end."""
+    return [byte + 3 for byte in text.encode("utf-8")] + [1]

@@ -1,0 +1,130 @@
+"""Speech features: the encoder of any Whisper, run over sound of any length in overlapping windows.
+
+Shapes: wave_S mono 16 kHz; mel_BMF log-mel frames (100 a second); hidden states BLD (50 a second).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder as Encoder
+
+from ..audio import SAMPLE_RATE, log_mel
+
+STATES_PER_SECOND = 50
+TOKEN_SPACING = 0.02
+"""Seconds between the features given to one video frame."""
+
+MINI = {
+    "d_model": 128,
+    "encoder_layers": 4,
+    "encoder_attention_heads": 4,
+    "encoder_ffn_dim": 512,
+    "num_mel_bins": 80,
+    "max_source_positions": 200,
+}
+
+
+class Wave(Protocol):
+    duration: float
+
+    def read(self, start: float, stop: float) -> np.ndarray: ...
+
+
+class WhisperEncoder(nn.Module):
+    """transformers' encoder; a window is as long as its positions say (30 s in the published ones, 4 s in the mini)."""
+
+    def __init__(self, config: dict):
+        super().__init__()
+        self.config = dict(config)
+        self.encoder = Encoder(WhisperConfig(**config, attn_implementation="sdpa", dropout=0.0))
+
+    @property
+    def width(self) -> int:
+        return self.config["d_model"]
+
+    @property
+    def window_seconds(self) -> float:
+        return self.config["max_source_positions"] / STATES_PER_SECOND
+
+    def forward(self, mel_BMF: Tensor) -> Tensor:
+        """(B, mel bins, 2 * positions) -> (B, positions, D)."""
+        return self.encoder(mel_BMF).last_hidden_state
+
+
+class SpeechFeatures:
+    """Features of a sound at any times. Windows overlap by a third; each is encoded when first asked for.
+
+    Within an overlap the windows' states are blended by a triangle, so that a feature never jumps at a window's edge.
+    """
+
+    def __init__(
+        self,
+        encoder: WhisperEncoder,
+        wave: Wave,
+        tokens: int,
+        resident: AbstractContextManager | None = None,
+        kept_windows: int = 4,
+    ):
+        self.encoder, self.wave, self.tokens = encoder, wave, tokens
+        self.resident = resident if resident is not None else nullcontext()
+        self.length = encoder.config["max_source_positions"]
+        self.hop = self.length * 2 // 3
+        self.kept_windows = kept_windows
+        self._windows: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def at(self, times_T: np.ndarray) -> np.ndarray:
+        """(T, tokens, D) float32: states around each time, `TOKEN_SPACING` apart, by linear interpolation."""
+        offsets = (np.arange(self.tokens) - (self.tokens - 1) / 2) * TOKEN_SPACING
+        positions = (np.asarray(times_T, np.float64)[:, None] + offsets) * STATES_PER_SECOND - 0.5
+        positions = np.maximum(positions, 0)
+        low = np.floor(positions).astype(np.int64)
+        states = self._states(low.min(), low.max() + 2)
+        share = (positions - low)[..., None].astype(np.float32)
+        low -= low.min()
+        return states[low] * (1 - share) + states[low + 1] * share
+
+    def _states(self, start: int, stop: int) -> np.ndarray:
+        """Blended hidden states `start`..`stop`."""
+        total = np.zeros((stop - start, self.encoder.width), np.float32)
+        weights = np.zeros((stop - start, 1), np.float32)
+        first = max(0, -(-(start - self.length + 1) // self.hop))
+        for index in range(first, (stop - 1) // self.hop + 1):
+            at = index * self.hop
+            low, high = max(start, at), min(stop, at + self.length)
+            if low >= high:
+                continue
+            ramp = self._ramp(index)[low - at : high - at, None]
+            total[low - start : high - start] += ramp * self._window(index)[low - at : high - at]
+            weights[low - start : high - start] += ramp
+        return total / weights
+
+    def _ramp(self, index: int) -> np.ndarray:
+        """Triangular weight over a window, flat where no other window reaches; the first window has no left flank."""
+        overlap = self.length - self.hop
+        position = np.arange(self.length) + 0.5
+        right = np.minimum(1, (self.length - position) / overlap)
+        left = np.ones_like(right) if index == 0 else np.minimum(1, position / overlap)
+        return np.minimum(left, right).astype(np.float32)
+
+    def _window(self, index: int) -> np.ndarray:
+        if index in self._windows:
+            self._windows.move_to_end(index)
+            return self._windows[index]
+        start = index * self.hop / STATES_PER_SECOND
+        samples = self.length * SAMPLE_RATE // STATES_PER_SECOND
+        wave_S = self.wave.read(start, start + samples / SAMPLE_RATE)[:samples]
+        mel = log_mel(wave_S, self.encoder.config["num_mel_bins"])
+        weight = self.encoder.encoder.conv1.weight
+        with torch.inference_mode(), self.resident:
+            states = self.encoder(torch.as_tensor(mel, dtype=weight.dtype, device=weight.device)[None])[0]
+        self._windows[index] = states.float().cpu().numpy()
+        while len(self._windows) > self.kept_windows:
+            self._windows.popitem(last=False)
+        return self._windows[index]

@@ -1,0 +1,94 @@
+"""The two encoders of the mini, trained before the transformer and frozen then.
+
+The Whisper-shaped encoder learns to read the mouth's parameters from sound; the ByT5-shaped one the amplitude a caption asks
+for. Their heads are thrown away.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..audio import SAMPLE_RATE, log_mel
+from ..models.text import TextEncoder
+from ..models.whisper import STATES_PER_SECOND, WhisperEncoder
+from ..synth.speech import AMPLITUDE, CAPTIONS, MOUTH_PARAMS, Utterance, caption
+
+WORDS = ("person", "man", "woman", "character", "cat", "dog", "animal", "robot", "bird", "cartoon character")
+
+
+class SpeechReader(nn.Module):
+    def __init__(self, config: dict):
+        super().__init__()
+        self.encoder = WhisperEncoder(config)
+        self.head = nn.Linear(self.encoder.width, len(MOUTH_PARAMS))
+
+    def forward(self, mel_BMF: Tensor) -> Tensor:
+        """Mouth parameters (B, positions, 5)."""
+        return self.head(self.encoder(mel_BMF))
+
+
+def speech_batch(corpus: list[Utterance], config: dict, batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Log-mel windows and the mouth's parameters at the encoder's positions; louder, softer, noisier than spoken."""
+    positions = config["max_source_positions"]
+    samples = positions * SAMPLE_RATE // STATES_PER_SECOND
+    mels, targets = [], []
+    for _ in range(batch):
+        said = corpus[rng.integers(len(corpus))]
+        start = rng.uniform(-0.4, 0.4) * samples / SAMPLE_RATE
+        wave_S = _window(said.wave_S, round(start * SAMPLE_RATE), samples) * 10 ** rng.uniform(-0.8, 0.3)
+        if rng.random() < 0.5:
+            level = 10 ** rng.uniform(-4, -2) * np.abs(wave_S).max()
+            wave_S = wave_S + level * rng.normal(size=samples).astype(np.float32)
+        mels.append(log_mel(np.clip(wave_S, -1, 1).astype(np.float32), config["num_mel_bins"]))
+        targets.append(said.mouth_at(start + (np.arange(positions) + 0.5) / STATES_PER_SECOND))
+    return torch.as_tensor(np.stack(mels)), torch.as_tensor(np.stack(targets))
+
+
+def speech_loss(model: nn.Module, mel: Tensor, target: Tensor) -> dict[str, Tensor]:
+    read = model(mel).float()
+    weight = torch.tensor([4.0, 2.0, 2.0, 1.0, 0.5])
+    loss = (F.smooth_l1_loss(read, target, beta=0.1, reduction="none") * weight).mean()
+    return {"loss": loss, "r_opening": correlation(read[..., 0].flatten(), target[..., 0].flatten())}
+
+
+def correlation(a: Tensor, b: Tensor) -> Tensor:
+    return torch.corrcoef(torch.stack([a.detach(), b.detach()]))[0, 1]
+
+
+class CaptionReader(nn.Module):
+    def __init__(self, config: dict):
+        super().__init__()
+        self.encoder = TextEncoder(config)
+        self.head = nn.Linear(self.encoder.width, 1)
+
+    def forward(self, captions: list[str]) -> Tensor:
+        """The amplitude that each caption asks for."""
+        features = self.encoder.encode(captions)
+        filled = (features.abs().sum(-1) > 0).sum(1, keepdim=True).clamp(min=1)
+        return self.head(features.sum(1) / filled).squeeze(-1)
+
+
+def caption_loss(model: nn.Module, batch: int, rng: np.random.Generator) -> dict[str, Tensor]:
+    styles = rng.choice(list(CAPTIONS), size=batch)
+    texts = [_vary(caption(style, rng, str(rng.choice(WORDS))), rng) for style in styles]
+    target = torch.tensor([AMPLITUDE[style] for style in styles])
+    read = model(texts).float()
+    return {"loss": F.mse_loss(read, target), "r_amplitude": correlation(read, target)}
+
+
+def _vary(text: str, rng: np.random.Generator) -> str:
+    """Case and the closing full stop mean nothing."""
+    text = text.lower() if rng.random() < 0.3 else text
+    return text.rstrip(".") if rng.random() < 0.5 else text
+
+
+def _window(wave_S: np.ndarray, start: int, count: int) -> np.ndarray:
+    out = np.zeros(count, np.float32)
+    low, high = max(start, 0), min(start + count, len(wave_S))
+    if high > low:
+        out[low - start : high - start] = wave_S[low:high]
+    return out
+

@@ -1,0 +1,110 @@
+"""One stage of the training: a loss to minimise for a number of steps, resumable, logged, averaged."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from .optimiser import Average, Optimiser, schedule
+
+
+def run_stage(
+    name: str,
+    work: Path,
+    model: nn.Module,
+    loss_of: Callable[[nn.Module, int], dict[str, Tensor]],
+    *,
+    steps: int,
+    lr: float,
+    decay: float = 0.998,
+    compiled: bool = False,
+    until: float | None = None,
+    save_minutes: float = 4.0,
+    sheet: Callable[[nn.Module, int], None] | None = None,
+) -> nn.Module:
+    """Minimise `loss_of(model, step)["loss"]`; returns the averaged model.
+
+    The state is saved every `save_minutes` to `work/name.pt` and read from there at the start. `until` is a
+    wall-clock time (time.time()) at which the stage ends: the schedule's decay is then reached early.
+    """
+    accelerator = Accelerator(mixed_precision="bf16", cpu=not torch.cuda.is_available())
+    optimiser, average = Optimiser(model, lr), Average(model, decay)
+    path, log = work / f"{name}.pt", work / f"{name}.jsonl"
+    first = _load(path, model, average, optimiser)
+    model.to(accelerator.device)
+    average.model.to(accelerator.device)
+    running = torch.compile(model) if compiled else model
+    saved, began, began_at = time.time(), time.time(), first
+    for step in range(first, steps):
+        share = _progress(step, steps, began, began_at, until)
+        if share >= 1:
+            break
+        with accelerator.autocast():
+            losses = loss_of(running, step)
+        accelerator.backward(losses["loss"])
+        _sum_gradients(accelerator, optimiser)
+        size = optimiser.step(schedule(step, share))
+        average.update(model)
+        if accelerator.is_main_process:
+            if step % 20 == 0:
+                row = {key: round(float(value), 5) for key, value in losses.items()}
+                _append(log, {"step": step, "gradient": round(size, 3), "seconds": round(time.time() - began), **row})
+            if time.time() - saved > save_minutes * 60:
+                _save(path, step + 1, model, average, optimiser)
+                saved = time.time()
+                if sheet is not None:
+                    sheet(average.model, step + 1)
+    if accelerator.is_main_process:
+        _save(path, steps, model, average, optimiser)
+        if sheet is not None:
+            sheet(average.model, steps)
+    return average.model
+
+
+def _progress(step: int, steps: int, began: float, began_at: int, until: float | None) -> float:
+    """How far along the schedule this step is: by steps or by the clock, whichever is further."""
+    share = step / steps
+    if until is None or step == began_at:
+        return share
+    at_start = began_at / steps
+    clock = at_start + (1 - at_start) * (time.time() - began) / max(until - began, 1e-3)
+    return max(share, clock)
+
+
+def _sum_gradients(accelerator: Accelerator, optimiser: Optimiser) -> None:
+    if accelerator.num_processes > 1:
+        for parameter in optimiser.parameters:
+            if parameter.grad is not None:
+                parameter.grad = accelerator.reduce(parameter.grad, "mean")
+
+
+def _save(path: Path, step: int, model: nn.Module, average: Average, optimiser: Optimiser) -> None:
+    state = {
+        "step": step, "model": model.state_dict(), "average": average.model.state_dict(), "count": average.count,
+        "optimiser": optimiser.state_dict(),
+    }  # fmt: skip
+    temporary = path.with_suffix(".part")
+    torch.save(state, temporary)
+    temporary.replace(path)
+
+
+def _load(path: Path, model: nn.Module, average: Average, optimiser: Optimiser) -> int:
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    average.model.load_state_dict(state["average"])
+    average.count = state["count"]
+    optimiser.load_state_dict(state["optimiser"])
+    return state["step"]
+
+
+def _append(log: Path, row: dict) -> None:
+    with open(log, "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
