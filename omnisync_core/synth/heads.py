@@ -11,6 +11,8 @@ from .eyes import Eye
 from .shapes import Color, Shape, darker, grow, lighter, mirror, mix, ramp, smooth, stroke
 
 TEXTURE_SIZE, TEXTURE_REACH = 128, 1.7  # pixels; head units from the centre to the texture's edge
+_AXIS = ((np.arange(TEXTURE_SIZE) + 0.5) / TEXTURE_SIZE * 2 - 1) * TEXTURE_REACH
+_X, _Y = np.meshgrid(_AXIS.astype(np.float32), _AXIS.astype(np.float32))
 
 
 @dataclass(eq=False)
@@ -38,9 +40,8 @@ class Texture:
     """A small soft picture in head coordinates, painted by blobs; fills the face."""
 
     def __init__(self, color: Color, light: float, flat: float = 1.0):
-        axis = (np.arange(TEXTURE_SIZE) + 0.5) / TEXTURE_SIZE * 2 * TEXTURE_REACH - TEXTURE_REACH
-        self.x, self.y = np.meshgrid(axis, axis)
-        base = np.broadcast_to(np.array(color, np.float64), (TEXTURE_SIZE, TEXTURE_SIZE, 3)).copy()
+        self.x, self.y = _X, _Y
+        base = np.broadcast_to(np.array(color, np.float32), (TEXTURE_SIZE, TEXTURE_SIZE, 3)).copy()
         radius = np.hypot(self.x, self.y * 0.82)
         self.pixels = base
         self.tint(darker(mix(color, (150, 50, 60), 0.25), 0.3), flat * 0.62 * ramp(radius, 0.5, 1.2))
@@ -51,12 +52,13 @@ class Texture:
     def blob(self, x, y, rx, ry, color: Color, share: float, *, both=False):
         """Mixes in a soft ellipse."""
         for side in (1, -1) if both else (1,):
-            soft = np.exp(-(((self.x - side * x) / rx) ** 2) - ((self.y - y) / ry) ** 2)
-            self.tint(color, share * soft)
+            across = np.exp(-(((_X[0] - side * x) / rx) ** 2))
+            down = np.exp(-(((_Y[:, 0] - y) / ry) ** 2))
+            self.tint(color, share * down[:, None] * across)
 
     def tint(self, color: Color, share_HW):
         """Mixes in a colour by a share of each pixel."""
-        self.pixels += (np.array(color) - self.pixels) * np.asarray(share_HW)[..., None]
+        self.pixels += (np.array(color, np.float32) - self.pixels) * np.asarray(share_HW, np.float32)[..., None]
 
     def bake(self) -> np.ndarray:
         """(TEXTURE_SIZE, TEXTURE_SIZE, 3) uint8."""
@@ -67,24 +69,28 @@ def torso(ch: Character, skin: Color, rng, *, neck=0.46, wide=1.5) -> list[Shape
     """Neck, shoulders and a collar."""
     cloth, dark = ch.accent, darker(ch.accent, 0.25)
     chin = ch.mouth.chin_y
-    body = smooth([(-wide, 4), (-wide * 1.02, 2.3), (-wide * 0.8, chin + 0.62), (-neck, chin + 0.4), (neck, chin + 0.4),
-                   (wide * 0.8, chin + 0.62), (wide * 1.02, 2.3), (wide, 4)])  # fmt: skip
+    body = smooth([(-wide, 4), (-wide * 1.02, 2.3), (-wide * 0.8, chin + 0.62), (-neck, chin + 0.4),
+        (neck, chin + 0.4),
+                   (wide * 0.8, chin + 0.62), (wide * 1.02, 2.3), (wide, 4)])
     shapes = [Shape(body, cloth, space="body")]
     shapes.append(Shape(smooth([(-neck, 0.5), (-neck, chin + 0.25), (-neck * 1.25, chin + 0.5), (0, chin + 0.72),
-                                (neck * 1.25, chin + 0.5), (neck, chin + 0.25), (neck, 0.5)]), skin, space="body"))  # fmt: skip
+                                (neck * 1.25, chin + 0.5), (neck, chin + 0.25), (neck, 0.5)]), skin, space="body"))
     shade = smooth([(-neck, 0.6), (-neck, chin + 0.05), (0, chin + 0.34), (neck, chin + 0.05), (neck, 0.6)])
     shapes.append(Shape(shade, darker(skin, 0.28), space="body", alpha=0.7))
     kind = rng.integers(3)
     if kind == 0:
-        arc = smooth([(-neck * 1.3, chin + 0.42), (-neck * 0.7, chin + 0.68), (0, chin + 0.78), (neck * 0.7, chin + 0.68), (neck * 1.3, chin + 0.42)], closed=False)
+        arc = smooth([(-neck * 1.3, chin + 0.42), (-neck * 0.7, chin + 0.68), (0, chin + 0.78),
+            (neck * 0.7, chin + 0.68), (neck * 1.3, chin + 0.42)], closed=False)
         shapes.append(Shape(stroke(arc, 0.1), dark, space="body"))
     elif kind == 1:
         for side in (1, -1):
-            flap = np.array([(side * neck * 1.35, chin + 0.34), (0, chin + 0.76), (side * 0.36, chin + 1.02), (side * 0.82, chin + 0.55)])
+            flap = np.array([(side * neck * 1.35, chin + 0.34), (0, chin + 0.76), (side * 0.36, chin + 1.02),
+                (side * 0.82, chin + 0.55)])
             shapes.append(Shape(flap, lighter(cloth, 0.3), space="body"))
     else:
         for y in np.arange(chin + 0.95, 3.6, 0.34):
-            shapes.append(Shape(stroke([(-wide * 1.1, y), (0, y + 0.1), (wide * 1.1, y)], 0.12), ch.second, space="body"))
+            reach = wide * np.interp(y, (chin + 0.62, 2.0, 2.6), (0.72, 0.93, 1.0)) - 0.05
+            shapes.append(Shape(stroke([(-reach, y), (0, y + 0.08), (reach, y)], 0.12), ch.second, space="body"))
     return shapes
 
 

@@ -118,7 +118,8 @@ def mouth_shapes(style: MouthStyle, mouth_T5: np.ndarray) -> list[Shape]:
 
 
 def jaw_weight(style: MouthStyle, points: np.ndarray) -> np.ndarray:
-    """How much of the chin's drop each point (n, 2) takes: 0 away from the chin, so that the mouth's box stays small."""
+    """How much of the chin's drop each point (n, 2) takes: 0 away from the chin,
+        so that the mouth's box stays small."""
     x, y = points[:, 0], points[:, 1]
     low = style.center_y + 0.1 * style.size
     return ramp(y, low, max(style.chin_y, low + 0.1)) * np.clip(1 - (x / (1.0 * style.size)) ** 2, 0, 1) ** 1.5

@@ -91,7 +91,8 @@ class Scene:
 
     @staticmethod
     def random(seed: int, split: str, *, pose_seed: int | None = None, duration: float = 3.0) -> Scene:
-        """A scene of the split ("train" or "test"); another `pose_seed` changes only movement, blinks and the occluder's path."""
+        """A scene of the split ("train" or "test"); another `pose_seed` changes only movement,
+            blinks and the occluder's path."""
         if split not in ("train", "test"):
             raise ValueError(f"split is {split!r}; expected 'train' or 'test'")
         key = zlib.crc32(split.encode())
@@ -121,8 +122,9 @@ class Scene:
         mouth = np.asarray(mouth_T5)
         style = self.character.mouth
         place = self._places(np.atleast_1d(times_T))["head"]
-        moved = [place.apply(s.points, s.depth) for s in mouth_shapes(style, mouth)]
-        hidden = [(s.points[..., 0] < HIDDEN / 2) for s in mouth_shapes(style, mouth)]
+        drawn = mouth_shapes(style, mouth)
+        moved = [place.apply(s.points, s.depth) for s in drawn]
+        hidden = [s.points[..., 0] < HIDDEN / 2 for s in drawn]
         drop = mouth_curves(style, mouth).chin_drop_T
         for shape in self._look.head + self._look.front if style.jaw > 0 else ():
             if shape.jaw:
@@ -134,7 +136,8 @@ class Scene:
         return np.concatenate([np.where(away, np.inf, points).min(1), np.where(away, -np.inf, points).max(1)], 1)
 
     def render(self, mouth_T5, times_T, *, size: int, view=None) -> np.ndarray:
-        """uint8 (T, size, size, 3) RGB; `view` (T, 3) is centre x, centre y and side in frame units, None the whole frame."""
+        """uint8 (T, size, size, 3) RGB; `view` (T, 3) is centre x, centre y and side in frame units,
+            None the whole frame."""
         times = np.atleast_1d(np.asarray(times_T, np.float64))
         mouth = np.asarray(mouth_T5)
         if mouth.shape != (len(times), 5):
@@ -196,7 +199,7 @@ def _random_pose(fixed, moving, character) -> Pose:
         scale=float(scale), tilt=float(np.deg2rad(moving.uniform(-3, 3))), x=Waves.random(moving, 0.035),
         y=Waves.random(moving, 0.025), roll=Waves.random(moving, reach), grow=Waves.random(moving, 0.05),
         yaw=Waves.random(moving, 0.3), pitch=Waves.random(moving, 0.16),
-    )  # fmt: skip
+    )
 
 
 def _hash(key):

@@ -30,7 +30,7 @@ def rgb(hex_code: str) -> Color:
 
 def mix(a: Color, b: Color, share: float) -> Color:
     """`a` with `share` of `b` in it."""
-    return tuple(int(round(min(255, max(0, x + (y - x) * share)))) for x, y in zip(a, b, strict=True))
+    return tuple(round(min(255, max(0, x + (y - x) * share))) for x, y in zip(a, b, strict=True))
 
 
 def darker(color: Color, share: float) -> Color:

@@ -104,43 +104,43 @@ def test_teeth_and_tongue_are_drawn_only_when_asked(families):
     times = np.array([0.4])
     for name, scene in families.items():
         plain, teeth, tongue = (
-            scene.render(np.array([[0.9, 0.5, 0, a, b]], np.float32), times, size=128).astype(int) for a, b in ((0, 0), (1, 0), (0, 1))
+            scene.render(np.array([[0.9, 0.5, 0, *shown]], np.float32), times, size=128).astype(int)
+            for shown in ((0, 0), (1, 0), (0, 1))
         )
         assert np.abs(teeth - plain).max() > 40, name
         assert np.abs(tongue - plain).max() > 25, name
 
 
 def test_box_holds_every_pixel_that_the_mouth_changes(families):
-    size = 200
+    size = 150
     for name, scene in families.items():
-        for time in (0.0, 1.3):
-            times = np.array([time])
-            frames = [scene.render(m, times, size=size)[0].astype(int) for m in (REST, WIDE, ROUND)]
-            boxes = np.array([scene.mouth_box(m, times)[0] for m in (REST, WIDE, ROUND)]) * size
-            for i, j in ((0, 1), (0, 2), (1, 2)):
-                y, x = np.nonzero(np.abs(frames[i] - frames[j]).max(-1) > 2)
-                low, high = np.minimum(boxes[i], boxes[j])[:2], np.maximum(boxes[i], boxes[j])[2:]
-                assert x.min() >= np.floor(low[0]) - 2 and x.max() <= high[0] + 2, name
-                assert y.min() >= np.floor(low[1]) - 2 and y.max() <= high[1] + 2, name
-            assert np.all(boxes[:, 2] - boxes[:, 0] < 2.3 * scene.mouth_width * size), name
+        times = np.array([1.3])
+        frames = [scene.render(m, times, size=size)[0].astype(int) for m in (REST, WIDE, ROUND)]
+        boxes = np.array([scene.mouth_box(m, times)[0] for m in (REST, WIDE, ROUND)]) * size
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            y, x = np.nonzero(np.abs(frames[i] - frames[j]).max(-1) > 2)
+            low, high = np.minimum(boxes[i], boxes[j])[:2], np.maximum(boxes[i], boxes[j])[2:]
+            assert x.min() >= np.floor(low[0]) - 2 and x.max() <= high[0] + 2, name
+            assert y.min() >= np.floor(low[1]) - 2 and y.max() <= high[1] + 2, name
+        assert np.all(boxes[:, 2] - boxes[:, 0] < 2.3 * scene.mouth_width * size), name
 
 
 def test_a_view_equals_the_crop_of_the_whole_frame(families):
     for name, scene in families.items():
         times = np.array([0.7])
-        whole = scene.render(WIDE, times, size=640)[0]
+        whole = scene.render(WIDE, times, size=320)[0]
         left, top, side = 0.25, 0.4, 0.4
         view = np.array([[left + side / 2, top + side / 2, side]])
-        crop = whole[int(top * 640) : int((top + side) * 640), int(left * 640) : int((left + side) * 640)]
+        crop = whole[int(top * 320) : int((top + side) * 320), int(left * 320) : int((left + side) * 320)]
         small = cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA).astype(int)
         seen = scene.render(WIDE, times, size=64, view=view)[0].astype(int)
-        assert np.abs(seen - small).mean() < 4.0, name
+        assert np.abs(seen - small).mean() < 3.5, name
         assert np.percentile(np.abs(seen - small), 90) < 14, name
 
 
 def test_mouth_rests_in_the_frame_and_moves_smoothly():
     times = np.arange(0, 40, 0.04)
-    for seed in range(60):
+    for seed in range(24):
         scene = Scene.random(seed, "train" if seed % 2 else "test", duration=40)
         assert 0.149 < scene.mouth_width < 0.271
         center = scene.mouth_center(times)
