@@ -25,6 +25,10 @@ TRAIN_VOICES = (
     "m1", "m2", "m3", "m4", "m5", "m7", "f1", "f2", "f4", "croak", "klatt", "klatt3", "klatt4", "whisper", "Alex",
     "Andy", "Annie", "Denis", "Diogo", "Gene", "Lee", "Mario", "Reed", "Storm", "aunty", "belinda", "ed", "edward",
     "gustave", "iven", "john", "linda", "max", "miguel", "pablo", "paul", "quincy", "rob", "steph", "travis",
+    "klatt5", "klatt6", "benjamin", "caleb", "edward2", "whisperf", "Demonic", "sandro", "anika", "announcer",
+    "UniRobot", "grandma", "steph2", "steph3", "Hugo", "Michael", "Henrique", "marcelo", "michel", "zac",
+    "kaukovalta", "norbert", "antonio", "boris", "Jacky", "Nguyen", "ian", "iven2", "Marco", "robert", "robosoft",
+    "robosoft5",
 )  # fmt: skip
 TEST_VOICES = (
     "m6", "m8", "f3", "f5", "klatt2", "adam", "Alicia", "Andrea", "david", "grandpa", "shelby", "victor",
