@@ -1,80 +1,222 @@
-"""Where the mouth is in every frame: from a user's point, masks, an optional detector, or the paper's centre."""
+"""Where the mouth is in every frame: from a user's point, masks, an optional detector, or the paper's centre.
+
+Frames are taken one at a time and shrunk to SHORT_SIDE; what stays is a few numbers per frame.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from ..errors import InputError
-from .follow import Follower, Pose
+from .detect import FaceDetector, open_detector
+from .follow import Follower
+from .lips import STUDIED, MouthStudy, find_mouth
+from .pose import Pose, patch
+from .record import Record
 from .shots import ShotFinder
 from .types import MouthTrack, Point
 
 __all__ = ["MouthTrack", "Point", "track"]
 
 SHORT_SIDE = 480
-DEFAULT_WIDTH = 0.20
+USUAL_WIDTH = 0.20
+"""Mouth width over the frame's shorter side where nothing is known: the paper's framing."""
+LIKELY_WIDTH = 0.15
 CENTRE = (0.5, 0.62)
-SMOOTH_SECONDS = 0.05
-LONGEST_GAP = 0.5
+FALLBACK_CONFIDENCE = 0.25
+NO_DETECTOR = (
+    "no face detector is installed, so the mouth is taken to be at the frame's centre; for a better result say where "
+    "it is on the first frame (--mouth X,Y in pixels), or name a folder with a detector's file in OMNISYNC_DETECTORS"
+)
+NO_FACE = (
+    "the face detector found no face, so the mouth is taken to be at the frame's centre; for a better result say where "
+    "it is on the first frame (--mouth X,Y in pixels)"
+)
 
 
-def track(frames: Iterable[tuple[float, np.ndarray]], how="auto", *, frame_size=None) -> MouthTrack:
-    """Follow the mouth through `frames`: (time in seconds, rgb H x W x 3, uint8 or float 0..1), taken one at a time.
+def track(
+    frames: Iterable[tuple[float, np.ndarray]], how="auto", *, frame_size=None, detectors: Path | None = None
+) -> MouthTrack:
+    """Find the mouth in `frames`: (time in seconds, rgb H x W x 3, uint8 or float 0..1), taken one at a time.
 
-    how: "auto", "centre", a `Point` or (x, y[, width]) in pixels of the first frame, or masks (1 or N, H, W).
-    frame_size: (width, height) that the point's pixels refer to, where `frames` are smaller copies.
+    how: "auto" (a detector if there is one), "centre", a `Point` or (x, y[, width]) in pixels of the first frame, which
+    is then followed, or masks (K, H, W): one for every frame, or a single one whose place is then followed.
+    frame_size: (width, height) that pixels refer to, where `frames` are smaller copies.
+    detectors: folder with a user's detector files; None asks the environment's OMNISYNC_DETECTORS.
+    Raises InputError: no frames; a point off the frame; empty masks or a wrong number of them; another word.
     """
-    return _track_point(frames, how, frame_size)
+    looks = _looks(frames, frame_size)
+    first = next(looks, None)
+    if first is None:
+        raise InputError("the video has no frames to find a mouth in")
+    looks = _with(first, looks)
+    if isinstance(how, str):
+        if how == "centre":
+            return _track_centre(looks)
+        if how == "auto":
+            detector = open_detector(detectors)
+            return _track_centre(looks, (NO_DETECTOR,)) if detector is None else _track_faces(looks, detector)
+        raise InputError(f'mouth "{how}" is not known: expected auto, centre, or X,Y in pixels of the first frame')
+    if isinstance(how, Point):
+        return _track_point(looks, how, first)
+    if np.ndim(how) >= 2:
+        return _track_masks(looks, how, first)
+    if not 2 <= len(how) <= 3:
+        raise InputError(f"the mouth's point has {len(how)} numbers: expected X,Y or X,Y,WIDTH in pixels")
+    return _track_point(looks, Point(*(float(v) for v in how)), first)
 
 
-def _track_point(frames, how, frame_size):
-    point = how if isinstance(how, Point) else Point(*how) if not isinstance(how, str) else None
-    shots, follower = ShotFinder(), None
-    times, centers, widths, confidences, shot = [], [], [], [], []
-    for time, rgb in frames:
-        if rgb.dtype != np.uint8:
-            rgb = (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
-        height, width = rgb.shape[:2]
+@dataclass(frozen=True)
+class _Look:
+    """One frame as the trackers see it."""
+
+    time: float
+    rgb: np.ndarray
+    """uint8, at most SHORT_SIDE on its shorter side."""
+    gray: np.ndarray
+    cut: bool
+    """The first frame of a new shot."""
+    frame_size: tuple[int, int]
+
+    @property
+    def scale(self) -> float:
+        """Pixels of `rgb` per pixel of the video."""
+        return self.rgb.shape[1] / self.frame_size[0]
+
+
+def _looks(frames, frame_size) -> Iterator[_Look]:
+    shots = ShotFinder()
+    for time, image in frames:
+        if image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"frames must be H x W x 3, got {image.shape}")
+        height, width = image.shape[:2]
         frame_size = frame_size or (width, height)
         ratio = min(1.0, SHORT_SIDE / min(width, height))
-        size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-        small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) if ratio < 1 else rgb
-        gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        cut = shots.is_cut(small)
-        scale = size[0] / frame_size[0]
+        if ratio < 1:
+            size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        if image.dtype != np.uint8:
+            image = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+        image = np.ascontiguousarray(image)
+        yield _Look(float(time), image, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), shots.is_cut(image), frame_size)
+
+
+def _with(first, rest):
+    yield first
+    yield from rest
+
+
+def _track_centre(looks, warnings=()) -> MouthTrack:
+    record = Record(warnings)
+    for look in looks:
+        record.add(look, _centre_pose(look), FALLBACK_CONFIDENCE, "fallback")
+    return record.track()
+
+
+def _centre_pose(look) -> Pose:
+    height, width = look.gray.shape
+    return Pose(CENTRE[0] * width, CENTRE[1] * height, USUAL_WIDTH * min(width, height))
+
+
+def _track_point(looks, point: Point, first: _Look) -> MouthTrack:
+    width, height = first.frame_size
+    if not (0 <= point.x < width and 0 <= point.y < height):
+        raise InputError(
+            f"the mouth's point {point.x:g},{point.y:g} is outside the first frame ({width}x{height}): "
+            "give X,Y in its pixels, counted from the top left"
+        )
+    if point.width is not None and not 0 < point.width <= width:
+        raise InputError(f"the mouth's width {point.width:g} does not fit the frame ({width} pixels wide)")
+    record, follower = Record(), None
+    study = MouthStudy() if point.width is None else None
+    for look in looks:
         if follower is None:
-            if point is None:
-                point = Point(CENTRE[0] * frame_size[0], CENTRE[1] * frame_size[1])
-            if not (0 <= point.x < frame_size[0] and 0 <= point.y < frame_size[1]):
-                raise InputError(
-                    f"the mouth's point {point.x:g},{point.y:g} is outside the first frame "
-                    f"({frame_size[0]}x{frame_size[1]}); give X,Y in its pixels"
-                )
-            mouth = point.width or DEFAULT_WIDTH * min(frame_size)
-            pose, sure = Pose(point.x * scale, point.y * scale, mouth * scale), 1.0
-            follower = Follower(gray, pose)
-        elif isinstance(how, str):
-            sure = 1.0
+            pose, confidence = _first_pose(look, point), 1.0
+            follower = Follower(look.gray, pose)
         else:
-            pose, sure = follower.feed(gray)
-        shot.append((shot[-1] if shot else 0) + cut)
-        times.append(time)
-        centers.append((pose.x / size[0], pose.y / size[1]))
-        widths.append(pose.width / size[0])
-        confidences.append(sure)
-    if not times:
-        raise InputError("the video has no frames to find a mouth in")
-    source = np.array(["fallback" if isinstance(how, str) else "user"] * len(times))
-    return MouthTrack(
-        np.array(times),
-        np.array(centers),
-        np.array(widths),
-        np.array(confidences, np.float32),
-        source,
-        np.array(shot),
-        frame_size,
-        ("no mouth detector: the edit is placed at the centre; give --mouth X,Y",) if how == "auto" else (),
-    )
+            pose, confidence = follower.feed(look.gray, cut=look.cut)
+        if study and confidence > 0.5 and study.count < STUDIED:
+            study.add(patch(look.rgb, pose))
+        record.add(look, pose, confidence, "user")
+    return record.track(shift=study.mouth() if study else None)
+
+
+def _first_pose(look: _Look, point: Point) -> Pose:
+    """The user's point; without a width, the mouth that stands out near it."""
+    x, y = point.x * look.scale, point.y * look.scale
+    if point.width is not None:
+        return Pose(x, y, point.width * look.scale)
+    side = min(look.gray.shape)
+    found = find_mouth(look.rgb, x, y, LIKELY_WIDTH * side, (max(6.0, 0.03 * side), 0.45 * side))
+    return Pose(*found) if found else Pose(x, y, USUAL_WIDTH * side)
+
+
+def _track_masks(looks, masks, first: _Look) -> MouthTrack:
+    masks = masks if np.ndim(masks) == 3 else np.asarray(masks)[None]
+    if len(masks) == 1:
+        place = _mask_place(masks[0])
+        if place is None:
+            raise InputError("the mouth's mask is empty: paint the mouth on the first frame")
+        width, height = first.frame_size
+        return _track_point(looks, Point(place[0] * width, place[1] * height, place[2] * width), first)
+    record, pose, count = Record(), _centre_pose(first), 0
+    for count, look in enumerate(looks, 1):
+        if count > len(masks):
+            break
+        place = _mask_place(masks[count - 1])
+        if place is not None:
+            height, width = look.gray.shape
+            pose = Pose(place[0] * width, place[1] * height, place[2] * width)
+        record.add(look, pose, float(place is not None), "user")
+    if count != len(masks):
+        more = "more than " if count > len(masks) else ""
+        raise InputError(
+            f"got {len(masks)} masks for {more}{min(count, len(masks))} frames: give one, or one per frame"
+        )
+    return record.track()
+
+
+def _mask_place(mask) -> tuple[float, float, float] | None:
+    """Centre x, y and width of what is painted, over the mask's size; None where nothing is."""
+    painted = np.asarray(mask, np.float32) > 0.5 * max(float(np.max(mask)), 1e-3)
+    if not painted.any():
+        return None
+    rows, columns = np.nonzero(painted)
+    left, right = np.percentile(columns, [1, 99])
+    top, bottom = np.percentile(rows, [1, 99])
+    height, width = painted.shape
+    return (left + right + 1) / 2 / width, (top + bottom + 1) / 2 / height, (right - left + 1) / width
+
+
+def _track_faces(looks, detector: FaceDetector) -> MouthTrack:
+    """The largest face of each shot; between detections it is followed. Without any face at all: the centre."""
+    faces_record, centre_record = Record(), Record((NO_FACE,))
+    follower, pose, found_any = None, None, False
+    for look in looks:
+        if look.cut:
+            follower = pose = None
+        faces = detector.find(look.rgb)
+        if faces:
+            face = _same_face(faces, pose)
+            pose, confidence, source = Pose(face.x, face.y, face.width, face.roll), face.confidence, face.source
+            follower, found_any = Follower(look.gray, pose), True
+        elif follower is not None:
+            pose, confidence = follower.feed(look.gray)
+            source = "filled"
+        else:
+            confidence, source = 0.0, "fallback"
+        faces_record.add(look, pose or _centre_pose(look), confidence, source)
+        centre_record.add(look, _centre_pose(look), FALLBACK_CONFIDENCE, "fallback")
+    return faces_record.track() if found_any else centre_record.track()
+
+
+def _same_face(faces, pose: Pose | None):
+    """The face that goes on from `pose`; without one the largest."""
+    if pose is None:
+        return max(faces, key=lambda face: face.width)
+    return min(faces, key=lambda face: np.hypot(face.x - pose.x, face.y - pose.y) + abs(face.width - pose.width))

@@ -1,0 +1,69 @@
+"""Collects what a tracker says frame by frame and makes a smooth `MouthTrack` of it."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+
+from .pose import Pose
+from .smoothing import fill_gaps, smooth
+from .types import MouthTrack
+
+CENTER_SECONDS, WIDTH_SECONDS = 0.05, 0.15
+"""Gaussian sigma of the smoothing within a shot: the width is steadier than the place."""
+LONGEST_GAP = 0.5
+FILLED_CONFIDENCE = 0.5
+SOURCES = ("user", "landmarks", "detector", "filled", "fallback")
+
+
+class Record:
+    """A growing table, a few bytes per frame; lengths are over the frame's width."""
+
+    def __init__(self, warnings=()):
+        self._warnings = tuple(warnings)
+        self._table, self._shot = array("d"), 0
+
+    def add(self, look, pose: Pose, confidence: float, source: str):
+        """One frame; `pose` in pixels of the look's picture."""
+        self._shot += look.cut
+        height, width = look.gray.shape
+        lengths = pose.x / width, pose.y / width, pose.width / width
+        self._table.extend((look.time, *lengths, pose.roll, confidence, self._shot, SOURCES.index(source)))
+        self._frame_size, self._aspect = look.frame_size, height / width
+
+    def track(self, shift=None) -> MouthTrack:
+        """The smoothed track; `shift` (right, down, grown) is where the mouth is as seen from every pose."""
+        times, x, y, width, roll, confidence, shot, source = np.array(self._table).reshape(-1, 8).T
+        if shift is not None:
+            right, down, grown = shift
+            x = x + width * (np.cos(roll) * right - np.sin(roll) * down)
+            y = y + width * (np.sin(roll) * right + np.cos(roll) * down)
+            width = width * grown
+        values, sources = np.stack([x, y / self._aspect, width], axis=1), np.array(SOURCES)[source.astype(int)]
+        confidence = confidence.astype(np.float32)
+        for number in np.unique(shot):
+            here = shot == number
+            parts = _smooth_shot(times[here], values[here], confidence[here], sources[here])
+            values[here], confidence[here], sources[here] = parts
+        center, shot = values[:, :2], shot.astype(int)
+        return MouthTrack(times, center, values[:, 2], confidence, sources, shot, self._frame_size, self._warnings)
+
+
+def _smooth_shot(times, values, confidence, sources):
+    """Short gaps filled, then smoothed without lag; where the mouth is lost, its last or next known place stays."""
+    known = confidence > 0
+    if not known.any():
+        return values, confidence, sources
+    values, filled = fill_gaps(times, values, known, LONGEST_GAP)
+    confidence = np.where(filled, FILLED_CONFIDENCE, confidence)
+    sources = np.where(filled, "filled", sources)
+    known = known | filled
+    nearest = np.interp(np.arange(len(times)), np.flatnonzero(known), np.flatnonzero(known))
+    held = values[np.flatnonzero(known)[np.searchsorted(np.flatnonzero(known), np.floor(nearest), "right") - 1]]
+    values = np.where(known[:, None], values, held)
+    weights = np.where(known, np.clip(confidence, 0.1, 1), 0.0)
+    smoothed = values.copy()
+    smoothed[:, :2] = smooth(times, values[:, :2], CENTER_SECONDS, weights)
+    smoothed[:, 2] = smooth(times, values[:, 2], WIDTH_SECONDS, weights)
+    return np.where(known[:, None], smoothed, values), confidence, sources
