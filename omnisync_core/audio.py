@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from scipy import fft, ndimage, signal
 
-from omnisync_core.errors import InputError
-from omnisync_core.media import open_audio, read_audio
+from .errors import InputError
+from .media import open_audio, read_audio
 
 SAMPLE_RATE = 16000
 

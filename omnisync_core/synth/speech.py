@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from omnisync_core.audio import SAMPLE_RATE, resample
-from omnisync_core.errors import InputError
-from omnisync_core.synth.sentences import languages, sentence
-from omnisync_core.synth.visemes import CURVE_RATE, MOUTH_PARAMS, REST, mouth_curve
+from ..audio import SAMPLE_RATE, resample
+from ..errors import InputError
+from .sentences import languages, sentence
+from .visemes import CURVE_RATE, MOUTH_PARAMS, REST, mouth_curve
 
 TRAIN_VOICES = (
     "m1", "m2", "m3", "m4", "m5", "m7", "f1", "f2", "f4", "croak", "klatt", "klatt3", "klatt4", "whisper", "Alex",

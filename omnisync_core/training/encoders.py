@@ -31,20 +31,37 @@ class SpeechReader(nn.Module):
 
 
 def speech_batch(corpus: list[Utterance], config: dict, batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Log-mel windows and the mouth's parameters at the encoder's positions; louder, softer, noisier than spoken."""
+    """Log-mel windows and the mouth's parameters at the encoder's positions.
+
+    The sound is played faster or slower (which moves its formants: another voice), louder or softer, with noise, and
+    bands and moments of its picture are wiped out (SpecAugment): voices that were never heard must be readable too.
+    """
     positions = config["max_source_positions"]
     samples = positions * SAMPLE_RATE // STATES_PER_SECOND
+    at_S = np.arange(samples) / SAMPLE_RATE
     mels, targets = [], []
     for _ in range(batch):
         said = corpus[rng.integers(len(corpus))]
         start = rng.uniform(-0.4, 0.4) * samples / SAMPLE_RATE
-        wave_S = _window(said.wave_S, round(start * SAMPLE_RATE), samples) * 10 ** rng.uniform(-0.8, 0.3)
+        speed = np.exp(rng.uniform(-0.18, 0.18))
+        grid_S = np.arange(len(said.wave_S)) / SAMPLE_RATE
+        wave_S = np.interp(start + at_S * speed, grid_S, said.wave_S, left=0, right=0) * 10 ** rng.uniform(-0.8, 0.3)
         if rng.random() < 0.5:
-            level = 10 ** rng.uniform(-4, -2) * np.abs(wave_S).max()
-            wave_S = wave_S + level * rng.normal(size=samples).astype(np.float32)
-        mels.append(log_mel(np.clip(wave_S, -1, 1).astype(np.float32), config["num_mel_bins"]))
-        targets.append(said.mouth_at(start + (np.arange(positions) + 0.5) / STATES_PER_SECOND))
+            wave_S = wave_S + 10 ** rng.uniform(-4, -2) * np.abs(wave_S).max() * rng.normal(size=samples)
+        mels.append(_wipe(log_mel(np.clip(wave_S, -1, 1), config["num_mel_bins"]), rng))
+        targets.append(said.mouth_at(start + (np.arange(positions) + 0.5) / STATES_PER_SECOND * speed))
     return torch.as_tensor(np.stack(mels)), torch.as_tensor(np.stack(targets))
+
+
+def _wipe(mel_MF: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    for axis, widest, count in ((0, 14, 2), (1, 12, 3)):
+        for _ in range(count):
+            width = int(rng.integers(widest + 1))
+            first = int(rng.integers(mel_MF.shape[axis] - width + 1))
+            piece = [slice(None), slice(None)]
+            piece[axis] = slice(first, first + width)
+            mel_MF[tuple(piece)] = mel_MF.mean()
+    return mel_MF
 
 
 def speech_loss(model: nn.Module, mel: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -83,12 +100,4 @@ def _vary(text: str, rng: np.random.Generator) -> str:
     """Case and the closing full stop mean nothing."""
     text = text.lower() if rng.random() < 0.3 else text
     return text.rstrip(".") if rng.random() < 0.5 else text
-
-
-def _window(wave_S: np.ndarray, start: int, count: int) -> np.ndarray:
-    out = np.zeros(count, np.float32)
-    low, high = max(start, 0), min(start + count, len(wave_S))
-    if high > low:
-        out[low - start : high - start] = wave_S[low:high]
-    return out
 

@@ -1,0 +1,198 @@
+"""The OmniSync engine: a window of crops in, the same window with the mouth saying the sound out.
+
+Encode the source, start from progressive noise, follow the guided velocity to 0, decode. Shapes as in `models/dit.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import flow
+from ..audio import Wave
+from ..checkpoint import Bundle, read_bundle
+from ..errors import InputError
+from ..guidance import Guidance, guide, mouth_per_latent_frame
+from ..models.dit import DiT, DiTConfig
+from ..models.text import TextEncoder
+from ..models.vae import VAEConfig, VideoVAE
+from ..models.whisper import SpeechFeatures, WhisperEncoder
+from ..spec import VideoSpec
+from .protocol import Edit
+
+BUNDLED = Path(__file__).parents[1] / "assets" / "omnisync_mini.safetensors"
+PROMPT = "A person speaks."
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a window is sampled: steps from noise level tau to 0, guidance, prompt."""
+
+    steps: int = 50
+    tau: float = 0.92
+    guidance: Guidance = field(default_factory=Guidance)
+    prompt: str = PROMPT
+
+
+class OmniSyncEngine:
+    """See `engines/protocol.py`. `resident(module)` is entered while a network is used: a host moves weights there."""
+
+    def __init__(
+        self,
+        networks: dict[str, nn.Module],
+        spec: VideoSpec,
+        sampling: Sampling,
+        digest: str,
+        resident: Callable[[nn.Module], AbstractContextManager] = lambda module: nullcontext(),
+    ):
+        self.dit: DiT = networks["dit"]
+        self.vae: VideoVAE = networks["vae"]
+        self.whisper: WhisperEncoder = networks["whisper"]
+        self.spec, self.sampling, self.resident = spec, sampling, resident
+        parameter = self.dit.patch_embedding.weight
+        self.device, self.dtype = parameter.device, parameter.dtype
+        with torch.inference_mode(), resident(networks["text"]):
+            self.text = networks["text"].encode([sampling.prompt]).to(self.device, self.dtype)
+        self.fingerprint = {
+            "engine": "omnisync", "model": digest, **asdict(sampling), "dtype": str(self.dtype), "device": str(self.device),
+        }  # fmt: skip
+
+    def speech(self, wave: Wave) -> SpeechFeatures:
+        return SpeechFeatures(self.whisper, wave, self.dit.config.speech_tokens, self.resident(self.whisper))
+
+    @torch.inference_mode()
+    def edit(
+        self,
+        frames_THWC: np.ndarray,
+        speech_TND: np.ndarray,
+        mouth_T3: np.ndarray,
+        *,
+        anchor: np.ndarray | None,
+        seed: int,
+        on_step: Callable[[int, int], None],
+    ) -> Edit:
+        self.spec.latent_frames(len(frames_THWC))
+        with self.resident(self.vae):
+            source = self._encode(frames_THWC)
+            fixed = None if anchor is None else self._encode(anchor)
+        eps = torch.randn(source.shape, generator=torch.Generator().manual_seed(seed)).to(source)
+        sigmas = flow.linear_sigmas(self.sampling.steps, self.sampling.tau)
+        velocity = self._guided_velocity(source, speech_TND, mouth_T3)
+
+        def finish_step(index: int, x: Tensor) -> Tensor:
+            on_step(index + 1, self.sampling.steps)
+            return x if fixed is None else self._hold(x, fixed, eps, sigmas[index + 1])
+
+        start = flow.add_noise(source, eps, self.sampling.tau)
+        if fixed is not None:
+            start = self._hold(start, fixed, eps, sigmas[0])
+        with self.resident(self.dit):
+            result = flow.euler(velocity, start, sigmas, finish_step)
+        with self.resident(self.vae):
+            return Edit(self._decode(result), self._decode(source))
+
+    def _guided_velocity(self, source: Tensor, speech_TND: np.ndarray, mouth_T3: np.ndarray):
+        """velocity(x, sigma): conditional and unconditional in one batch, or the conditional alone where that is all."""
+        guidance = self.sampling.guidance
+        speech = torch.as_tensor(speech_TND, dtype=self.dtype, device=self.device)[None]
+        mouth = mouth_per_latent_frame(torch.as_tensor(mouth_T3, device=self.device).float(), self.spec.temporal_stride)
+        branches = 1 if guidance.is_off else 2
+        source = source.to(self.dtype)
+        conditions = [
+            torch.cat([value, torch.zeros_like(value)][:branches]) for value in (speech, self.text)
+        ]
+        sources = source.expand(branches, *source.shape[1:])
+
+        def velocity(x: Tensor, sigma: Tensor) -> Tensor:
+            level = sigma.to(self.device).expand(branches)
+            out = self.dit(x.to(self.dtype).expand(branches, *x.shape[1:]), level, sources, *conditions).float()
+            if branches == 1:
+                return out
+            weight = guidance.weight(sigma, mouth, tuple(x.shape[-2:]))
+            return guide(out[1:], out[:1], weight)
+
+        return velocity
+
+    @staticmethod
+    def _hold(x: Tensor, fixed: Tensor, eps: Tensor, sigma: Tensor) -> Tensor:
+        """The first latent frames on the straight path to the anchor's: a window goes on where the last one ended."""
+        count = fixed.shape[2]
+        held = flow.add_noise(fixed, eps[:, :, :count], float(sigma))
+        return torch.cat([held, x[:, :, count:]], 2)
+
+    def _encode(self, frames_THWC: np.ndarray) -> Tensor:
+        weight = self.vae.latent_mean
+        video = torch.as_tensor(np.ascontiguousarray(frames_THWC)).to(weight).permute(3, 0, 1, 2)[None] * 2 - 1
+        return self.vae.encode(video).float()
+
+    def _decode(self, latent: Tensor) -> np.ndarray:
+        video = self.vae.decode(latent.to(self.vae.latent_mean))[0]
+        return ((video.float() + 1) / 2).clamp(0, 1).permute(1, 2, 3, 0).cpu().numpy()
+
+
+def load_engine(
+    path: str | Path | None = None,
+    *,
+    prompt: str = PROMPT,
+    steps: int = 50,
+    tau: float = 0.92,
+    guidance: Guidance | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> OmniSyncEngine:
+    """An engine from a bundle; None is the bundled mini."""
+    if not (0 < tau <= 1):
+        raise InputError(f"tau must be above 0 and at most 1, got {tau}")
+    if steps < 1:
+        raise InputError(f"steps must be at least 1, got {steps}")
+    bundle = read_bundle(path or BUNDLED)
+    place = choose_device(device)
+    kind = choose_dtype(dtype, place)
+    networks = build_networks(bundle)
+    for part, module in networks.items():
+        module.to(place, kind if part == "dit" else torch.float32).eval().requires_grad_(False)
+    sampling = Sampling(steps, tau, guidance or Guidance(), prompt)
+    return OmniSyncEngine(networks, VideoSpec(**bundle.config["spec"]), sampling, bundle.digest)
+
+
+def build_networks(bundle: Bundle) -> dict[str, nn.Module]:
+    """The four networks of a bundle with its weights, float32 on the CPU."""
+    config = bundle.config
+    vae = {key: tuple(value) if isinstance(value, list) else value for key, value in config["vae"].items()}
+    networks = {
+        "dit": DiT(DiTConfig(**config["dit"])),
+        "vae": VideoVAE(VAEConfig(**vae)),
+        "whisper": WhisperEncoder(config["whisper"]),
+        "text": TextEncoder(config["text"]),
+    }
+    return {part: bundle.load_into(part, module) for part, module in networks.items()}
+
+
+def choose_device(name: str) -> torch.device:
+    if name != "auto":
+        try:
+            return torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try cpu") from None
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """`auto`: bfloat16 where the hardware multiplies it fast, else float32."""
+    if name != "auto":
+        if name not in DTYPES:
+            raise InputError(f"dtype must be auto or one of {', '.join(DTYPES)}, got {name!r}")
+        return DTYPES[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    fast = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if fast else torch.float32

@@ -1,0 +1,76 @@
+"""A start from public weights: HuMo 1.7B's published keys as the keys of our `base` transformer.
+
+HuMo is Wan 2.1 1.3B with speech cross-attention. Its layers are ours under the switches of `HUMO`; three things differ
+and are converted here: HuMo's rotary pairs are neighbours (ours are halves of a head), its input has no source
+channels (ours start at zero), its speech features are Whisper's, 8 x 5 per latent frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError
+from .dit import DiTConfig
+
+HUMO = DiTConfig(
+    width=1536, depth=30, heads=12, ffn_width=8960, speech_dim=1280, speech_tokens=10, text_dim=4096, speech_width=1536,
+    speech_hidden=512, speech_context=16, norm="layer", text_first=True,
+)  # fmt: skip
+"""`base` with LayerNorm, text before speech, text 4096 wide; 10 x 1280 features per video frame = 8 x 5 per latent frame."""
+
+_TOP = {
+    "patch_embedding": "patch_embedding",
+    "text_embedding": "text_embedding",
+    "time_embedding": "time_embedding",
+    "time_projection": "time_projection",
+    "head.head": "head.out",
+    "head.modulation": "head.modulation",
+    "audio_proj.audio_proj_glob_1.layer": "speech_projection.inner",
+    "audio_proj.audio_proj_glob_2.layer": "speech_projection.middle",
+    "audio_proj.audio_proj_glob_3.layer": "speech_projection.outer",
+    "audio_proj.audio_proj_glob_norm.layer": "speech_projection.norm",
+}
+_BLOCK = {
+    "modulation": "modulation",
+    "self_attn": "self_attention",
+    "cross_attn": "text_attention",
+    "norm3": "norm_text",
+    "audio_cross_attn_wrapper.audio_cross_attn": "speech_attention",
+    "audio_cross_attn_wrapper.norm1_audio": "norm_speech",
+    "ffn": "ffn",
+}
+_ROTATED = ("self_attention.q.", "self_attention.k.", "self_attention.norm_q.", "self_attention.norm_k.")
+
+
+def rename(key: str) -> str:
+    """Our name of one of HuMo's keys; CheckpointError for a key that HuMo 1.7B does not have."""
+    head, table, rest = "", _TOP, key
+    if key.startswith("blocks."):
+        _, index, rest = key.split(".", 2)
+        head, table = f"blocks.{index}.", _BLOCK
+    for theirs, ours in table.items():
+        if rest == theirs or rest.startswith(theirs + "."):
+            return head + ours + rest[len(theirs) :]
+    raise CheckpointError(f"{key!r} is no key of HuMo 1.7B; expected its published transformer")
+
+
+def convert(tensors: Mapping[str, Tensor], config: DiTConfig = HUMO) -> dict[str, Tensor]:
+    """A state dict for `DiT(config)`; works on the meta device as well."""
+    converted = {}
+    for key, value in tensors.items():
+        name = rename(key)
+        if any(part in name for part in _ROTATED):
+            value = _pairs_to_halves(value, config.heads)
+        if name == "patch_embedding.weight":
+            value = torch.cat([value, value.new_zeros(value.shape[0], config.source_channels, *value.shape[2:])], 1)
+        converted[name] = value
+    return converted
+
+
+def _pairs_to_halves(value: Tensor, heads: int) -> Tensor:
+    """Rows (d0, d1, d2, d3, ...) of every head to (d0, d2, ..., d1, d3, ...)."""
+    pairs = value.unflatten(0, (heads, -1, 2))
+    return pairs.transpose(1, 2).flatten(0, 2)

@@ -1,0 +1,86 @@
+"""Mask-free flow matching on pairs (V_cd, A_ab) -> V_ab, with timestep-dependent pairs.
+
+Above `pair_threshold` a pair is a pseudo-pair (same character, same pose, other words); at and below it, a share of
+`arbitrary_share` of the samples takes its source from another pose of the character (the paper: all of them).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..guidance import gaussian, mouth_per_latent_frame
+from ..models.dit import precondition
+from .reels import POSE_A
+
+
+@dataclass(frozen=True)
+class ObjectiveOptions:
+    pair_threshold: float = 0.85
+    arbitrary_share: float = 0.12
+    high_noise_share: float = 0.5
+    """Samples with sigma uniform in (pair_threshold, 1); the others are uniform in (0, pair_threshold)."""
+    start_share: float = 0.7
+    """Samples whose path starts from progressive noise, as at inference, with tau uniform in (tau_least, 1)."""
+    tau_least: float = 0.85
+    speech_dropout: float = 0.1
+    text_dropout: float = 0.15
+    mouth_weight: float = 8.0
+
+
+def draw_batch(shards: list[dict], texts: dict, batch: int, options: ObjectiveOptions, rng: np.random.Generator) -> dict:
+    """Random pairs as tensors. `texts`: style -> list of encoded captions (L, D)."""
+    rows: dict[str, list] = {key: [] for key in ("target", "source", "speech", "text", "mouth", "sigma", "tau")}
+    for _ in range(batch):
+        shard = shards[rng.integers(len(shards))]
+        reel = rng.integers(len(shard["latent"]))
+        high = rng.random() < options.high_noise_share
+        sigma = rng.uniform(options.pair_threshold, 1) if high else rng.uniform(0.001, options.pair_threshold)
+        target, source = rng.choice(POSE_A, size=2, replace=False)
+        if sigma <= options.pair_threshold and rng.random() < options.arbitrary_share:
+            target, source = (POSE_A, source) if rng.random() < 0.5 else (target, POSE_A)
+        tau = rng.uniform(options.tau_least, 1) if rng.random() < options.start_share else 1.0
+        tau = max(tau, sigma)
+        captions = texts[int(shard["style"][reel, target])]
+        text = captions[rng.integers(len(captions))]
+        speech = shard["speech"][reel, target]
+        rows["target"].append(shard["latent"][reel, target])
+        rows["source"].append(shard["latent"][reel, source])
+        rows["speech"].append(speech * (rng.random() >= options.speech_dropout))
+        rows["text"].append(text * (rng.random() >= options.text_dropout))
+        rows["mouth"].append(shard["mouth"][reel, target])
+        rows["sigma"].append(sigma)
+        rows["tau"].append(tau)
+    return {key: torch.as_tensor(np.stack(value)).float() for key, value in rows.items()}
+
+
+def flow_loss(model: nn.Module, batch: dict, options: ObjectiveOptions) -> dict[str, Tensor]:
+    """Error of the clean latents that the velocity points at, in units of `precondition`'s gain.
+
+    The path leads from the progressive start (1 - tau) V_source + tau eps to the target: at tau = 1 it is the paper's.
+    The unit keeps every noise level equally loud; around the mouth the weight is `1 + mouth_weight * G`.
+    """
+    target, source, sigma = batch["target"], batch["source"], batch["sigma"]
+    tau = batch["tau"].reshape(-1, 1, 1, 1, 1)
+    share = sigma.reshape(-1, 1, 1, 1, 1) / tau
+    start = (1 - tau) * source + tau * torch.randn_like(target)
+    x = (1 - share) * target + share * start
+    velocity = model(x, sigma, source, batch["speech"], batch["text"]).float()
+    level = sigma.reshape(-1, 1, 1, 1, 1)
+    error = x - level * velocity - target
+    _, gain = precondition(sigma, model.config.residual_std or 1.0, x)
+    error = (error / gain).square()
+    near = torch.stack(
+        [gaussian(mouth_per_latent_frame(mouth_T3, 4), tuple(target.shape[-2:]), 0.6) for mouth_T3 in batch["mouth"]]
+    )[:, None]
+    weight = 1 + options.mouth_weight * near
+    high = sigma > options.pair_threshold
+    mouth = (near * error).sum((1, 2, 3, 4)) / (near.sum((1, 2, 3, 4)) * error.shape[1])
+    return {
+        "loss": (weight * error).mean() / weight.mean(),
+        "mouth_high": mouth[high].mean().detach(),
+        "mouth_low": mouth[~high].mean().detach(),
+    }
