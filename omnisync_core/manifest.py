@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
@@ -14,7 +15,6 @@ import av
 import cv2
 import numpy as np
 import scipy
-import torch
 
 from .engines.protocol import Engine
 from .job import SyncOptions
@@ -29,7 +29,7 @@ def manifest(video: os.PathLike, audio: os.PathLike, engine: Engine, options: Sy
         **plain(options.deciding()),
         "engine": plain({"spec": engine.spec, **engine.fingerprint}),
         "versions": _versions(),
-        "threads": [torch.get_num_threads(), cv2.getNumThreads()],
+        "threads": _threads(),
     }
 
 
@@ -55,6 +55,12 @@ def plain(value: Any) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    modules = {"av": av, "cv2": cv2, "numpy": np, "scipy": scipy, "torch": torch}
-    found = {name: module.__version__ for name, module in modules.items()}
-    return {"python": platform.python_version(), "transformers": metadata.version("transformers"), **found}
+    modules = {"av": av, "cv2": cv2, "numpy": np, "scipy": scipy}
+    packages = {name: metadata.version(name) for name in ("torch", "transformers")}
+    return {"python": platform.python_version(), **packages, **{name: m.__version__ for name, m in modules.items()}}
+
+
+def _threads() -> dict[str, int]:
+    """Sums depend on how many threads share them. An engine that is here without torch does not use it."""
+    torch = sys.modules.get("torch")
+    return {"cv2": cv2.getNumThreads()} | ({"torch": torch.get_num_threads()} if torch else {})

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from . import audio as sound
-from . import media, mouth, silence, timeline
+from . import media, mouth, timeline
 from .composite import Compositor
 from .editing import Editor
 from .engines.protocol import Engine
@@ -27,6 +27,7 @@ from .job import Listener, Passed, Plan, Progress, Report, SyncOptions, size
 from .layout import Layout
 from .manifest import manifest
 from .playback import play
+from .silence import GatedWave, Voice
 from .store import Store
 
 TRACKED_SIDE = 480
@@ -69,7 +70,7 @@ class _Job:
     video: media.VideoInfo
     audio: Path
     output: Path
-    wave: sound.SpeechWave
+    voice: Voice
     timeline: timeline.Timeline
     warnings: tuple[str, ...]
     seconds_per_frame: float
@@ -90,7 +91,7 @@ def _open(video: Path, audio: Path, output: Path, options: SyncOptions) -> _Job:
     if options.preview_seconds is None and abs(wave.duration - shown.end) > 0.5:
         comes = "is cut" if wave.duration > shown.end else "is followed by silence"
         notes.append(f"the sound lasts {wave.duration:.2f} s, the result {shown.end:.2f} s: it {comes}")
-    return _Job(info, audio, output, wave, shown, tuple(notes), decoding)
+    return _Job(info, audio, output, Voice(wave), shown, tuple(notes), decoding)
 
 
 def _find_mouth(job: _Job, store: Store, options: SyncOptions, tell: Listener) -> mouth.MouthTrack:
@@ -116,12 +117,12 @@ def _strength(job: _Job, options: SyncOptions) -> np.ndarray:
     """How far each frame of the result is edited, by the sound: 0 leaves the source's own pixels."""
     if options.silence == "close":
         return np.ones(len(job.timeline), np.float32)
-    return silence.keep(job.wave, job.timeline.time_V, rest_after=options.length == "silence")
+    return job.voice.kept(job.timeline.time_V, rest_after=options.length == "silence")
 
 
 def _edit(job: _Job, layout: Layout, store: Store, engine: Engine, options: SyncOptions, tell: Listener) -> None:
     """Edit the windows that are not on disk yet."""
-    wave = silence.GatedWave(job.wave) if options.silence == "close" else job.wave
+    wave = GatedWave(job.voice) if options.silence == "close" else job.voice.wave
     editor = Editor(engine, engine.speech(wave), layout, store, options.seed)
     pending, count = editor.pending(), len(layout.windows)
     done = count - len(pending)
@@ -177,8 +178,8 @@ def _report(job: _Job, layout: Layout, seconds: float) -> Report:
     notes = [*job.warnings, *layout.track.warnings]
     if not layout.found_V.any():
         notes.append("no mouth was found: the pictures are the source's")
-    elif not layout.gain_V.any():
-        notes.append("nobody speaks in the sound: the pictures are the source's")
+    elif job.voice.is_silent:
+        notes.append("nobody speaks in the sound: the mouth " + ("rests" if layout.gain_V.any() else "is the source's"))
     return Report(
         output=str(job.output),
         frames=len(job.timeline),

@@ -16,6 +16,8 @@ BLOCK_BYTES = 64 << 20
 def play(video: media.VideoInfo, order_V: np.ndarray) -> Iterator[media.Frame]:
     """Yield the frames `order_V[0]`, `order_V[1]`, ... of a video; indices may repeat, leave out and run backwards."""
     order_V = np.asarray(order_V)
+    if not len(order_V):
+        return
     turns = np.flatnonzero(np.diff(np.diff(order_V) < 0)) + 1
     first, last = int(order_V.min()), int(order_V.max())
     if len(turns) and last - first < _block(video):
@@ -30,19 +32,19 @@ def play(video: media.VideoInfo, order_V: np.ndarray) -> Iterator[media.Frame]:
 
 
 def _segments(order_V: np.ndarray) -> Iterator[np.ndarray]:
-    """Split where the direction turns; a frame that ends a rise does not begin the fall after it, and so on."""
+    """Stretches that only rise (or stay) or only fall; where the direction turns, the next one begins."""
     falls = np.diff(order_V) < 0
     start = 0
     while start < len(order_V):
         stop = start + 1
-        while stop < len(order_V) and falls[stop - 1] == falls[min(start, len(falls) - 1)]:
+        while stop < len(order_V) and falls[stop - 1] == falls[start]:
             stop += 1
         yield order_V[start:stop]
         start = stop
 
 
-def _forward(video: media.VideoInfo, order_V: np.ndarray) -> Iterator[media.Frame]:
-    frames = media.read_frames(video.path, int(order_V[0]), int(order_V[-1]) + 1)
+def _forward(video: media.VideoInfo, order_V: np.ndarray, times_N: np.ndarray | None = None) -> Iterator[media.Frame]:
+    frames = media.read_frames(video.path, int(order_V[0]), int(order_V[-1]) + 1, times_N)
     frame = None
     for index in order_V:
         while frame is None or frame.index < index:
@@ -55,7 +57,7 @@ def _forward(video: media.VideoInfo, order_V: np.ndarray) -> Iterator[media.Fram
 def _backward(video: media.VideoInfo, order_V: np.ndarray) -> Iterator[media.Frame]:
     size = _block(video)
     for start in range(0, len(order_V), size):
-        yield from reversed(list(_forward(video, order_V[start : start + size][::-1])))
+        yield from reversed(list(_forward(video, order_V[start : start + size][::-1], video.times_N)))
 
 
 def _block(video: media.VideoInfo) -> int:

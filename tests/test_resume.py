@@ -1,0 +1,168 @@
+"""A job stopped at any moment and resumed ends with the same bytes as one that ran through."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnisync_core.errors import InputError
+from omnisync_core.job import SyncOptions
+from omnisync_core.pipeline import sync_video
+from omnisync_core.store import Store
+from tests.fake import FakeEngine, write_sound, write_video
+
+ROOT = Path(__file__).resolve().parents[1]
+CHILD = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from tests.fake import FakeEngine
+from omnisync_core.job import SyncOptions
+from omnisync_core.pipeline import sync_video
+
+folder, output, stage, at = sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5])
+engine = FakeEngine()
+
+def stop(progress):
+    if progress.stage == stage and progress.done == at and progress.plan is None:
+        print("here", len(engine.calls), flush=True)
+        time.sleep(60)
+
+options = SyncOptions(mouth="centre", resume=True, seed=3)
+sync_video(f"{folder}/in.mkv", f"{folder}/in.wav", output, engine, options, stop)
+print("done", len(engine.calls), flush=True)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_video(tmp_path / "in.mkv", frames=40, cuts=(22,))
+    write_sound(tmp_path / "in.wav", 1.6)
+    return tmp_path
+
+
+def child(folder, output, stage="never", at=0):
+    """Run the job until it is at this point, then kill it; its last word."""
+    command = [sys.executable, "-c", CHILD, str(ROOT), str(folder), str(output), stage, str(at)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}) as job:
+        word = job.stdout.readline()
+        job.kill()
+    return word.split()
+
+
+def run(folder, output, engine=None, progress=None, **options):
+    options = SyncOptions(**{"mouth": "centre", "seed": 3, **options})
+    return sync_video(folder / "in.mkv", folder / "in.wav", folder / output, engine or FakeEngine(), options, progress)
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(count):
+    """A listener that cancels at its n-th event."""
+    seen = []
+
+    def listen(progress):
+        seen.append(progress)
+        if len(seen) == count:
+            raise Stop
+
+    return listen
+
+
+def test_killed_again_and_again(folder):
+    whole, killed = folder / "whole.mp4", folder / "killed.mp4"
+    assert child(folder, whole) == ["done", "9"]
+    assert child(folder, killed, "editing", 8) == ["here", "2"]
+    assert not killed.exists() and (folder / "killed.mp4.omnisync").is_dir()
+    assert child(folder, killed, "editing", 20) == ["here", "4"]
+    assert child(folder, killed, "writing", 15) == ["here", "3"]
+    assert not killed.exists()
+    assert child(folder, killed) == ["done", "0"]
+    assert killed.read_bytes() == whole.read_bytes()
+    assert {path.name for path in folder.iterdir()} == {"in.mkv", "in.wav", "whole.mp4", "killed.mp4"}
+
+
+@pytest.mark.parametrize("options", [{"length": "bounce"}, {"silence": "keep"}], ids=str)
+def test_cancelled_at_many_points(folder, options):
+    write_sound(folder / "in.wav", 2.2, bursts=((0, 0.9), (1.5, 9)))
+    events = []
+    run(folder, "whole.mkv", progress=events.append, **options)
+    for count in range(1, len(events) + 1, 29):
+        with pytest.raises(Stop):
+            run(folder, "out.mkv", progress=stop_at(count), **options)
+        assert not (folder / "out.mkv").exists()
+        run(folder, "out.mkv", resume=True, **options)
+        assert (folder / "out.mkv").read_bytes() == (folder / "whole.mkv").read_bytes(), f"event {count}"
+        (folder / "out.mkv").unlink()
+
+
+def test_finished_windows_are_not_thrown_away(folder):
+    with pytest.raises(Stop):
+        run(folder, "out.mp4", progress=stop_at(60))
+    with pytest.raises(InputError, match="--resume, or delete"):
+        run(folder, "out.mp4")
+    run(folder, "out.mp4", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seed": 4}, "seed was 3, now 4"),
+        ({"silence": "keep"}, 'silence was "close", now "keep"'),
+        ({"mouth": (30, 20)}, "mouth was"),
+        ({"engine": FakeEngine(steps=5)}, "engine.steps was 3, now 5"),
+        ("in.wav", "sound was"),
+        ("in.mkv", "video was"),
+    ],
+    ids=str,
+)
+def test_another_job_is_not_continued(folder, change, says):
+    with pytest.raises(Stop):
+        run(folder, "out.mp4", progress=stop_at(60))
+    if change == "in.wav":
+        write_sound(folder / "in.wav", 1.5)
+    elif change == "in.mkv":
+        (folder / "in.mkv").unlink()
+        write_video(folder / "in.mkv", frames=39, cuts=(22,))
+    with pytest.raises(InputError, match="another job: .*" + says) as caught:
+        run(folder, "out.mp4", resume=True, **(change if isinstance(change, dict) else {}))
+    assert "; " not in str(caught.value)
+
+
+def test_nothing_to_resume_begins(folder):
+    assert run(folder, "out.mp4", resume=True).frames == 40
+
+
+def test_nothing_done_leaves_nothing(folder):
+    with pytest.raises(Stop):
+        run(folder, "out.mp4", progress=stop_at(5))
+    assert {path.name for path in folder.iterdir()} == {"in.mkv", "in.wav"}
+    run(folder, "out.mp4")
+
+
+def test_a_damaged_window_is_named(folder):
+    with pytest.raises(Stop):
+        run(folder, "out.mp4", progress=stop_at(60))
+    path = folder / "out.mp4.omnisync" / "window_00001.npz"
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(InputError, match=r"window_00001.npz is damaged.*delete that file"):
+        run(folder, "out.mp4", resume=True)
+    path.unlink()
+    run(folder, "out.mp4", resume=True)
+    run(folder, "whole.mp4")
+    assert (folder / "out.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
+
+
+def test_a_half_written_window_does_not_count(tmp_path):
+    store = Store.open(tmp_path / "out.mp4", {"seed": 1}, resume=False)
+    store.write("window_00000", edited=np.arange(3))
+    (store.folder / "window_00001.npz.part").write_bytes(b"half")
+    assert store.finished() == 1 and not store.has("window_00001")
+    again = Store.open(tmp_path / "out.mp4", {"seed": 1}, resume=True)
+    assert again.read("window_00000")["edited"].tolist() == [0, 1, 2]
+    again.remove()
+    assert not list(tmp_path.iterdir())
