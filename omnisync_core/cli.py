@@ -15,7 +15,7 @@ from .job import SILENCE, Plan, Progress, Report, SyncOptions, clock
 from .timeline import POLICIES
 
 CONVENTIONS = ("paper", "normalised", "floored")
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,16 +47,9 @@ def lipsync(options: argparse.Namespace) -> None:
         lossless=options.lossless,
         resume=options.resume,
     )
-    chosen = {name: getattr(options, name) for name in ("w_peak", "w_base", "gamma", "convention")}
-    engine = load_engine(
-        options.model,
-        prompt=options.prompt,
-        steps=options.steps,
-        tau=options.tau,
-        guidance=Guidance(**{name: value for name, value in chosen.items() if value is not None}),
-        device=options.device,
-        dtype=options.dtype,
-    )
+    weights = _given(options, "w_peak", "w_base", "gamma", "convention")
+    sampling = _given(options, "prompt", "steps", "tau", "device", "dtype")
+    engine = load_engine(options.model, guidance=Guidance(**weights), **sampling)
     with warnings.catch_warnings(), _Bars() as bars:
         # What is wrong with the files is told once, in the report.
         warnings.simplefilter("ignore", UserWarning)
@@ -74,18 +67,24 @@ def synth(options: argparse.Namespace) -> None:
     from .synth.clips import write_clips
 
     write_clips(options.out, clips=options.clips, seed=options.seed, size=options.size, seconds=options.seconds)
+    print(f"{options.clips} clips in {options.out}")
 
 
 def train(options: argparse.Namespace) -> None:
     from .training.loop import train as run
 
-    run(options.config)
+    print(f"the model is {run(options.config)}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
     from .evaluation.synth import evaluate as run
 
     run(options.out, clips=options.clips, seed=options.seed, grid=options.grid)
+
+
+def _given(options: argparse.Namespace, *names: str) -> dict:
+    """The options that the user gave; what is not given is decided where it is used."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -143,16 +142,16 @@ def _lipsync_parser(command: argparse.ArgumentParser) -> None:
 
     model = command.add_argument_group("model")
     model.add_argument("--model", type=Path, metavar="BUNDLE", help="a .safetensors bundle (default: the bundled one)")
-    model.add_argument("--prompt", default="", help="how it is spoken, e.g. 'speaks loudly with clear teeth'")
-    model.add_argument("--steps", type=_whole(1, 1000), default=50, help="default 50")
-    model.add_argument("--tau", type=_number(0, 1), default=0.92, help="noise at the start, in (0, 1] (default 0.92)")
+    model.add_argument("--prompt", help="how it is spoken, e.g. 'A person speaks loudly with clear teeth.'")
+    model.add_argument("--steps", type=_whole(1, 1000), help="default 50")
+    model.add_argument("--tau", type=_number(0, 1), help="noise at the start, in (0, 1] (default 0.92)")
     model.add_argument("--seed", type=_whole(0, 2**63 - 1), default=0, help="default 0")
     model.add_argument("--w-peak", type=_number(0, 100, least=True), help="guidance at the mouth")
     model.add_argument("--w-base", type=_number(0, 100, least=True), help="guidance elsewhere")
     model.add_argument("--gamma", type=_number(0, 100, least=True), help="how fast guidance fades with the noise")
     model.add_argument("--convention", choices=CONVENTIONS, help="reading of the guidance formula")
-    model.add_argument("--device", help="e.g. cuda, mps, cpu (default: the best there is)")
-    model.add_argument("--dtype", choices=DTYPES, help="default: what suits the device")
+    model.add_argument("--device", help="auto (default), cuda, mps, cpu")
+    model.add_argument("--dtype", choices=DTYPES, help="default auto: what suits the device")
 
 
 def _clips(command: argparse.ArgumentParser, clips: int) -> None:
