@@ -19,16 +19,16 @@ ORDERS = {
 }
 
 
-@pytest.fixture(scope="module", params=["ffv1", "libx264", "open", "mpeg2video"])
+@pytest.fixture(scope="module", params=["ffv1", "libx264", "open", "mpeg4"])
 def video(request, tmp_path_factory):
     """Videos of key frames every 12 (or all) frames, with frames that lean on later ones, also beyond key frames."""
     codec = {"open": "libx264"}.get(request.param, request.param)
     options = {
         "libx264": {"g": "12", "preset": "ultrafast", "bf": "3"},
         "open": {"g": "12", "bf": "3", "x264-params": "open-gop=1:b-pyramid=normal"},
-        "mpeg2video": {"g": "12", "bf": "2"},
+        "mpeg4": {"g": "12", "bf": "2"},
     }.get(request.param)
-    suffix = {"ffv1": "mkv", "libx264": "mp4", "open": "mp4", "mpeg2video": "mkv"}[request.param]
+    suffix = {"ffv1": "mkv", "libx264": "mp4", "open": "mp4", "mpeg4": "mp4"}[request.param]
     path = tmp_path_factory.mktemp(request.param) / f"in.{suffix}"
     return media.probe_video(write_video(path, 90, codec=codec, options=options))
 
