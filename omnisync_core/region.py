@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from scipy.sparse import csr_array
 
 from .mouth import MouthTrack
 from .mouth.smoothing import smooth
@@ -115,38 +116,34 @@ def delta(source_HWC, cover_xyxy, box: Box, edited_SSC, reference_SSC, mask_SS) 
     """What to add to the source pixels of `cover_xyxy` (for `Frame.add_rgb`), float32 H x W x C.
 
     edited: the engine's window; reference: the source through the engine's codec. Where the two agree the source's
-    own pixels stay (their small difference is added); where they differ, `edited` takes the pixels' place, with the
-    codec's colour error (source - reference, low-passed) taken off. Exactly 0 where the mask is 0.
+    own pixels stay; a small difference is added to them; where they differ, `edited` takes the pixels' place, with the
+    codec's colour error (source - reference, low-passed) taken off. Exactly 0 where `source_mask` is 0.
     """
     x0, y0, x1, y1 = cover_xyxy
-    size = mask_SS.shape[0]
     source_HWC = np.asarray(source_HWC, np.float32)
     if source_HWC.shape[:2] != (y1 - y0, x1 - x0):
         raise ValueError(f"source is {source_HWC.shape[:2]}, the box {cover_xyxy} needs {(y1 - y0, x1 - x0)}")
-    step = box.side / size
-    small_SSC = _resample(
-        source_HWC, _weights(size, box.y0 - y0, step, y1 - y0), _weights(size, box.x0 - x0, step, x1 - x0)
-    )
-    change_SSC = np.asarray(edited_SSC, np.float32) - np.asarray(reference_SSC, np.float32)
-    replaced_SS1 = _changed(change_SSC)[..., None]
-    colour_SSC = cv2.GaussianBlur(small_SSC - reference_SSC, (0, 0), size / 12, borderType=cv2.BORDER_REPLICATE)
+    delta_HWC = np.zeros(source_HWC.shape, np.float32)
+    touched = _touched(mask_SS, box, cover_xyxy)
+    if touched is None:
+        return delta_HWC
     mask_SS1 = np.asarray(mask_SS, np.float32)[..., None]
-    placed_SSC = mask_SS1 * ((1 - replaced_SS1) * change_SSC + replaced_SS1 * (edited_SSC + colour_SSC))
-    fields_SSK = np.concatenate([placed_SSC, mask_SS1 * replaced_SS1, mask_SS1], axis=2, dtype=np.float32)
-    rows = _weights(y1 - y0, (y0 - box.y0) / step, 1 / step, size)
-    columns = _weights(x1 - x0, (x0 - box.x0) / step, 1 / step, size)
-    fields_HWK = _resample(fields_SSK, rows, columns)
-    delta_HWC = fields_HWK[..., :3] - fields_HWK[..., 3:4] * source_HWC
-    delta_HWC[source_mask(mask_SS, box, cover_xyxy) == 0] = 0
+    change_SSC = np.asarray(edited_SSC, np.float32) - np.asarray(reference_SSC, np.float32)
+    kept_SS1, replaced_SS1 = _kept_and_replaced(change_SSC)
+    change_SSC *= kept_SS1
+    placed_SSC = edited_SSC + _colour_error(source_HWC, cover_xyxy, box, reference_SSC)
+    placed_SSC = mask_SS1 * (change_SSC + replaced_SS1 * (placed_SSC - change_SSC))
+    fields_SSK = np.concatenate([placed_SSC, mask_SS1 * replaced_SS1], axis=2, dtype=np.float32)
+    fields_HWK = _resample(fields_SSK, *_to_source(len(mask_SS), box, touched))
+    inner = np.s_[touched[1] - y0 : touched[3] - y0, touched[0] - x0 : touched[2] - x0]
+    change_HWC = fields_HWK[..., :3] - fields_HWK[..., 3:] * source_HWC[inner]
+    np.multiply(change_HWC, (source_mask(mask_SS, box, touched) > 0)[..., None], out=delta_HWC[inner])
     return delta_HWC
 
 
 def source_mask(mask_SS, box: Box, cover_xyxy) -> np.ndarray:
     """The crop's mask on the source pixels of `cover_xyxy`, float32 H x W: `delta` is exactly 0 where this is."""
-    x0, y0, x1, y1 = cover_xyxy
-    step = box.side / mask_SS.shape[0]
-    rows = _weights(y1 - y0, (y0 - box.y0) / step, 1 / step, mask_SS.shape[0], linear=True)
-    columns = _weights(x1 - x0, (x0 - box.x0) / step, 1 / step, mask_SS.shape[0], linear=True)
+    rows, columns = _to_source(len(mask_SS), box, cover_xyxy, linear=True)
     return _resample(np.asarray(mask_SS, np.float32)[..., None], rows, columns)[..., 0]
 
 
@@ -179,11 +176,48 @@ def _strength(times_T, known_T):
     return np.clip(near / FADE_SECONDS, 0, 1).astype(np.float32)
 
 
-def _changed(change_SSC):
-    """0..1, smooth: 0 where the engine changed less than 2 of 255 levels around, 1 from 10 levels on."""
+def _kept_and_replaced(change_SSC):
+    """How far a change counts and how far it takes the source's place (S x S x 1), smooth, by its level around.
+
+    Below 2 of 255 levels it fades to nothing (noise of the codec); from 2 to 10 it goes from added to replacing.
+    """
     size = change_SSC.shape[0]
-    level_SS = cv2.GaussianBlur(np.abs(change_SSC).max(axis=2), (0, 0), max(0.8, size / 48))
-    return _smoothstep((level_SS - 2 / 255) / (8 / 255))
+    level_SS = cv2.GaussianBlur(np.abs(change_SSC).max(axis=2), (0, 0), max(0.8, size / 48))[..., None]
+    return _smoothstep(level_SS / (2 / 255)), _smoothstep((level_SS - 2 / 255) / (8 / 255))
+
+
+def _colour_error(source_HWC, cover_xyxy, box, reference_SSC):
+    """What the codec did to the colours, S x S x C: low-passed, so measured on a quarter of the crop's rows."""
+    size = len(reference_SSC)
+    coarse, (x0, y0, x1, y1) = max(4, size // 4), cover_xyxy
+    step = box.side / coarse
+    rows, columns = _weights(coarse, box.y0 - y0, step, y1 - y0), _weights(coarse, box.x0 - x0, step, x1 - x0)
+    same = _weights(coarse, 0.0, size / coarse, size)
+    error = _resample(source_HWC, rows, columns) - _resample(np.asarray(reference_SSC, np.float32), same, same)
+    error = cv2.GaussianBlur(error, (0, 0), coarse / 12, borderType=cv2.BORDER_REPLICATE)
+    return cv2.resize(error, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def _touched(mask_SS, box, cover_xyxy):
+    """The part of `cover_xyxy` that the mask reaches; None where it reaches none."""
+    step = box.side / len(mask_SS)
+    bounds = []
+    for axis, start, low, high in ((1, box.x0, *cover_xyxy[::2]), (0, box.y0, *cover_xyxy[1::2])):
+        on = np.flatnonzero(np.any(mask_SS, axis=1 - axis))
+        if not len(on):
+            return None
+        first, last = math.floor(start + (on[0] - 1) * step), math.ceil(start + (on[-1] + 2) * step)
+        bounds.append((max(low, first), min(high, last)))
+    (x0, x1), (y0, y1) = bounds
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
+def _to_source(size, box, cover_xyxy, linear=False):
+    """Matrices (rows, columns) that bring a crop onto the source pixels of `cover_xyxy`."""
+    x0, y0, x1, y1 = cover_xyxy
+    step = size / box.side
+    rows = _weights(y1 - y0, (y0 - box.y0) * step, step, size, linear)
+    return rows, _weights(x1 - x0, (x0 - box.x0) * step, step, size, linear)
 
 
 def _smoothstep(x):
@@ -198,15 +232,16 @@ def _span(start, side, margin, limit):
 
 
 def _resample(image_HWC, rows_YH, columns_XW):
-    """Separable resampling of all channels: rows_YH @ image @ columns_XW^T."""
+    """Separable resampling of all channels (1, 3 or 4) by two sparse matrices."""
     height, width, channels = image_HWC.shape
-    tall = rows_YH @ image_HWC.reshape(height, width * channels)
-    return np.matmul(columns_XW, tall.reshape(-1, width, channels))
+    tall = (rows_YH @ image_HWC.reshape(height, width * channels)).reshape(-1, width, channels)
+    turned = cv2.transpose(tall).reshape(width, -1)
+    return cv2.transpose((columns_XW @ turned).reshape(-1, len(tall), channels)).reshape(len(tall), -1, channels)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _weights(count, offset, step, limit, linear=False):
-    """count x limit matrix: sample k sits at offset + (k + .5) * step of a line of `limit` pixels.
+    """Sparse count x limit matrix: sample k sits at offset + (k + .5) * step of a line of `limit` pixels.
 
     Catmull-Rom (or linear) kernel, widened by `step` where that shrinks; beyond the line its end pixel repeats.
     """
@@ -222,6 +257,6 @@ def _weights(count, offset, step, limit, linear=False):
         near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
         kernel = np.where(x < 1, near, np.where(x < 2, far, 0.0))
     kernel /= kernel.sum(axis=1, keepdims=True)
-    matrix = np.zeros((count, limit), np.float32)
-    np.add.at(matrix, (np.arange(count)[:, None], np.clip(taps, 0, limit - 1)), kernel)
-    return matrix
+    starts = np.arange(0, taps.size + 1, taps.shape[1])
+    taps = np.clip(taps, 0, limit - 1)
+    return csr_array((kernel.astype(np.float32).ravel(), taps.ravel(), starts), shape=(count, limit))

@@ -15,8 +15,8 @@ import numpy as np
 from ..errors import InputError
 from .detect import FaceDetector, open_detector
 from .follow import Follower
-from .lips import STUDIED, MouthStudy, find_mouth
-from .pose import Pose, patch
+from .lips import MouthStudy, find_mouth
+from .pose import Pose
 from .record import Record
 from .shots import ShotFinder
 from .types import MouthTrack, Point
@@ -140,8 +140,8 @@ def _track_point(looks, point: Point, first: _Look) -> MouthTrack:
             follower = Follower(look.gray, pose)
         else:
             pose, confidence = follower.feed(look.gray, cut=look.cut)
-        if study and confidence > 0.5 and study.count < STUDIED:
-            study.add(patch(look.rgb, pose))
+        if study and confidence > 0.5:
+            study.add(look.rgb, pose)
         record.add(look, pose, confidence, "user")
     return record.track(shift=study.mouth() if study else None)
 

@@ -1,30 +1,28 @@
-"""Finds the mouth near a roughly given point: the blob that stands out from, or moves against, a ring of calm skin."""
+"""Finds the mouth near a roughly given point: the blob that stands out from the calm ring of skin around it."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from .pose import MIDDLE, UNIT
+from .pose import MIDDLE, UNIT, Pose, patch
 
 ASPECTS = (0.3, 0.5)
 ENOUGH = 0.8
 """Score from which a blob is believed to be the mouth."""
-STUDIED = 250
-"""Frames after which a face is known well enough."""
+STUDY_EVERY, STUDIED = 4, 40
+"""Every how many frames a face is studied, and how many times in all."""
 
 
-def find_mouth(rgb_HWC, x, y, likely, widths, reach=0.9, motion_HW=None):
+def find_mouth(rgb_HWC, x, y, likely, widths, reach=0.9):
     """Centre and width (x, y, width, pixels) of the mouth-like blob near x, y; None where nothing stands out.
 
     rgb: uint8. likely: the width (pixels) to prefer where the picture does not say; widths: the least and most tried.
-    reach: how far from the point the centre may be, in widths. motion: how much each pixel changes over time, in grey
-    levels. A blob's score is how far its pixels (CIELAB and motion) are from the mean of the ring around it, over the
-    ring's own spread; redder than the ring and nearer to the point is better.
+    reach: how far from the point the centre may be, in widths. A blob's score is how far its pixels (CIELAB) are from
+    the mean of the ring around it, over the ring's own spread; redder than the ring and nearer to the point is better.
     """
     lab = cv2.cvtColor(rgb_HWC.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) * np.float32([0.5, 1, 1])
-    features = lab if motion_HW is None else np.dstack([lab, motion_HW.astype(np.float32)])
-    sums = _integral(np.dstack([features, (features * features).sum(axis=-1)]).astype(np.float64))
+    sums = _integral(np.dstack([lab, (lab * lab).sum(axis=-1)]).astype(np.float64))
     best, at_best = ENOUGH, None
     for width in widths[0] * 1.1 ** np.arange(1 + int(np.log(widths[1] / widths[0]) / np.log(1.1))):
         grid = np.arange(-reach, reach + 1e-6, 0.06) * width
@@ -40,29 +38,25 @@ def find_mouth(rgb_HWC, x, y, likely, widths, reach=0.9, motion_HW=None):
 
 
 class MouthStudy:
-    """Learns from canonical patches where in them the mouth is: what moves there while the face is held still."""
+    """Looks at a followed face now and then: the median of what it sees is surer than the first frame."""
 
     def __init__(self):
-        self.count = 0
-        self._sum = self._squares = 0.0
+        self._frames, self._looks, self._found = 0, 0, []
 
-    def add(self, rgb_patch):
-        """One more uint8 patch of the followed face."""
-        self.count += 1
-        image = rgb_patch.astype(np.float32)
-        self._sum = self._sum + image
-        self._squares = self._squares + image.mean(axis=2) ** 2
-
-    def mouth(self) -> tuple[float, float, float] | None:
-        """How far right and down (mouth widths) and how many times as wide the mouth is than thought; None: unclear."""
-        if self.count < 10:
-            return None
-        mean = self._sum / self.count
-        motion = np.sqrt(np.maximum(self._squares / self.count - mean.mean(axis=2) ** 2, 0))
-        rgb = np.clip(mean + 0.5, 0, 255).astype(np.uint8)
+    def add(self, rgb_HWC, pose: Pose):
+        """One more uint8 frame and the pose that was found on it."""
+        self._frames += 1
+        if self._frames % STUDY_EVERY != 1 or self._looks >= STUDIED:
+            return
+        self._looks += 1
         at = MIDDLE + 0.5
-        found = find_mouth(rgb, at, at, UNIT, (0.4 * UNIT, 2.2 * UNIT), reach=0.7, motion_HW=motion)
-        return found and ((found[0] - at) / UNIT, (found[1] - at) / UNIT, found[2] / UNIT)
+        found = find_mouth(patch(rgb_HWC, pose), at, at, UNIT, (0.4 * UNIT, 2.2 * UNIT), reach=0.7)
+        if found is not None:
+            self._found.append(((found[0] - at) / UNIT, (found[1] - at) / UNIT, found[2] / UNIT))
+
+    def mouth(self) -> np.ndarray | None:
+        """How far right and down (mouth widths) and how many times as wide the mouth is than thought; None: unclear."""
+        return np.median(self._found, axis=0) if len(self._found) > max(2, self._looks / 2) else None
 
 
 def _stands_out(sums, xs, ys, width, aspect):
