@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import av
 import numpy as np
 
-from .planes import Box, Colour, add_rgb, copy_frame, layout_of, read_rgb
+from .formats import Layout, layout_of
+from .planes import Box, Colour, add_rgb, copy_frame, read_rgb
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Orientation:
         return x0, y0, x1, y1
 
 
+UPRIGHT = Orientation()
+
+
 class Frame:
     """One frame: `time` (seconds since the file's start, the clock of its sound), `index`, and its samples.
 
@@ -53,7 +57,7 @@ class Frame:
         layout = layout_of(native.format.name)
         if layout is None:
             raise ValueError(f"samples of {native.format.name} cannot be reached; convert the frame first")
-        self.native, self.layout, self.colour = native, layout, colour_of(native)
+        self.native, self.layout, self.colour = native, layout, colour_of(native, layout)
         self.time, self.index, self.orientation = time, index, orientation
 
     @property
@@ -63,6 +67,11 @@ class Frame:
     @property
     def height(self) -> int:
         return self.native.width if self.orientation.swaps_sides else self.native.height
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether the transfer tag is PQ or HLG."""
+        return self.native.color_trc in (16, 18)
 
     def rgb(self, box_xyxy: Box | None = None) -> np.ndarray:
         """The box (upright whole pixels inside the frame; None: all of it) as float32 RGB in 0..1, (h, w, 3).
@@ -107,12 +116,10 @@ class Frame:
         return self.orientation.stored_box((x0, y0, x1, y1), self.width, self.height)
 
 
-def colour_of(native: av.VideoFrame) -> Colour:
+def colour_of(native: av.VideoFrame, layout: Layout) -> Colour:
     """Matrix and range by the frame's tags; untagged: BT.709 from 720 lines on, else BT.601; limited (gray: full)."""
-    name = native.format.name
-    tagged_full, tagged_limited = native.color_range == 2, native.color_range == 1
-    untagged_full = name.startswith(("gray", "ya", "gbr", "rgb", "bgr"))
-    full = tagged_full or name.startswith("yuvj") or (untagged_full and not tagged_limited)
+    full = native.color_range == 2 or layout.kind == "rgb" or native.format.name.startswith("yuvj")
+    full = full or (layout.kind == "gray" and native.color_range != 1)
     guess = (0.2126, 0.0722) if max(native.width, native.height) >= 1280 or native.height >= 720 else (0.299, 0.114)
     kr, kb = _LUMA_WEIGHTS.get(native.colorspace, guess)
     return Colour(kr, kb, full, ycgco=native.colorspace == 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
 
 from ..errors import InputError
-from .reader import open_media
+from .source import open_media, zero_of
 
 
 @dataclass(frozen=True)
@@ -26,67 +28,71 @@ class AudioInfo:
 
 
 def open_audio(path: str | Path) -> AudioInfo:
-    """What the first decodable sound track holds. InputError: no such file, no sound track, an empty one."""
-    with open_media(path) as container:
-        stream = audio_stream(container, path)
-        rate, channels = stream.codec_context.sample_rate, stream.codec_context.layout.nb_channels
-        samples = sum(block.shape[1] for block in _blocks(container, stream, path))
-        if samples == 0:
-            raise InputError(f"the sound track of {path} is empty")
-        return AudioInfo(Path(path), rate, channels, samples / rate, stream.codec_context.name)
+    """What the first decodable sound track holds, by decoding it once.
 
-
-def read_audio(path: str | Path, rate: int | None = None) -> Iterator[np.ndarray]:
-    """Blocks of float32 (channels, samples) at the track's own rate (or resampled by FFmpeg to `rate`).
-
-    Sample n is heard at n / rate seconds after the file's start: a late track begins with zeros, holes are zeros.
+    InputError: no such file, no sound track that can be decoded, an empty one.
     """
     with open_media(path) as container:
         stream = audio_stream(container, path)
-        empty = True
-        for block in _blocks(container, stream, path, rate):
-            empty = False
-            yield block
-        if empty:
-            raise InputError(f"the sound track of {path} is empty")
+        context = stream.codec_context
+        samples = sum(block.shape[1] for block in _blocks(container, stream, path, context.sample_rate))
+        return AudioInfo(
+            Path(path), context.sample_rate, context.layout.nb_channels, samples / context.sample_rate, context.name
+        )
 
 
-def audio_stream(container: av.container.InputContainer, path: str | Path) -> av.AudioStream:
+def read_audio(path: str | Path, rate: int | None = None) -> Iterator[np.ndarray]:
+    """Blocks of float32 (channels, samples) at the track's own rate, or resampled by FFmpeg to `rate`.
+
+    Sample n is heard n / rate seconds after the file's start: a late track begins with zeros, holes are zeros.
+    Errors as `open_audio`.
+    """
+    with open_media(path) as container:
+        stream = audio_stream(container, path)
+        yield from _blocks(container, stream, path, rate or stream.codec_context.sample_rate)
+
+
+def audio_stream(container: InputContainer, path: str | Path) -> av.AudioStream:
     """The first sound track that can be decoded."""
     for stream in container.streams:
-        context = stream.codec_context if stream.type == "audio" else None
-        if context is not None and context.sample_rate > 0:
+        # A codec that is unknown here has no context (av), and an unreadable header leaves the rate at 0.
+        if stream.type == "audio" and stream.codec_context is not None and stream.codec_context.sample_rate:
             return stream
-    raise InputError(f"no sound track that can be decoded in {path}")
+    raise InputError(f"no sound track that can be decoded in {path}; give a file with sound")
 
 
-def sound_start(container: av.container.InputContainer, stream: av.AudioStream) -> Fraction:
-    """Seconds of the file's presentation start on the sound track's clock."""
-    if container.start_time is not None:
-        return Fraction(container.start_time, av.time_base)
-    return Fraction(stream.start_time or 0) * stream.time_base
+def sound_zero(container: InputContainer, stream: av.AudioStream) -> Fraction:
+    """The moment on the track's clock that counts as the file's start (an encoder's lead-in lies before it)."""
+    begins = Fraction(stream.start_time or 0) * stream.time_base
+    return zero_of(container, max(begins, Fraction(0)))
 
 
-def _blocks(container, stream, path, rate: int | None = None) -> Iterator[np.ndarray]:
-    stream.thread_type = "AUTO"
-    zero = sound_start(container, stream)
-    resampler, written = None, 0
-    for frame in _decode(container, stream):
+def _blocks(container: InputContainer, stream: av.AudioStream, path, rate: int) -> Iterator[np.ndarray]:
+    zero = sound_zero(container, stream)
+    resampler, shape, heard = None, None, 0
+    for frame in _decoded(container, stream, path):
         if resampler is None:
-            resampler = av.AudioResampler("fltp", frame.layout, rate or frame.sample_rate)
-            out_rate = rate or frame.sample_rate
-        if frame.pts is not None:
-            due = round((frame.pts * frame.time_base - zero) * out_rate)
-            if due - written > out_rate // 20:  # smaller holes are the container's rounding
-                yield from _zeros(due - written, frame.layout.nb_channels)
-                written = due
+            shape = frame.layout.nb_channels, frame.sample_rate
+            resampler = av.AudioResampler("fltp", frame.layout, rate)
+        if shape != (frame.layout.nb_channels, frame.sample_rate):
+            raise InputError(f"the sound of {path} changes its channels or rate at {heard / rate:.2f} s; re-encode it")
+        due = None if frame.pts is None else round((frame.pts * frame.time_base - zero) * rate)
+        if due is not None and due - heard > rate // 20:  # smaller holes are the container's rounding
+            for block in _zeros(due - heard, shape[0]):
+                heard += block.shape[1]
+                yield block
+        surplus = -due if heard == 0 and due is not None and due < 0 else 0
         for out in resampler.resample(frame):
-            block = out.to_ndarray()
-            written += block.shape[1]
-            yield block
-    if resampler is not None:
-        for out in resampler.resample(None):
-            yield out.to_ndarray()
+            block = out.to_ndarray()[:, surplus:]
+            surplus = max(0, surplus - out.samples)
+            heard += block.shape[1]
+            if block.size:
+                yield block
+    for out in resampler.resample(None) if resampler is not None else ():
+        heard += out.samples
+        yield out.to_ndarray()
+    if heard == 0:
+        raise InputError(f"the sound track of {path} is empty; give a file with sound")
 
 
 def _zeros(samples: int, channels: int) -> Iterator[np.ndarray]:
@@ -94,15 +100,21 @@ def _zeros(samples: int, channels: int) -> Iterator[np.ndarray]:
         yield np.zeros((channels, min(65536, samples - start)), np.float32)
 
 
-def _decode(container, stream) -> Iterator[av.AudioFrame]:
-    """Every frame that decodes; damaged packets are passed over."""
-    packets = container.demux(stream)
+def _decoded(container: InputContainer, stream: av.AudioStream, path) -> Iterator[av.AudioFrame]:
+    """Every frame that decodes; damage is passed over and told once."""
+    stream.thread_type = "AUTO"
+    packets, damaged = container.demux(stream), False
     while True:
         try:
             packet = next(packets)
-        except (StopIteration, av.error.FFmpegError):
-            return
+        except StopIteration:
+            break
+        except av.error.FFmpegError:
+            damaged = True
+            break
         try:
             yield from packet.decode()
         except av.error.FFmpegError:
-            continue
+            damaged = True
+    if damaged:
+        warnings.warn(f"the sound of {path} is damaged or cut off; what decodes of it is used", stacklevel=2)

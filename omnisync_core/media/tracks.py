@@ -1,101 +1,116 @@
-"""The tracks beside the picture: sound, copied by packets or encoded once, fed in step with the picture."""
+"""The tracks beside the picture: sound and subtitles, copied by packets or encoded once, in step with the picture."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer, OutputContainer
 
 from ..errors import InputError
-from .reader import open_media
-from .sound import audio_stream, read_audio, sound_start
+from .sound import audio_stream, read_audio, sound_zero
+from .source import Source, open_media, zero_of
 
 _COPIED = {
     "mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"},
     "mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_f32le"},
 }
+"""What players of these containers know; the others (Matroska) copy whatever their muxer takes."""
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
-def sound_track(output: av.container.OutputContainer, path: Path, duration: float | None) -> SoundTrack:
-    """The first sound track of `path` as a track of `output`: copied where the container takes the codec, else AAC."""
-    container = open_media(path)
-    stream = audio_stream(container, path)
-    name, taken = stream.codec_context.codec.canonical_name, _COPIED.get(output.format.name)
-    if taken is None or name in taken:
-        try:
-            target = output.add_stream_from_template(stream)
-        except ValueError:  # the container does not take this codec
-            pass
-        else:
-            target.metadata.update(_track_metadata(stream))
-            return SoundTrack(output, target, container, _copied(container, stream, target, duration))
-    target = _aac_stream(output, stream)
-    container.close()
-    return SoundTrack(output, target, None, _encoded(path, target, duration))
+class Track:
+    """Packets for an output, muxed up to a time."""
 
-
-class SoundTrack:
-    """Packets of one track, muxed up to a time."""
-
-    def __init__(self, output, target, container, packets: Iterator[av.Packet]):
-        self._output, self._target, self._container, self._packets = output, target, container, packets
-        self._time = -np.inf
+    def __init__(self, output: OutputContainer, packets: Iterator[av.Packet]):
+        self._output, self._packets, self._time = output, packets, -np.inf
 
     def pump(self, until: float) -> None:
-        """Muxes what is heard up to `until` seconds."""
+        """Muxes what belongs to the time up to `until` (seconds)."""
         while self._time <= until:
             packet = next(self._packets, None)
             if packet is None:
                 self._time = np.inf
                 return
-            stamp = packet.dts if packet.dts is not None else packet.pts
-            self._time = float(stamp * packet.time_base)
+            self._time = float(packet.dts * packet.time_base)
             self._output.mux(packet)
 
     def close(self) -> None:
         self._packets.close()
-        if self._container is not None:
-            self._container.close()
 
 
-def _copied(container, stream, target, duration: float | None) -> Iterator[av.Packet]:
-    zero = round(sound_start(container, stream) / stream.time_base)
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.error.FFmpegError):
-            return
-        if packet.size == 0 or packet.pts is None:
-            continue
-        packet.pts -= zero
-        packet.dts = packet.pts if packet.dts is None else packet.dts - zero
-        if duration is not None and packet.pts * packet.time_base >= duration:
-            return
-        packet.stream = target
-        yield packet
+def sound_track(output: OutputContainer, path: Path, duration: float | None) -> Track:
+    """The first sound track of `path` as a track of `output`: copied where the container takes its codec, else AAC."""
+    with open_media(path) as container:
+        stream = audio_stream(container, path)
+        taken = _COPIED.get(output.format.name)
+        target = _copy_of(output, stream) if taken is None or stream.codec_context.name in taken else None
+        if target is not None:
+            return Track(output, _copied_sound(path, target, duration))
+        return Track(output, _encoded_sound(path, _aac_stream(output, stream), duration))
 
 
-def _aac_stream(output, source: av.AudioStream) -> av.AudioStream:
+def subtitle_tracks(output: OutputContainer, path: Path) -> list[Track]:
+    """The subtitles of a video as tracks of `output`; text of another kind is converted, pictures only copied."""
+    targets = {}
+    with open_media(path) as container:
+        for stream in container.streams.subtitles:
+            target = _subtitle_stream(output, stream)
+            if target is None:
+                warnings.warn(f"{output.format.name} cannot hold subtitle track {stream.index} of {path}", stacklevel=2)
+            else:
+                targets[stream.index] = target
+    return [Track(output, _subtitles(path, targets))] if targets else []
+
+
+def copied_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    """What a file or track says about itself, without what its muxer writes by itself."""
+    own = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "handler_name", "vendor_id")
+    return {k: v for k, v in metadata.items() if k.lower() not in own and not k.startswith(("_STATISTICS", "DURATION"))}
+
+
+def _copy_of(output: OutputContainer, stream: av.stream.Stream) -> av.stream.Stream | None:
+    """A track of `output` for this track's packets as they are; None where the container does not take its codec."""
+    try:
+        target = output.add_stream_from_template(stream)
+    except ValueError:
+        return None
+    target.metadata.update(copied_metadata(stream.metadata))
+    return target
+
+
+def _copied_sound(path: Path, target: av.AudioStream, duration: float | None) -> Iterator[av.Packet]:
+    with open_media(path) as container:
+        stream = audio_stream(container, path)
+        zero = round(sound_zero(container, stream) / stream.time_base)
+        for packet in _packets(container, stream):
+            _shift(packet, zero)
+            if duration is not None and packet.pts * packet.time_base >= duration:
+                return
+            packet.stream = target
+            yield packet
+
+
+def _aac_stream(output: OutputContainer, source: av.AudioStream) -> av.AudioStream:
     rate, layout = source.codec_context.sample_rate, source.codec_context.layout
     if layout.name.endswith(" channels"):  # a file that does not say which channel is which
         if layout.nb_channels not in _LAYOUTS:
-            raise InputError(f"AAC takes up to 8 channels, got {layout.nb_channels}; write .mkv, which copies the sound")
+            raise InputError(f"AAC takes up to 8 channels, the sound has {layout.nb_channels}; write .mkv to copy it")
         layout = av.AudioLayout(_LAYOUTS[layout.nb_channels])
     rate = min(_AAC_RATES, key=lambda r: (abs(r - rate), -r))
     target = output.add_stream("aac", rate=rate, layout=layout)
     target.bit_rate = 96000 * layout.nb_channels
     target.codec_context.time_base = Fraction(1, rate)
-    target.metadata.update(_track_metadata(source))
+    target.metadata.update(copied_metadata(source.metadata))
     return target
 
 
-def _encoded(path: Path, target: av.AudioStream, duration: float | None) -> Iterator[av.Packet]:
+def _encoded_sound(path: Path, target: av.AudioStream, duration: float | None) -> Iterator[av.Packet]:
     """The whole sound, cut to or followed by silence up to `duration`, through the track's encoder."""
     rate, layout = target.codec_context.sample_rate, target.codec_context.layout
     written, total = 0, None if duration is None else round(duration * rate)
@@ -122,5 +137,56 @@ def _fitted(blocks: Iterator[np.ndarray], channels: int, total: int | None) -> I
         yield silence
 
 
-def _track_metadata(stream) -> dict[str, str]:
-    return {k: v for k, v in stream.metadata.items() if k in ("language", "title")}
+def _subtitle_stream(output: OutputContainer, stream: av.subtitles.stream.SubtitleStream):
+    """A track of `output` for these subtitles: as they are, or as the container's kind of text; None where neither."""
+    if stream.codec_context is None:
+        return None
+    kind, is_mp4 = stream.codec_context.name, output.format.name in ("mp4", "mov")
+    if is_mp4 == (kind == "mov_text"):
+        return _copy_of(output, stream)
+    if kind not in _TEXT or not hasattr(stream.codec_context, "encode_subtitle"):
+        return None
+    stream.codec_context.open(strict=False)
+    target = output.add_stream("mov_text" if is_mp4 else "subrip")
+    target.codec_context.subtitle_header = stream.codec_context.subtitle_header
+    target.codec_context.time_base = Fraction(1, 1000)
+    target.metadata.update(copied_metadata(stream.metadata))
+    return target
+
+
+_TEXT = ("mov_text", "srt", "subrip", "ass", "ssa", "webvtt", "text")
+
+
+def _subtitles(path: Path, targets: dict[int, av.stream.Stream]) -> Iterator[av.Packet]:
+    """All subtitles of a video, in the order of the file, for their tracks in the output."""
+    with Source(path) as source:
+        zero = zero_of(source.container, Fraction(source.stream.start_time or 0) * source.stream.time_base)
+        for packet in _packets(source.container, *(source.container.streams[index] for index in targets)):
+            target = targets[packet.stream.index]
+            _shift(packet, round(zero / packet.time_base))
+            if packet.stream.codec_context.name == target.codec_context.name:
+                if bytes(packet) != b"\0\0":  # MP4's pause between two texts, which its muxer makes itself
+                    packet.stream = target
+                    yield packet
+            elif (text := packet.stream.codec_context.decode2(packet)) is not None:
+                converted = target.codec_context.encode_subtitle(text)
+                converted.pts = converted.dts = packet.pts
+                converted.duration, converted.time_base, converted.stream = packet.duration, packet.time_base, target
+                yield converted
+
+
+def _packets(container: InputContainer, *streams: av.stream.Stream) -> Iterator[av.Packet]:
+    """Packets with content and a time, up to the end or the first damage."""
+    packets = container.demux(*streams)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.error.FFmpegError):
+            return
+        if packet.size and packet.pts is not None:
+            yield packet
+
+
+def _shift(packet: av.Packet, zero: int) -> None:
+    packet.pts -= zero
+    packet.dts = packet.pts if packet.dts is None else packet.dts - zero

@@ -8,13 +8,16 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.codec.context import Flags
+from av.video.frame import PictureType
 
 from ..errors import InputError, OutputError
 from .encoders import Encoding, choose_encoding, container_of
 from .frame import Frame
-from .planes import repack
-from .reader import display_matrix, read_frames, source_clock
-from .tracks import sound_track
+from .planes import is_opaque, repack
+from .sound import audio_stream
+from .source import Source, display_matrix, open_media
+from .tracks import copied_metadata, sound_track, subtitle_tracks
 
 
 def check_output(path: str | Path, source: str | Path, audio: str | Path | None = None, lossless: bool = False) -> None:
@@ -22,38 +25,51 @@ def check_output(path: str | Path, source: str | Path, audio: str | Path | None 
     path, source = Path(path), Path(source)
     container_of(path)
     if not path.parent.is_dir():
-        raise InputError(f"output folder does not exist: {path.parent}; create it first")
+        raise InputError(f"the output folder does not exist: {path.parent}; create it first")
     if path.is_dir():
-        raise InputError(f"output is a folder: {path}; give a file name")
+        raise InputError(f"the output is a folder: {path}; give a file name")
     for role, given in (("source video", source), ("sound", audio)):
         if given is not None and path.exists() and Path(given).exists() and path.samefile(given):
-            raise InputError(f"output is the {role} itself: {path}; choose another name")
-    choose_encoding(_first_frame(source), path, lossless)
+            raise InputError(f"the output is the {role} itself: {path}; choose another name")
+    if audio is not None:
+        with open_media(audio) as container:
+            audio_stream(container, audio)
+    with Source(source) as opened:
+        _plan(opened, path, lossless)
 
 
 class VideoWriter:
     """Writes frames of `source` (edited or not) with the sound of `audio` (None: no sound) to `path`.
 
-    mp4, mov, mkv by suffix. The frames keep pixel format, colour tags, times and rotation of the source; `lossless` is
-    FFV1 (mkv). `audio_duration` (seconds) cuts the sound, and follows an encoded one with silence. A context manager:
-    the file appears at `path` on a clean exit; after an error nothing is left. OutputError: no space, no permission.
+    mp4, mov, mkv by suffix. The frames keep pixel format, colour tags, times and rotation of the source, and its
+    subtitles, chapters and metadata come along; `lossless` is FFV1 (mkv). `audio_duration` (seconds) cuts the sound,
+    and follows an encoded one with silence. A context manager: the file appears at `path` on a clean exit; after an
+    error nothing is left. Errors: InputError as `check_output`, OutputError when the disk is full or forbids it.
     """
 
-    def __init__(self, path, source, audio=None, *, lossless: bool = False, audio_duration: float | None = None):
-        self.path, self.source = Path(path), Path(source)
+    def __init__(
+        self,
+        path: str | Path,
+        source: str | Path,
+        audio: str | Path | None = None,
+        *,
+        lossless: bool = False,
+        audio_duration: float | None = None,
+    ):
+        self.path = Path(path)
         check_output(path, source, audio, lossless)
         self._part = self.path.with_name(self.path.name + ".part")
-        self._last = None
-        first = _first_frame(self.source)
-        self._encoding = choose_encoding(first, self.path, lossless)
-        self._tracks = []
-        self._output = None
+        self._output, self._last, self._tracks = None, None, []
         try:
-            container, options = container_of(self.path), self._muxer_options()
-            self._output = av.open(str(self._part), "w", format=container, container_options=options)
-            self._video = _video_stream(self._output, self._encoding, first, self.source)
+            with Source(source) as opened:
+                first, self._encoding = _plan(opened, self.path, lossless)
+                self._output = _open_output(self._part, container_of(self.path))
+                self._output.metadata.update(copied_metadata(opened.container.metadata))
+                self._output.set_chapters(opened.container.chapters())
+                self._video = _video_stream(self._output, self._encoding, first, opened)
             if audio is not None:
                 self._tracks.append(sound_track(self._output, Path(audio), audio_duration))
+            self._tracks += subtitle_tracks(self._output, Path(source))
             self._output.start_encoding()
         except BaseException as error:
             self._discard()
@@ -66,10 +82,10 @@ class VideoWriter:
         if self._last is not None and pts <= self._last:
             raise ValueError(f"frame times must grow: {float(pts * base)} s follows {float(self._last * base)} s")
         self._last = pts
-        native = repack(frame.native, self._encoding.pix_fmt)
-        duration = round(native.duration * native.time_base / base) if native.time_base else 0
+        native = repack(frame.native, self._encoding.pix_fmt, frame.colour)
+        duration = round(native.duration * native.time_base / base) if native.duration and native.time_base else 0
         native.pts, native.time_base, native.duration = pts, base, duration
-        native.pict_type = av.video.frame.PictureType.NONE
+        native.pict_type = PictureType.NONE  # the decoder's choice is not the encoder's
         try:
             self._output.mux(self._video.encode(native))
             for track in self._tracks:
@@ -85,18 +101,21 @@ class VideoWriter:
             self._discard()
             return
         try:
-            if self._last is None:
-                raise InputError(f"no frame was written to {self.path}")
-            self._output.mux(self._video.encode(None))
-            for track in self._tracks:
-                track.pump(float("inf"))
-                track.close()
-            self._output.close()
-            self._output = None
-            os.replace(self._part, self.path)
+            self._finish()
         except BaseException as failure:
             self._discard()
             raise _explained(failure, self.path) from failure
+
+    def _finish(self) -> None:
+        if self._last is None:
+            raise InputError(f"no frame was written to {self.path}")
+        self._output.mux(self._video.encode(None))
+        for track in self._tracks:
+            track.pump(float("inf"))
+            track.close()
+        self._output.close()
+        self._output = None
+        os.replace(self._part, self.path)
 
     def _discard(self) -> None:
         """Closes everything and removes the unfinished file."""
@@ -108,32 +127,55 @@ class VideoWriter:
             self._output = None
         self._part.unlink(missing_ok=True)
 
-    def _muxer_options(self) -> dict[str, str]:
-        return {} if container_of(self.path) == "matroska" else {"movflags": "+faststart"}
+
+def _plan(source: Source, path: Path, lossless: bool) -> tuple[Frame, Encoding]:
+    """The source's first frame and the encoding for its kind."""
+    frames = source.frames()
+    first = next(frames, None)
+    if first is None:
+        raise InputError(f"{source.path} has a video track, but no frame of it can be decoded")
+    opaque = is_opaque(first.native, first.layout)
+    if opaque and first.layout.alpha is not None and not lossless:
+        opaque = all(is_opaque(frame.native, frame.layout) for frame in frames)
+    return first, choose_encoding(first, path, lossless, opaque)
 
 
-def _video_stream(output, encoding: Encoding, first: Frame, source: Path) -> av.VideoStream:
-    base, rate, aspect = source_clock(source)
-    stream = output.add_stream(encoding.codec, rate=rate, options=dict(encoding.options))
+def _open_output(part: Path, container: str) -> av.container.OutputContainer:
+    # Bit-exact, for Matroska else gets a random number: the same job shall give the same bytes.
+    options = {"fflags": "+bitexact"} if container == "matroska" else {"movflags": "+faststart"}
+    return av.open(str(part), "w", format=container, container_options=options)
+
+
+def _video_stream(output, encoding: Encoding, first: Frame, source: Source) -> av.VideoStream:
+    native = first.native
+    stream = output.add_stream(encoding.codec, rate=source.rate.limit_denominator(1001), options=dict(encoding.options))
     context = stream.codec_context
-    context.width, context.height, context.pix_fmt = first.native.width, first.native.height, encoding.pix_fmt
-    context.time_base = stream.time_base = base
-    if aspect:
-        context.sample_aspect_ratio = aspect
-    context.color_range = 2 if first.colour.full_range and first.layout.kind != "rgb" else first.native.color_range
-    context.colorspace = first.native.colorspace
-    context.color_primaries, context.color_trc = first.native.color_primaries, first.native.color_trc
+    context.width, context.height, context.pix_fmt = native.width, native.height, encoding.pix_fmt
+    context.time_base = stream.time_base = _fine(source.stream.time_base)
+    if source.stream.sample_aspect_ratio:
+        context.sample_aspect_ratio = source.stream.sample_aspect_ratio
+    context.color_primaries, context.color_trc = native.color_primaries, native.color_trc
+    if first.layout.kind == "rgb" and encoding.pix_fmt.startswith("yuv"):
+        context.colorspace, context.color_range = 1, 1  # as `repack` converts
+    else:
+        context.colorspace = native.colorspace
+        context.color_range = 2 if first.colour.full_range else native.color_range
+    context.flags |= Flags.frame_duration
+    if native.interlaced_frame and encoding.codec == "libx264":
+        context.flags |= Flags.interlaced_dct
     if encoding.tag:
         context.codec_tag = encoding.tag
-    if matrix := display_matrix(first.native):
+    stream.metadata.update(copied_metadata(source.stream.metadata))
+    if matrix := display_matrix(native):
+        if not hasattr(stream, "set_display_matrix"):
+            raise InputError(f"{source.path} is rotated; to keep that, PyAV 17 or newer is needed: pip install -U av")
         stream.set_display_matrix(matrix)
     return stream
 
 
-def _first_frame(source: Path) -> Frame:
-    for frame in read_frames(source, stop=1):
-        return frame
-    raise InputError(f"{source} has a video track but no frame of it can be decoded")
+def _fine(base: Fraction) -> Fraction:
+    """A time base of at most 0.1 ms in which every time of `base` is whole."""
+    return base / max(1, -(-10000 * base.numerator // base.denominator))
 
 
 def _explained(error: BaseException, path: Path) -> BaseException:

@@ -1,0 +1,243 @@
+"""An open media file: its picture track decoded, upright, and on the file's clock."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.sidedata.sidedata import Type as SideData
+
+from ..errors import InputError
+from .formats import layout_of
+from .frame import Frame, Orientation
+from .planes import copy_frame
+
+
+def open_media(path: str | Path) -> InputContainer:
+    """An opened media file; InputError when there is none or it is no media file."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"no such file: {path}")
+    if not path.is_file():
+        raise InputError(f"not a file: {path}")
+    if path.stat().st_size == 0:
+        raise InputError(f"the file is empty: {path}")
+    try:
+        return av.open(str(path), metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"not a media file, or cut off before its index: {path} ({reason})") from error
+
+
+class Source:
+    """A video file, opened for decoding its first real picture track (no cover art). A context manager."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.container = open_media(path)
+        tracks = [s for s in self.container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        self.stream = next((s for s in tracks if s.codec_context is not None), None)
+        if self.stream is None:
+            self.container.close()
+            what = "its video codec is unknown here" if tracks else "it has no video track"
+            raise InputError(f"{path} cannot be used as a video: {what}")
+        self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.container.close()
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame from the first on. A damaged or cut-off file gives what decodes, and a warning."""
+        clock = _Clock(self.container, self.stream, self.rate)
+        frame = None
+        for index, native in enumerate(self._decoded()):
+            frame = self._frame(native, clock.time(native), index, frame)
+            yield frame
+        if frame is not None:
+            self._warn_if_short(frame)
+
+    def frames_near(self, start: int, times_N: np.ndarray) -> Iterator[Frame] | None:
+        """Frames from a key frame at or before `start` on; None where the file's index does not lead to one."""
+        clock = _Clock(self.container, self.stream, self.rate)
+        if not clock.is_absolute:
+            return None
+        try:
+            self.container.seek(clock.stamp(times_N[start]), stream=self.stream)
+            natives = self._decoded()
+            first = next(natives, None)
+        except av.error.FFmpegError:
+            return None
+        if first is None or first.pts is None:
+            return None
+        time = clock.time(first)
+        if not 0 <= _position(time, times_N) <= start:
+            return None
+
+        def frames() -> Iterator[Frame]:
+            frame = self._frame(first, time, _position(time, times_N), None)
+            yield frame
+            for native in natives:
+                shown = clock.time(native)
+                frame = self._frame(native, shown, _position(shown, times_N), frame)
+                yield frame
+
+        return frames()
+
+    def _frame(self, native: av.VideoFrame, time: float, index: int, before: Frame | None) -> Frame:
+        native = _reachable(native)
+        if before is None:
+            return Frame(native, time, index, orientation_of(native))
+        looks = [(f.width, f.height, f.format.name) for f in (before.native, native)]
+        if looks[0] != looks[1]:
+            old, new = ("{}x{} {}".format(*look) for look in looks)
+            raise InputError(f"{self.path} changes from {old} to {new} at {time:.2f} s; cut it there or re-encode it")
+        return Frame(native, time, index, before.orientation)
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        """Every frame that decodes; damage is passed over and told once."""
+        decoder, damaged = _decoder(self.stream), False
+        packets = self.container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except av.error.FFmpegError:
+                damaged = True
+                break
+            damaged |= packet.is_corrupt
+            try:
+                yield from decoder.decode(packet)
+            except av.error.DecoderNotFoundError as error:
+                raise InputError(f"{self.path} cannot be decoded: {error.strerror}") from error
+            except av.error.FFmpegError:
+                damaged = True
+        if damaged:
+            warnings.warn(f"{self.path} is damaged or cut off; what decodes of it is used", stacklevel=2)
+
+    def _warn_if_short(self, last: Frame) -> None:
+        """A cut-off file often just ends, but its head still says how long the track was."""
+        end = _seconds(self.stream.metadata.get("DURATION", ""))
+        if end is None and self.stream.duration:
+            end = Fraction(self.stream.duration + (self.stream.start_time or 0)) * self.stream.time_base
+        if end is not None and float(end) - last.time > max(0.25, float(4 / self.rate)):
+            told = f"it ends at {last.time:.2f} s of {float(end):.2f} s"
+            warnings.warn(f"{self.path} is cut off: {told}; what decodes of it is used", stacklevel=2)
+
+
+class _Clock:
+    """Presentation times of frames as they come: seconds since the file's start, strictly growing."""
+
+    def __init__(self, container: InputContainer, stream: av.VideoStream, rate: Fraction):
+        # AVI keeps no presentation times, and those that FFmpeg makes up jump around B-frames.
+        self._by_decoding = container.format.name == "avi"
+        self.is_absolute = container.format.name in _OWN_TIMELINE
+        self._base, self._step = stream.time_base, 1 / rate
+        self._start = Fraction(stream.start_time or 0) * self._base
+        self._shift = -zero_of(container, self._start)
+        self._last = None
+
+    def time(self, native: av.VideoFrame) -> float:
+        """The frame's time; to be asked once for each frame, in order."""
+        stamp = native.dts if self._by_decoding else native.pts
+        if self._last is None and (stamp is None or self._by_decoding):
+            self._shift += self._start - (stamp or 0) * self._base
+        time = None if stamp is None else stamp * self._base + self._shift
+        after = Fraction(0) if self._last is None else self._last + self._step
+        if time is None:
+            time = after
+        elif self._last is not None and time <= self._last:  # the clock was set back in mid-stream
+            self._shift += after - time
+            time = after
+        self._last = time
+        return float(time)
+
+    def stamp(self, time: float) -> int:
+        """The presentation time stamp of a time."""
+        return round((Fraction(time) - self._shift) / self._base)
+
+
+def zero_of(container: InputContainer, first: Fraction) -> Fraction:
+    """The moment on the tracks' clock that counts as the file's start; `first` is when the track in question begins.
+
+    MP4 and Matroska have a timeline of their own, on which a track may begin late; only a piece cut from a stream
+    begins far from 0. Elsewhere the clock begins anywhere, and the earliest track begins the file.
+    """
+    start = first if container.start_time is None else Fraction(container.start_time, av.time_base)
+    if container.format.name in _OWN_TIMELINE and start < _PIECE_OF_STREAM:
+        return min(first, Fraction(0))
+    return min(start, first)
+
+
+_OWN_TIMELINE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+_PIECE_OF_STREAM = 10
+"""Seconds."""
+
+
+def orientation_of(native: av.VideoFrame) -> Orientation:
+    """The nearest of the eight upright orientations to the frame's display matrix."""
+    matrix = display_matrix(native)
+    if matrix is None:
+        return Orientation()
+    # Shown x = a x + c y, shown y = b x + d y (y down). A negative determinant is a mirror; undo it on the shown x.
+    a, b, c, d = (value / 65536 for value in (matrix[0], matrix[1], matrix[3], matrix[4]))
+    mirrored = a * d - b * c < 0
+    turns = round(np.degrees(np.arctan2(-b, -a if mirrored else a)) / 90) % 4
+    return Orientation(int(turns), bool(mirrored))
+
+
+def display_matrix(native: av.VideoFrame) -> tuple[int, ...] | None:
+    """The nine fixed-point numbers of the display matrix, if the frame carries one."""
+    data = side_data(native, SideData.DISPLAYMATRIX)
+    return None if data is None else tuple(int(v) for v in np.frombuffer(data, np.int32)[:9])
+
+
+def side_data(native: av.VideoFrame, kind: SideData) -> bytes | None:
+    """The frame's side data of one kind."""
+    return next((bytes(data) for data in native.side_data if data.type == kind), None)
+
+
+def _reachable(native: av.VideoFrame) -> av.VideoFrame:
+    """The frame itself, or, where its samples cannot be reached one by one, its nearest equal that has planes."""
+    if layout_of(native.format.name) is not None:
+        upside_down = any(plane.line_size < 0 for plane in native.planes)
+        return copy_frame(native) if upside_down else native
+    deep = max(component.bits for component in native.format.components) > 8
+    alpha = native.format.has_palette or any(component.is_alpha for component in native.format.components)
+    if native.format.is_rgb or native.format.has_palette:
+        target = ("rgba64le" if deep else "rgba") if alpha else ("gbrp16le" if deep else "gbrp")
+    else:
+        target = ("yuva444p16le" if deep else "yuva444p") if alpha else ("yuv444p16le" if deep else "yuv444p")
+    return native.reformat(format=target)
+
+
+def _decoder(stream: av.VideoStream) -> av.VideoCodecContext:
+    """The stream's own decoder; for transparent VP8 and VP9 the one that knows transparency."""
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.codec.canonical_name)
+    if stream.metadata.get("alpha_mode") == "1" and name in av.codecs_available:
+        return av.CodecContext.create(name, "r")
+    stream.thread_type = "AUTO"
+    return stream.codec_context
+
+
+def _position(time: float, times_N: np.ndarray) -> int:
+    """The index of a frame by its time; -1 when no frame has it."""
+    index = int(np.searchsorted(times_N, time - 1e-6))
+    return index if index < len(times_N) and abs(times_N[index] - time) < 1e-6 else -1
+
+
+def _seconds(clock: str) -> Fraction | None:
+    """Seconds of Matroska's "hh:mm:ss.fraction"."""
+    try:
+        hours, minutes, seconds = clock.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+    except ValueError:
+        return None
