@@ -226,7 +226,7 @@ def test_tiny_videos(sync, tmp_path, frames, size):
     assert engine.calls[0]["frames"] == 9
 
 
-@pytest.mark.parametrize("mouth_at", [(0, 0), (63, 47), (63, 0, 40), (30, 20, 300)])
+@pytest.mark.parametrize("mouth_at", [(0, 0), (63, 47), (63, 0, 40), (30, 20, 60)])
 def test_a_mouth_at_the_edge(sync, mouth_at):
     assert sync(mouth=mouth_at).frames == FRAMES
 
@@ -242,7 +242,7 @@ def test_a_truncated_video_is_used_as_far_as_it_goes(sync, tmp_path):
     data = write_video(tmp_path / "whole.mkv", 60).read_bytes()
     (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
     report = sync(tmp_path / "cut.mkv")
-    assert 20 < report.frames < 40 and report.frames == report.edited
+    assert 20 < report.frames < 40 and any("cut off" in line for line in report.warnings)
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (48000, 6), (44100, 2), (96000, 1)])
