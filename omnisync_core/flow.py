@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .errors import InputError
+
 
 def add_noise(x0: Tensor, eps: Tensor, sigma: Tensor | float) -> Tensor:
     """The point at `sigma` on the straight path; with sigma = tau the paper's progressive start, equation (5)."""
@@ -30,9 +32,9 @@ def clean(x_sigma: Tensor, v: Tensor, sigma: Tensor | float) -> Tensor:
 def linear_sigmas(steps: int, tau: float = 1.0) -> Tensor:
     """`steps` + 1 levels from tau to 0, evenly spaced. (steps + 1,) float32."""
     if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+        raise InputError(f"steps must be at least 1, got {steps}")
     if not 0 < tau <= 1:
-        raise ValueError(f"tau must be in (0, 1], got {tau}")
+        raise InputError(f"tau must be in (0, 1], got {tau}")
     return torch.linspace(tau, 0, steps + 1)
 
 

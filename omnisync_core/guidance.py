@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .errors import InputError
+
 CONVENTIONS = ("paper", "normalised", "floored")
 
 
@@ -15,9 +17,9 @@ CONVENTIONS = ("paper", "normalised", "floored")
 class Guidance:
     """Weights of DS-CFG.
 
-    With G(x, y) = w_base + (w_peak - w_base) * exp(-d^2 / 2 sigma^2), d the distance to the mouth, and s = sigma_t ^ gamma:
-    `paper` multiplies by `G * w_peak * s` as printed (up to w_peak^2), `normalised` by `G * s`, `floored` by
-    `1 + (G - 1) * s`, which never falls below the conditional prediction.
+    With G(x, y) = w_base + (w_peak - w_base) * exp(-d^2 / 2 spread^2), d the distance to the mouth, and
+    s = sigma ^ gamma: `paper` multiplies by `G * w_peak * s` as printed (up to w_peak^2), `normalised` by `G * s`,
+    `floored` by `1 + (G - 1) * s`, which fades to the conditional prediction instead of the unconditional one.
     """
 
     w_peak: float = 3.0
@@ -31,16 +33,17 @@ class Guidance:
         for name in ("w_peak", "w_base", "gamma", "spread"):
             value = getattr(self, name)
             if not (math.isfinite(value) and 0 <= value <= 100):
-                raise ValueError(f"{name} must be a number within 0..100, got {value}")
+                raise InputError(f"{name} must be a number within 0..100, got {value}")
         if self.spread == 0:
-            raise ValueError("spread must be above 0: it is the width of the Gaussian around the mouth")
+            raise InputError("spread must be above 0: it is the width of the Gaussian around the mouth")
         if self.convention not in CONVENTIONS:
-            raise ValueError(f"convention must be one of {', '.join(CONVENTIONS)}, got {self.convention!r}")
+            raise InputError(f"convention must be one of {', '.join(CONVENTIONS)}, got {self.convention!r}")
 
     @property
     def is_off(self) -> bool:
         """Whether the weight is 1 everywhere and always, so that the unconditional pass can be left out."""
-        return self.convention == "floored" and self.w_peak == self.w_base == 1
+        steady = self.convention == "floored" or self.gamma == 0
+        return steady and self.w_peak == self.w_base == 1
 
     def weight(self, sigma: float | Tensor, mouth_T3: Tensor, size: tuple[int, int]) -> Tensor:
         """Weight per position. mouth_T3: centre x, y and mouth width, all over the side of the picture; size (h, w).
