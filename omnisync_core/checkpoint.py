@@ -51,25 +51,14 @@ def read_bundle(path: str | Path) -> Bundle:
                 raise CheckpointError(f"{path} is not an OmniSync bundle: its metadata has no omnisync.config")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, struct.error, OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is damaged or no safetensors file ({error}); copy or download it again") from None
+        raise CheckpointError(f"{path} is damaged or no safetensors file ({error}); copy it again") from None
     found = tensor_digest(tensors)
     if found != metadata.get("omnisync.digest"):
         raise CheckpointError(
             f"{path}: its tensors have digest {found[:12]}, its metadata says "
             f"{str(metadata.get('omnisync.digest'))[:12]}; the file was changed or damaged, copy or download it again"
         )
-    config = json.loads(metadata["omnisync.config"])
-    if config.get("format") != FORMAT:
-        raise CheckpointError(f"{path} has bundle format {config.get('format')}, expected {FORMAT}; update the pack")
-    parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
-    for key, value in tensors.items():
-        part, _, name = key.partition(".")
-        if part not in parts:
-            raise CheckpointError(f"{path} holds {key!r}; expected keys that begin with {', '.join(PARTS)}")
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise CheckpointError(f"{path}: {key} holds NaN or infinite numbers; train or download the model again")
-        parts[part][name] = value
-    return Bundle(path, config, found, parts)
+    return Bundle(path, _read_config(path, metadata["omnisync.config"]), found, _parts(path, tensors))
 
 
 def write_bundle(path: str | Path, modules: Mapping[str, nn.Module], config: dict, dtype=torch.float16) -> str:
@@ -79,6 +68,7 @@ def write_bundle(path: str | Path, modules: Mapping[str, nn.Module], config: dic
         for part, module in modules.items()
         for name, value in module.state_dict().items()
     }
+    _parts(path, tensors)
     digest = tensor_digest(tensors)
     temporary = Path(path).with_suffix(".part")
     text = json.dumps({"format": FORMAT, **config}, sort_keys=True)
@@ -94,8 +84,8 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -
     unexpected = [key for key in tensors if key not in expected]
     if missing or unexpected:
         raise CheckpointError(
-            f"{name}: {len(missing)} tensors are missing (first: {(missing or ['-'])[0]}) and {len(unexpected)} unexpected "
-            f"(first: {(unexpected or ['-'])[0]}); the file belongs to another model"
+            f"{name}: {len(missing)} tensors are missing (first: {(missing or ['-'])[0]}) and {len(unexpected)} "
+            f"unexpected (first: {(unexpected or ['-'])[0]}); the file belongs to another model"
         )
     for key, value in expected.items():
         if value.shape != tensors[key].shape:
@@ -110,3 +100,27 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
         sha.update(key.encode())
         sha.update(tensors[key].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()
+
+
+def _read_config(path: Path, text: str) -> dict:
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its omnisync.config is no JSON ({error}); download it again") from None
+    found = config.get("format") if isinstance(config, dict) else None
+    if found != FORMAT:
+        raise CheckpointError(f"{path} has bundle format {found}, expected {FORMAT}; update the pack")
+    return config
+
+
+def _parts(path: str | Path, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Tensors by part and name; CheckpointError for a key of no part and for numbers that are none."""
+    parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
+    for key, value in tensors.items():
+        part, _, name = key.partition(".")
+        if part not in parts:
+            raise CheckpointError(f"{path} holds {key!r}; expected keys that begin with {', '.join(PARTS)}")
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CheckpointError(f"{path}: {key} holds NaN or infinite numbers; train or download the model again")
+        parts[part][name] = value
+    return parts
