@@ -5,8 +5,8 @@ Encode the source, start from progressive noise, follow the guided velocity to 0
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .. import flow
 from ..audio import Wave
 from ..checkpoint import Bundle, read_bundle
-from ..errors import InputError
+from ..errors import CheckpointError, InputError
 from ..guidance import Guidance, guide, mouth_per_latent_frame
 from ..models.dit import DiT, DiTConfig
 from ..models.text import TextEncoder
@@ -56,16 +56,16 @@ class OmniSyncEngine:
         self.vae: VideoVAE = networks["vae"]
         self.whisper: WhisperEncoder = networks["whisper"]
         self.spec, self.sampling, self.resident = spec, sampling, resident
-        parameter = self.dit.patch_embedding.weight
-        self.device, self.dtype = parameter.device, parameter.dtype
         with torch.inference_mode(), resident(networks["text"]):
-            self.text = networks["text"].encode([sampling.prompt]).to(self.device, self.dtype)
+            self.text = networks["text"].encode([sampling.prompt])
+        weight = self.dit.patch_embedding.weight
         self.fingerprint = {
-            "engine": "omnisync", "model": digest, **asdict(sampling), "dtype": str(self.dtype), "device": str(self.device),
+            "engine": "omnisync", "model": digest, **asdict(sampling),
+            "dtype": str(weight.dtype), "device": str(weight.device),
         }  # fmt: skip
 
     def speech(self, wave: Wave) -> SpeechFeatures:
-        return SpeechFeatures(self.whisper, wave, self.dit.config.speech_tokens, self.resident(self.whisper))
+        return SpeechFeatures(self.whisper, wave, self.dit.config.speech_tokens, self.resident)
 
     @torch.inference_mode()
     def edit(
@@ -82,41 +82,47 @@ class OmniSyncEngine:
         with self.resident(self.vae):
             source = self._encode(frames_THWC)
             fixed = None if anchor is None else self._encode(anchor)
-        eps = torch.randn(source.shape, generator=torch.Generator().manual_seed(seed)).to(source)
-        sigmas = flow.linear_sigmas(self.sampling.steps, self.sampling.tau)
-        velocity = self._guided_velocity(source, speech_TND, mouth_T3)
-
-        def finish_step(index: int, x: Tensor) -> Tensor:
-            on_step(index + 1, self.sampling.steps)
-            return x if fixed is None else self._hold(x, fixed, eps, sigmas[index + 1])
-
-        start = flow.add_noise(source, eps, self.sampling.tau)
-        if fixed is not None:
-            start = self._hold(start, fixed, eps, sigmas[0])
         with self.resident(self.dit):
-            result = flow.euler(velocity, start, sigmas, finish_step)
+            result = self._sample(source, fixed, speech_TND, mouth_T3, seed, on_step)
         with self.resident(self.vae):
             return Edit(self._decode(result), self._decode(source))
 
+    def _sample(self, source: Tensor, fixed: Tensor | None, speech_TND, mouth_T3, seed: int, on_step) -> Tensor:
+        """From progressive noise on the source's latents to the edited ones; `fixed` are the anchor's."""
+        steps, tau = self.sampling.steps, self.sampling.tau
+        source = source.to(self.dit.patch_embedding.weight.device)
+        eps = torch.randn(source.shape, generator=torch.Generator().manual_seed(seed)).to(source)
+        sigmas = flow.linear_sigmas(steps, tau)
+
+        def hold(x: Tensor, sigma: Tensor) -> Tensor:
+            return x if fixed is None else self._hold(x, fixed.to(x), eps, sigma)
+
+        def finish_step(index: int, x: Tensor) -> Tensor:
+            on_step(index + 1, steps)
+            return hold(x, sigmas[index + 1])
+
+        start = hold(flow.add_noise(source, eps, tau), sigmas[0])
+        return flow.euler(self._guided_velocity(source, speech_TND, mouth_T3), start, sigmas, finish_step)
+
     def _guided_velocity(self, source: Tensor, speech_TND: np.ndarray, mouth_T3: np.ndarray):
-        """velocity(x, sigma): conditional and unconditional in one batch, or the conditional alone where that is all."""
+        """velocity(x, sigma): conditional and unconditional in one batch; the conditional alone where that is all."""
         guidance = self.sampling.guidance
-        speech = torch.as_tensor(speech_TND, dtype=self.dtype, device=self.device)[None]
-        mouth = mouth_per_latent_frame(torch.as_tensor(mouth_T3, device=self.device).float(), self.spec.temporal_stride)
+        weight = self.dit.patch_embedding.weight
+        place = {"device": weight.device, "dtype": weight.dtype}
+        speech, text = torch.as_tensor(speech_TND, **place)[None], self.text.to(**place)
+        mouth = mouth_per_latent_frame(
+            torch.as_tensor(mouth_T3, dtype=torch.float32, device=weight.device), self.spec.temporal_stride
+        )
         branches = 1 if guidance.is_off else 2
-        source = source.to(self.dtype)
-        conditions = [
-            torch.cat([value, torch.zeros_like(value)][:branches]) for value in (speech, self.text)
-        ]
-        sources = source.expand(branches, *source.shape[1:])
+        conditions = [torch.cat([value, torch.zeros_like(value)][:branches]) for value in (speech, text)]
+        sources = source.to(**place).expand(branches, *source.shape[1:])
 
         def velocity(x: Tensor, sigma: Tensor) -> Tensor:
-            level = sigma.to(self.device).expand(branches)
-            out = self.dit(x.to(self.dtype).expand(branches, *x.shape[1:]), level, sources, *conditions).float()
+            level = sigma.to(weight.device).expand(branches)
+            out = self.dit(x.to(**place).expand(branches, *x.shape[1:]), level, sources, *conditions).float()
             if branches == 1:
                 return out
-            weight = guidance.weight(sigma, mouth, tuple(x.shape[-2:]))
-            return guide(out[1:], out[:1], weight)
+            return guide(out[1:], out[:1], guidance.weight(sigma, mouth, tuple(x.shape[-2:])))
 
         return velocity
 
@@ -155,24 +161,43 @@ def load_engine(
     bundle = read_bundle(path or BUNDLED)
     place = choose_device(device)
     kind = choose_dtype(dtype, place)
-    networks = build_networks(bundle)
+    networks, spec = build_networks(bundle), build_spec(bundle)
     for part, module in networks.items():
         module.to(place, kind if part == "dit" else torch.float32).eval().requires_grad_(False)
     sampling = Sampling(steps, tau, guidance or Guidance(), prompt)
-    return OmniSyncEngine(networks, VideoSpec(**bundle.config["spec"]), sampling, bundle.digest)
+    return OmniSyncEngine(networks, spec, sampling, bundle.digest)
 
 
 def build_networks(bundle: Bundle) -> dict[str, nn.Module]:
     """The four networks of a bundle with its weights, float32 on the CPU."""
     config = bundle.config
-    vae = {key: tuple(value) if isinstance(value, list) else value for key, value in config["vae"].items()}
-    networks = {
-        "dit": DiT(DiTConfig(**config["dit"])),
-        "vae": VideoVAE(VAEConfig(**vae)),
-        "whisper": WhisperEncoder(config["whisper"]),
-        "text": TextEncoder(config["text"]),
-    }
+    with _described(bundle):
+        vae = {key: tuple(value) if isinstance(value, list) else value for key, value in config["vae"].items()}
+        networks = {
+            "dit": DiT(DiTConfig(**config["dit"])),
+            "vae": VideoVAE(VAEConfig(**vae)),
+            "whisper": WhisperEncoder(config["whisper"]),
+            "text": TextEncoder(config["text"]),
+        }
     return {part: bundle.load_into(part, module) for part, module in networks.items()}
+
+
+def build_spec(bundle: Bundle) -> VideoSpec:
+    """The size laws of a bundle."""
+    with _described(bundle):
+        return VideoSpec(**bundle.config["spec"])
+
+
+@contextmanager
+def _described(bundle: Bundle) -> Iterator[None]:
+    """A configuration that cannot be built from becomes one clear line."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{bundle.path}: its omnisync.config describes no OmniSync model ({error!r}); "
+            "it was made by another version, update the pack or download the model again"
+        ) from None
 
 
 def choose_device(name: str) -> torch.device:

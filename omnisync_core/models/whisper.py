@@ -5,9 +5,10 @@ Shapes: wave_S mono 16 kHz; mel_BMF log-mel frames (100 a second); hidden states
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as Encoder
 
-from ..audio import SAMPLE_RATE, log_mel
+from ..audio import SAMPLE_RATE, Wave, log_mel
 
 STATES_PER_SECOND = 50
 TOKEN_SPACING = 0.02
@@ -29,12 +30,6 @@ MINI = {
     "num_mel_bins": 80,
     "max_source_positions": 200,
 }
-
-
-class Wave(Protocol):
-    duration: float
-
-    def read(self, start: float, stop: float) -> np.ndarray: ...
 
 
 class WhisperEncoder(nn.Module):
@@ -69,11 +64,10 @@ class SpeechFeatures:
         encoder: WhisperEncoder,
         wave: Wave,
         tokens: int,
-        resident: AbstractContextManager | None = None,
+        resident: Callable[[nn.Module], AbstractContextManager] = lambda module: nullcontext(),
         kept_windows: int = 4,
     ):
-        self.encoder, self.wave, self.tokens = encoder, wave, tokens
-        self.resident = resident if resident is not None else nullcontext()
+        self.encoder, self.wave, self.tokens, self.resident = encoder, wave, tokens, resident
         self.length = encoder.config["max_source_positions"]
         self.hop = self.length * 2 // 3
         self.kept_windows = kept_windows
@@ -113,18 +107,38 @@ class SpeechFeatures:
         left = np.ones_like(right) if index == 0 else np.minimum(1, position / overlap)
         return np.minimum(left, right).astype(np.float32)
 
+    @property
+    def window_count(self) -> int:
+        """Windows that hold sound."""
+        return max(1, math.ceil(self.wave.duration * STATES_PER_SECOND / self.hop))
+
     def _window(self, index: int) -> np.ndarray:
-        if index in self._windows:
-            self._windows.move_to_end(index)
-            return self._windows[index]
+        if index not in self._windows:
+            encode_windows([(self, index)])
+        self._windows.move_to_end(index)
+        return self._windows[index]
+
+    def mel(self, index: int) -> np.ndarray:
+        """Log-mel picture of window `index`."""
         start = index * self.hop / STATES_PER_SECOND
         samples = self.length * SAMPLE_RATE // STATES_PER_SECOND
         wave_S = self.wave.read(start, start + samples / SAMPLE_RATE)[:samples]
-        mel = log_mel(wave_S, self.encoder.config["num_mel_bins"])
-        weight = self.encoder.encoder.conv1.weight
-        with torch.inference_mode(), self.resident:
-            states = self.encoder(torch.as_tensor(mel, dtype=weight.dtype, device=weight.device)[None])[0]
-        self._windows[index] = states.float().cpu().numpy()
+        return log_mel(wave_S, self.encoder.config["num_mel_bins"])
+
+    def keep(self, index: int, states_LD: np.ndarray) -> None:
+        """Remember a window's states, forgetting the one that was used longest ago."""
+        self._windows[index] = states_LD
         while len(self._windows) > self.kept_windows:
             self._windows.popitem(last=False)
-        return self._windows[index]
+
+
+@torch.inference_mode()
+def encode_windows(jobs: list[tuple[SpeechFeatures, int]]) -> None:
+    """Encode windows, of one sound or of several with the same encoder, in one batch."""
+    encoder, resident = jobs[0][0].encoder, jobs[0][0].resident
+    mels = torch.as_tensor(np.stack([features.mel(index) for features, index in jobs]))
+    with resident(encoder):
+        weight = encoder.encoder.conv1.weight
+        states = encoder(mels.to(weight.device, weight.dtype)).float().cpu().numpy()
+    for (features, index), states_LD in zip(jobs, states, strict=True):
+        features.keep(index, states_LD)

@@ -1,0 +1,285 @@
+"""The engine of tiny random networks: its protocol, and that a window is sampled as the paper says."""
+
+import itertools
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from omnisync_core import flow
+from omnisync_core.audio import SAMPLE_RATE, ArrayWave
+from omnisync_core.checkpoint import write_bundle
+from omnisync_core.engines.omnisync import OmniSyncEngine, Sampling, choose_device, choose_dtype, load_engine
+from omnisync_core.errors import InputError
+from omnisync_core.guidance import CONVENTIONS, Guidance
+from tests import tiny
+
+FRAMES, SIZE = 9, tiny.SPEC.crop_size
+MOUTH = np.tile(np.float32([0.5, 0.6, 0.4]), (FRAMES, 1))
+OFF = Guidance(w_peak=1.0, w_base=1.0, convention="floored")
+
+
+def picture(frames=FRAMES, seed=0) -> np.ndarray:
+    return np.random.default_rng(seed).random((frames, SIZE, SIZE, 3), np.float32)
+
+
+def sampling(**values) -> Sampling:
+    return Sampling(**{"steps": 3, "guidance": Guidance(w_peak=3.0), **values})
+
+
+def spoken(engine: OmniSyncEngine, frames=FRAMES) -> np.ndarray:
+    noise = np.random.default_rng(1).normal(0, 0.1, 2 * SAMPLE_RATE).astype(np.float32)
+    return engine.speech(ArrayWave(noise)).at(0.3 + np.arange(frames) / 25)
+
+
+def edited(engine, *, frames=FRAMES, seed=7, anchor=None, on_step=lambda step, steps: None, speech=None):
+    heard = spoken(engine, frames) if speech is None else speech
+    return engine.edit(picture(frames), heard, MOUTH[:frames], anchor=anchor, seed=seed, on_step=on_step)
+
+
+def batches(engine: OmniSyncEngine) -> list[int]:
+    """Rows of every call of the transformer, filled as they come."""
+    seen: list[int] = []
+    engine.dit.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+    return seen
+
+
+def latents(engine: OmniSyncEngine, frames_THWC: np.ndarray) -> torch.Tensor:
+    video = torch.as_tensor(frames_THWC).permute(3, 0, 1, 2)[None] * 2 - 1
+    return engine.vae.encode(video)
+
+
+def pictures(engine: OmniSyncEngine, latent: torch.Tensor) -> np.ndarray:
+    return ((engine.vae.decode(latent)[0] + 1) / 2).clamp(0, 1).permute(1, 2, 3, 0).numpy()
+
+
+def test_what_comes_out():
+    engine, steps = tiny.engine(sampling()), []
+    edit = edited(engine, on_step=lambda step, total: steps.append((step, total)))
+    for frames in (edit.edited_THWC, edit.reference_THWC):
+        assert frames.shape == (FRAMES, SIZE, SIZE, 3) and frames.dtype == np.float32
+        assert frames.min() >= 0 and frames.max() <= 1
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+    assert np.abs(edit.edited_THWC - edit.reference_THWC).max() > 0.01
+
+
+def test_the_reference_is_the_source_through_the_codec():
+    engine = tiny.engine(sampling())
+    expected = pictures(engine, latents(engine, picture()))
+    np.testing.assert_allclose(edited(engine).reference_THWC, expected, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_bits():
+    first, again, other = (edited(tiny.engine(sampling()), seed=seed).edited_THWC for seed in (7, 7, 8))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_what_ran_before_does_not_matter():
+    engine = tiny.engine(sampling())
+    first = edited(engine).edited_THWC
+    torch.manual_seed(99)
+    edited(engine, seed=3, frames=5)
+    assert np.array_equal(edited(engine).edited_THWC, first)
+
+
+@pytest.mark.parametrize("frames", [1, 5, 9])
+def test_windows_of_1_plus_4k_frames(frames):
+    assert edited(tiny.engine(sampling()), frames=frames).edited_THWC.shape[0] == frames
+
+
+@pytest.mark.parametrize("frames", [0, 2, 8])
+def test_other_windows(frames):
+    with pytest.raises(ValueError, match="1 \\+ 4k"):
+        edited(tiny.engine(sampling()), frames=frames, speech=np.zeros((frames, 2, 16), np.float32))
+
+
+@pytest.mark.parametrize("speech", [0.0, 1.0])
+def test_the_path_by_hand(speech):
+    """Without guidance: progressive noise on the source, Euler's steps along the network's velocity, decoded."""
+    engine = tiny.engine(sampling(guidance=OFF, tau=0.8, steps=2))
+    heard = np.full((FRAMES, 2, 16), speech, np.float32)
+    found = edited(engine, speech=heard).edited_THWC
+    source = latents(engine, picture())
+    eps = torch.randn(source.shape, generator=torch.Generator().manual_seed(7))
+    x = 0.2 * source + 0.8 * eps
+    for sigma in (0.8, 0.4):
+        x = x - 0.4 * engine.dit(x, torch.tensor([sigma]), source, torch.as_tensor(heard)[None], engine.text)
+    np.testing.assert_allclose(found, pictures(engine, x), atol=1e-4)
+
+
+def test_tau_steps_seed_prompt_and_sound_matter():
+    base = sampling()
+    first = edited(tiny.engine(base)).edited_THWC
+    for other in (replace(base, tau=0.7), replace(base, steps=4), replace(base, prompt="A cat mumbles.")):
+        assert np.abs(edited(tiny.engine(other)).edited_THWC - first).max() > 1e-4
+    louder = 2 * spoken(tiny.engine(base))
+    assert np.abs(edited(tiny.engine(base), speech=louder).edited_THWC - first).max() > 1e-4
+
+
+def test_little_noise_changes_little():
+    changes = []
+    for tau in (0.02, 0.92):
+        edit = edited(tiny.engine(sampling(tau=tau, guidance=OFF)))
+        changes.append(np.abs(edit.edited_THWC - edit.reference_THWC).mean())
+    assert changes[0] < 0.2 * changes[1]
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_the_anchor_is_how_the_window_begins(count):
+    engine = tiny.engine(sampling())
+    anchor = picture(count, seed=5)
+    found = edited(engine, anchor=anchor).edited_THWC
+    np.testing.assert_allclose(found[:count], pictures(engine, latents(engine, anchor)), atol=1e-4)
+    free = edited(engine).edited_THWC
+    assert np.abs(found[count:] - free[count:]).max() > 1e-4
+
+
+def test_the_anchor_lies_on_the_path_at_every_level():
+    engine, seen = tiny.engine(sampling(tau=0.9)), []
+    engine.dit.register_forward_pre_hook(lambda module, given: seen.append((given[0][0].clone(), float(given[1][0]))))
+    anchor = picture(5, seed=5)
+    edited(engine, anchor=anchor)
+    fixed, whole = latents(engine, anchor)[0], latents(engine, picture())
+    eps = torch.randn(whole.shape, generator=torch.Generator().manual_seed(7))[0, :, :2]
+    assert [level for _, level in seen] == pytest.approx([0.9, 0.6, 0.3])
+    for x, level in seen:
+        torch.testing.assert_close(x[:, :2], flow.add_noise(fixed, eps, level), atol=1e-4, rtol=1e-4)
+
+
+def test_guidance_runs_both_branches_in_one_batch():
+    engine = tiny.engine(sampling())
+    seen = batches(engine)
+    edited(engine)
+    assert seen == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "guidance",
+    [OFF, replace(OFF, gamma=0.0), Guidance(w_peak=1.0, gamma=0.0, convention="normalised"),
+     Guidance(w_peak=1.0, gamma=0.0, convention="paper")],
+)  # fmt: skip
+def test_a_weight_of_one_leaves_the_unconditional_pass_out(guidance):
+    engine = tiny.engine(sampling(guidance=guidance))
+    seen = batches(engine)
+    found = edited(engine).edited_THWC
+    assert seen == [1, 1, 1]
+    nearly = replace(guidance, w_base=1.0 + 1e-6)
+    np.testing.assert_allclose(edited(tiny.engine(sampling(guidance=nearly))).edited_THWC, found, atol=1e-4)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_a_weight_that_is_the_same_everywhere_is_plain_guidance(convention):
+    scale = 2.0
+    total = scale**2 if convention == "paper" else scale
+    engine = tiny.engine(sampling(guidance=Guidance(scale, scale, gamma=0.0, convention=convention)))
+    found = edited(engine).edited_THWC
+    source, heard = latents(engine, picture()), torch.as_tensor(spoken(engine))[None]
+    x = flow.add_noise(source, torch.randn(source.shape, generator=torch.Generator().manual_seed(7)), 0.92)
+    sigmas = flow.linear_sigmas(3, 0.92)
+    for level, below in itertools.pairwise(sigmas):
+        given = level.reshape(1), source
+        conditional = engine.dit(x, *given, heard, engine.text)
+        unconditional = engine.dit(x, *given, torch.zeros_like(heard), torch.zeros_like(engine.text))
+        x = x + (below - level) * (unconditional + total * (conditional - unconditional))
+    np.testing.assert_allclose(found, pictures(engine, x), atol=1e-3)
+
+
+def test_cancel_and_go_on():
+    engine = tiny.engine(sampling())
+    first = edited(engine).edited_THWC
+
+    class Cancelled(BaseException):
+        """As a host's, which is no Exception."""
+
+    def stop(step, steps):
+        if step == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        edited(engine, on_step=stop)
+    assert not torch.is_inference_mode_enabled()
+    assert np.array_equal(edited(engine).edited_THWC, first)
+
+
+def test_networks_are_resident_exactly_while_they_run():
+    inside, entered = [], []
+
+    @contextmanager
+    def resident(module):
+        inside.append(module)
+        entered.append(module)
+        try:
+            yield
+        finally:
+            inside.pop()
+
+    def check(network):
+        assert inside == [network]
+
+    parts = tiny.networks()
+    for network in parts.values():
+        for module in network.modules():
+            module.register_forward_pre_hook(lambda *_, network=network: check(network))
+    engine = OmniSyncEngine(parts, tiny.SPEC, sampling(), "x", resident=resident)
+    edited(engine, anchor=picture(5))
+    edited(engine)
+    assert not inside and set(entered) == set(parts.values())
+
+    def stop(step, steps):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        edited(engine, on_step=stop)
+    assert not inside
+
+
+def test_the_fingerprint_says_what_decides():
+    engine = tiny.engine(sampling())
+    told = engine.fingerprint
+    assert json.loads(json.dumps(told)) == told and told["model"] == "tiny" and told["dtype"] == "torch.float32"
+    others = (replace(engine.sampling, tau=0.5), replace(engine.sampling, guidance=OFF))
+    assert all(tiny.engine(other).fingerprint != told for other in others)
+
+
+def test_half_precision_gives_the_same_edit_roughly():
+    exact = edited(tiny.engine(sampling())).edited_THWC
+    parts = tiny.networks()
+    parts["dit"].bfloat16()
+    half = OmniSyncEngine(parts, tiny.SPEC, sampling(), "tiny")
+    assert half.fingerprint["dtype"] == "torch.bfloat16"
+    assert np.abs(edited(half).edited_THWC - exact).mean() < 0.03
+
+
+def test_a_bundle_becomes_the_engine_that_was_written(tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    digest = write_bundle(path, tiny.networks(), tiny.CONFIG, dtype=torch.float32)
+    settings = {"steps": 3, "guidance": Guidance(w_peak=3.0), "device": "cpu", "dtype": "float32"}
+    engine = load_engine(path, **settings)
+    assert engine.spec == tiny.SPEC and engine.fingerprint["model"] == digest
+    assert np.array_equal(edited(engine).edited_THWC, edited(tiny.engine(sampling())).edited_THWC)
+    assert load_engine(path, **{**settings, "dtype": "bfloat16"}).dit.patch_embedding.weight.dtype == torch.bfloat16
+    assert all(not p.requires_grad for p in engine.dit.parameters()) and not engine.dit.training
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [({"tau": 0.0}, "tau"), ({"tau": 1.1}, "tau"), ({"tau": float("nan")}, "tau"), ({"steps": 0}, "steps"),
+     ({"device": "teapot"}, "device"), ({"dtype": "float8"}, "dtype")],
+)  # fmt: skip
+def test_settings_that_are_refused(tmp_path, settings, word):
+    path = tmp_path / "tiny.safetensors"
+    write_bundle(path, tiny.networks(), tiny.CONFIG)
+    with pytest.raises(InputError, match=word) as caught:
+        load_engine(path, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_devices_and_types():
+    cpu = torch.device("cpu")
+    assert choose_device("cpu") == cpu and choose_device("auto").type in ("cpu", "cuda", "mps")
+    assert choose_dtype("float16", cpu) == torch.float16
+    assert choose_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
+    assert choose_dtype("auto", torch.device("mps")) == torch.float32
