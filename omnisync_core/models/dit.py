@@ -1,7 +1,7 @@
 """The diffusion transformer: full 3D self-attention over video latents, cross-attention to speech and to text.
 
-Shapes: latents BCthw; speech_BTND (T video frames, N tokens a frame, D features); text_BLD; tokens BLD with L = t * h/2 * w/2.
-A latent frame hears the speech of its own video frames: frame 0 alone (repeated), then groups of four.
+Shapes: latents BCthw; speech_BTND (T video frames, N tokens a frame, D features); text_BLD; tokens BLD with
+L = t * h/2 * w/2. A latent frame hears the speech of its own video frames: frame 0 alone (repeated), then fours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .layers import Attention, attend, rope_table, rotate, timestep_embedding
 
 @dataclass(frozen=True)
 class DiTConfig:
-    """Sizes and switches. The switches other than the default make HuMo's published weights fit (see `models/humo.py`)."""
+    """Sizes and switches. The switches other than the default make HuMo's published weights fit (`models/humo.py`)."""
 
     width: int
     depth: int
@@ -38,7 +38,7 @@ class DiTConfig:
     norm: str = "rms"
     text_first: bool = False
     residual_std: float | None = None
-    """Spread of (target - source) latents. With it the network predicts what differs from the source (`precondition`)."""
+    """Spread of target - source latents. With it the network predicts what differs from the source (`precondition`)."""
 
     @property
     def in_channels(self) -> int:
@@ -81,7 +81,7 @@ class DiT(nn.Module):
     def forward(
         self, x: Tensor, sigma: Tensor, source: Tensor | None, speech: Tensor, text: Tensor
     ) -> Tensor:
-        """x, source: BCthw with even h, w; sigma: (B,); speech_BTND with T = 1 + 4 (t - 1); text_BLD -> velocity BCthw."""
+        """x, source BCthw, h and w even; sigma (B,); speech_BTND, T = 1 + 4 (t - 1); text_BLD -> velocity BCthw."""
         keep, gain = precondition(sigma, self.config.residual_std, x)
         out = self.network(x, sigma, source, speech, text)
         if gain is None:

@@ -19,7 +19,7 @@ HUMO = DiTConfig(
     width=1536, depth=30, heads=12, ffn_width=8960, speech_dim=1280, speech_tokens=10, text_dim=4096, speech_width=1536,
     speech_hidden=512, speech_context=16, norm="layer", text_first=True,
 )  # fmt: skip
-"""`base` with LayerNorm, text before speech, text 4096 wide; 10 x 1280 features per video frame = 8 x 5 per latent frame."""
+"""`base` with LayerNorm and text before speech. 10 x 1280 features a video frame are HuMo's 8 x 5 a latent frame."""
 
 _TOP = {
     "patch_embedding": "patch_embedding",
@@ -46,7 +46,7 @@ _ROTATED = ("self_attention.q.", "self_attention.k.", "self_attention.norm_q.", 
 
 
 def rename(key: str) -> str:
-    """Our name of one of HuMo's keys; CheckpointError for a key that HuMo 1.7B does not have."""
+    """Our name of one of HuMo's keys; CheckpointError for a key of none of its modules."""
     head, table, rest = "", _TOP, key
     if key.startswith("blocks."):
         _, index, rest = key.split(".", 2)

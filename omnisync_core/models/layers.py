@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 Attention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 """(q_BLD, k_BMD, v_BMD, heads) -> BLD. The host injects its own; `attend` is the default."""

@@ -1,4 +1,4 @@
-"""Prompts: the encoder of any T5, UMT5 or ByT5, with the tokenizer that belongs to it. Text BLD, L tokens of width D."""
+"""Prompts: the encoder of any T5, UMT5 or ByT5 with its own tokenizer. Text BLD, L tokens of width D."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class VAEConfig:
 
 
 class VideoVAE(nn.Module):
-    """Pixels in -1..1 (B, 3, 1 + 4k, H, W), H and W multiples of 8 <-> latents (B, 16, 1 + k, H / 8, W / 8) of unit spread."""
+    """Pixels in -1..1 (B, 3, 1 + 4k, H, W) <-> latents (B, 16, 1 + k, H / 8, W / 8) of unit spread."""
 
     temporal_stride = 4
     spatial_stride = 8
@@ -52,24 +52,27 @@ class VideoVAE(nn.Module):
         return torch.cat(list(self.decode_chunks([latent_BCthw])), 2)
 
     def encode_chunks(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Encode a clip given in pieces of any number of frames; in sum they must be 1 + 4k frames."""
+        """Encode a clip given in pieces of any number of frames; ValueError unless they are 1 + 4k in sum."""
         memory: Memory = {}
         waiting, started = None, False
         for chunk in chunks:
+            self._check_size(chunk)
             waiting = chunk if waiting is None else torch.cat([waiting, chunk], 2)
             ready = self._whole_groups(waiting.shape[2], started)
             if ready:
                 mean, _ = self.moments(waiting[:, :, :ready], memory)
                 yield self.normalise(mean)
                 waiting, started = waiting[:, :, ready:], True
-        if waiting is None or waiting.shape[2]:
-            frames = 0 if waiting is None else waiting.shape[2]
-            raise ValueError(f"a clip needs 1 + {self.temporal_stride}k frames, got {frames} after the last whole group")
+        left = 0 if waiting is None else waiting.shape[2]
+        if left or not started:
+            raise ValueError(f"a clip needs 1 + {self.temporal_stride}k frames, got {left} after the last whole group")
 
     def decode_chunks(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Decode latents given in pieces of any number of latent frames."""
         memory: Memory = {}
         for chunk in chunks:
+            if not chunk.shape[2]:
+                continue
             x = chunk * self._per_channel(self.latent_std, chunk) + self._per_channel(self.latent_mean, chunk)
             yield self.decoder(rearrange(x, "b c t h w -> b t h w c"), memory)
 
@@ -86,6 +89,11 @@ class VideoVAE(nn.Module):
         if started:
             return frames - frames % self.temporal_stride
         return frames - (frames - 1) % self.temporal_stride if frames else 0
+
+    def _check_size(self, video_BCTHW: Tensor) -> None:
+        height, width = video_BCTHW.shape[-2:]
+        if height % self.spatial_stride or width % self.spatial_stride:
+            raise ValueError(f"pictures must be multiples of {self.spatial_stride} pixels, got {width} x {height}")
 
     @staticmethod
     def _per_channel(value: Tensor, x: Tensor) -> Tensor:
