@@ -22,14 +22,14 @@ FRAMES_PER_CLIP = 4
 SHIFT, GROW = 0.05, 0.08
 """Spread of the crop's place (mouth widths) and of the logarithm of its size."""
 LOSS_WEIGHTS = (1.0, 0.2, 0.2, 0.1, 0.05)
-BATCH = 128
+BATCH = 96
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Train the reader of mouths from shards that `training/reels.py` wrote.")
+    parser = argparse.ArgumentParser(description="Train the reader of mouths from shards of reels.")
     parser.add_argument("reels", type=Path, help="folder of reels_*.npz of the train split")
     parser.add_argument("--shards", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     chosen = parser.parse_args(arguments)
     torch.manual_seed(0)
@@ -62,13 +62,15 @@ def train(crops: Tensor, mouths: Tensor, steps: int) -> MouthReader:
     weights = torch.tensor(LOSS_WEIGHTS)
     for step in range(steps):
         chosen = torch.randint(len(crops), (BATCH,))
-        read = reader(_spoiled(as_input(crops[chosen])).contiguous(memory_format=torch.channels_last))
+        seen = _spoiled(as_input(crops[chosen])).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            read = reader(seen).float()
         loss = (weights * (read - mouths[chosen]).square()).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
-        if step % 250 == 0 or step == steps - 1:
+        if step % 100 == 0 or step == steps - 1:
             error = float((read - mouths[chosen])[:, 0].square().mean().sqrt().detach())
             print(f"step {step}: root mean square error of the opening {error:.4f}", flush=True)
     return reader.eval()

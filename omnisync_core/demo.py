@@ -1,0 +1,116 @@
+"""The demonstration: a bundled clip of a character that the model never met says a sound of another voice."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from . import media
+from .engines.omnisync import load_engine
+from .engines.protocol import Engine
+from .errors import OutputError
+from .job import Progress, SyncOptions
+from .pipeline import sync_video
+
+ASSETS = Path(__file__).parent / "assets" / "demo"
+VIDEO, TRUTH_VIDEO, SOUND = ASSETS / "source.mp4", ASSETS / "truth.mp4", ASSETS / "target.wav"
+
+
+def run(out: str | os.PathLike, engine: Engine | None = None) -> dict:
+    """Write demo.mp4, demo.png and report.json to the folder `out`; returns the report. OutputError: cannot write."""
+    from .evaluation import demo_page
+
+    out = Path(out)
+    told = json.loads((ASSETS / "mouth.json").read_text(encoding="utf-8"))
+    engine = engine or load_engine(prompt=told["caption"])
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out) as folder:
+            edited = Path(folder) / "result.mkv"
+            options = SyncOptions(mouth=tuple(told["point"]), lossless=True)
+            with _Bar() as bar:
+                done = sync_video(VIDEO, SOUND, edited, engine, options, bar)
+            _write_mp4(out / "demo.mp4", edited)
+            frames = {"source": _frames(VIDEO), "result": _frames(edited), "truth": _frames(TRUTH_VIDEO)}
+        layout = demo_page.layout_of(VIDEO, SOUND, tuple(told["point"]), engine.spec)
+        openings, figures = demo_page.measure(frames, told, layout)
+        report = {
+            "recovered_share": round(figures.share, 4),
+            "sync_r": round(figures.sync_r, 4),
+            "leak": round(figures.leak, 4),
+            "far_outside_max": figures.outside,
+            "seconds_per_video_second": round(done.seconds / layout.timeline.end, 2),
+            "peak_rss_mb": round(peak_rss_mb(), 1),
+        }
+        demo_page.draw(frames, openings, told, report, SOUND).save(out / "demo.png")
+        (out / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write to {out}: {error.strerror or error}") from error
+    print(json.dumps(report, indent=1))
+    print(f"look at {out / 'demo.png'} and {out / 'demo.mp4'}")
+    return report
+
+
+def peak_rss_mb() -> float:
+    """The most memory this process has held so far."""
+    if sys.platform == "win32":
+        return _windows_peak_bytes() / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+class _Bar:
+    """One bar for the editing, which is nearly all of the work."""
+
+    def __enter__(self) -> _Bar:
+        self._bar = tqdm(desc="editing", unit="step", dynamic_ncols=True)
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.close()
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage == "editing" and progress.plan is None:
+            self._bar.total = progress.total
+            self._bar.update(progress.done - self._bar.n)
+
+
+def _write_mp4(path: Path, edited: Path) -> None:
+    with media.VideoWriter(path, edited, SOUND) as writer:
+        for frame in media.read_frames(edited):
+            writer.write(frame)
+
+
+def _frames(path: Path) -> np.ndarray:
+    """(T, H, W, 3) uint8."""
+    return np.stack([np.rint(frame.rgb() * 255).astype(np.uint8) for frame in media.read_frames(path)])
+
+
+def _windows_peak_bytes() -> int:
+    import ctypes
+    from ctypes import wintypes
+
+    class Counters(ctypes.Structure):
+        _fields_ = (
+            ("cb", wintypes.DWORD), ("faults", wintypes.DWORD), ("peak", ctypes.c_size_t),
+            *((name, ctypes.c_size_t) for name in "abcdefg"),
+        )  # fmt: skip
+
+    counters = Counters(cb=ctypes.sizeof(Counters))
+    process = ctypes.windll.kernel32.GetCurrentProcess
+    process.restype = wintypes.HANDLE
+    ask = ctypes.windll.psapi.GetProcessMemoryInfo
+    ask.argtypes = (wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD)
+    ask(process(), ctypes.byref(counters), counters.cb)
+    return counters.peak
+
+
+__all__ = ["peak_rss_mb", "run"]

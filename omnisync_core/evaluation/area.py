@@ -1,0 +1,41 @@
+"""What a job is allowed to change: its crops and masks, found again as the pipeline found them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from .. import media, mouth, region, timeline
+from ..audio import SpeechWave
+from ..layout import Layout
+from ..pipeline import TRACKED_SIDE
+from ..spec import VideoSpec
+
+
+@lru_cache(maxsize=256)
+def layout_of(video: Path, audio: Path, point: tuple[float, float], spec: VideoSpec) -> Layout:
+    """Where the pipeline edits a video whose mouth was clicked on, at its default options."""
+    info = media.probe_video(video)
+    frame_size = info.width, info.height
+    longest = round(TRACKED_SIDE * max(frame_size) / min(frame_size))
+    frames = ((frame.time, frame.thumbnail(longest)) for frame in media.read_frames(video))
+    track = mouth.track(frames, point, frame_size=frame_size)
+    shown = timeline.plan(info.times_N, SpeechWave(audio).duration)
+    return Layout(info, track, shown, spec, np.ones(len(shown), np.float32))
+
+
+def outside(result_THWC: np.ndarray, source_THWC: np.ndarray, layout: Layout) -> float:
+    """The largest 8-bit difference where the edit's mask is 0."""
+    worst = 0
+    for position, (result, source) in enumerate(zip(result_THWC, source_THWC, strict=True)):
+        difference = np.abs(result.astype(np.int16) - source).max(-1)
+        spot = layout.spot(position)
+        covered = region.cover(spot.box, layout.frame_size)
+        if covered is not None:
+            x0, y0, x1, y1 = covered
+            mask = region.edit_mask(layout.spec.crop_size, spot.mouth_3)[0]
+            difference[y0:y1, x0:x1][region.source_mask(mask, spot.box, covered) > 0] = 0
+        worst = max(worst, int(difference.max()))
+    return float(worst)

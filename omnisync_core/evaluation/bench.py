@@ -1,0 +1,174 @@
+"""Runs engines over test clips through the real pipeline, and takes the figures of what comes out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import region
+from ..checkpoint import read_bundle
+from ..engines.omnisync import BUNDLED, OmniSyncEngine, Sampling, build_networks, choose_device, choose_dtype
+from ..engines.protocol import Edit, Engine
+from ..job import SyncOptions
+from ..layout import Layout
+from ..pipeline import sync_video
+from ..spec import VideoSpec
+from ..synth.clips import Clip, read_clip, read_video
+from .area import layout_of, outside
+from .figures import ClipFigures, clip_figures
+from .reader import read_opening
+
+Engines = Callable[[Path, Sampling], Engine]
+"""The engine for a clip's folder, sampling as told."""
+Codec = Callable[[np.ndarray], np.ndarray]
+"""A window (T, S, S, 3) in 0..1 to what is left of it after a way through an autoencoder."""
+
+
+def exact(frames_THWC: np.ndarray) -> np.ndarray:
+    """The codec that loses nothing."""
+    return frames_THWC
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One clip edited by one engine."""
+
+    folder: Path
+    figures: ClipFigures
+    opening_T: np.ndarray
+    """Read from the result."""
+
+
+def bundled(path: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> Engines:
+    """Engines of a bundle (None: the one that ships), its weights read once."""
+    bundle = read_bundle(path or BUNDLED)
+    place = choose_device(device)
+    networks = build_networks(bundle)
+    for part, module in networks.items():
+        kind = choose_dtype(dtype, place) if part == "dit" else torch.float32
+        module.to(place, kind).eval().requires_grad_(False)
+    spec = VideoSpec(**bundle.config["spec"])
+    return lambda folder, sampling: OmniSyncEngine(networks, spec, sampling, bundle.digest)
+
+
+def run(
+    folders: Sequence[Path],
+    engines: Engines,
+    name: str,
+    sampling: Sampling,
+    prompt: Callable[[Clip], str] = lambda clip: clip.caption,
+) -> list[Measured]:
+    """Edit every clip to `<name>.mkv` in its folder, each with its own prompt; what is done is not done again."""
+    measured = []
+    for folder in folders:
+        clip = read_clip(folder)
+        engine = engines(folder, replace(sampling, prompt=prompt(clip)))
+        measured.append(_edit(folder, clip, engine, name))
+        figures = measured[-1].figures
+        print(f"{name} {folder.name} ({clip.family}): share {figures.share:.3f}, r {figures.sync_r:.3f}", flush=True)
+    return measured
+
+
+def take(folders: Sequence[Path], which: str) -> list[Measured]:
+    """The figures of the `truth` or the `source` itself, as if it were a result."""
+    measured = []
+    for folder in folders:
+        clip = read_clip(folder)
+        frames = clip.truth_frames if which == "truth" else clip.source_frames
+        measured.append(_measure(folder, clip, frames, 0.0))
+    return measured
+
+
+class TruthEngine:
+    """Pastes the truth: what then is missing is lost by cropping, codec and compositing. The ceiling of any model."""
+
+    def __init__(self, layout: Layout, truth_THWC: np.ndarray, codec: Codec = exact, name: str = "none"):
+        self.spec, self.fingerprint = layout.spec, {"engine": "truth", "codec": name}
+        self._layout, self._truth, self._codec = layout, truth_THWC, codec
+
+    def speech(self, wave) -> Times:
+        return Times()
+
+    def edit(self, frames_THWC, speech_TND, mouth_T3, *, anchor, seed, on_step) -> Edit:
+        on_step(1, 1)
+        positions = np.abs(self._layout.timeline.time_V - speech_TND[:, 0]).argmin(1)
+        truth = [self._crop(int(position)) for position in positions]
+        return Edit(self._codec(np.stack(truth)), self._codec(frames_THWC))
+
+    def _crop(self, position: int) -> np.ndarray:
+        frame, layout = self._truth[position], self._layout
+
+        def rgb(xyxy):
+            x0, y0, x1, y1 = xyxy
+            return frame[y0:y1, x0:x1].astype(np.float32) / 255
+
+        return region.crop(rgb, layout.frame_size, layout.spot(position).box, self.spec.crop_size)
+
+
+class Times:
+    """Features of a sound that are the times they were asked for."""
+
+    def at(self, times_T: np.ndarray) -> np.ndarray:
+        return np.asarray(times_T, np.float64).reshape(-1, 1, 1)
+
+
+def truth_engine(folder: Path, spec: VideoSpec, codec: Codec = exact, name: str = "none") -> TruthEngine:
+    return TruthEngine(_layout(folder, read_clip(folder), spec), read_video(folder / "truth.mkv"), codec, name)
+
+
+def ceiling(engines: Engines) -> Engines:
+    """The truth through the autoencoder of an engine instead of its edit."""
+
+    def build(folder: Path, sampling: Sampling) -> TruthEngine:
+        engine = engines(folder, sampling)
+        weight = engine.vae.latent_mean
+
+        @torch.inference_mode()
+        def codec(frames_THWC):
+            video = torch.as_tensor(np.ascontiguousarray(frames_THWC)).to(weight).permute(3, 0, 1, 2)[None] * 2 - 1
+            again = engine.vae.decode(engine.vae.encode(video))[0]
+            return ((again.float() + 1) / 2).clamp(0, 1).permute(1, 2, 3, 0).cpu().numpy()
+
+        return truth_engine(folder, engine.spec, codec, str(engine.fingerprint["model"]))
+
+    return build
+
+
+def _edit(folder: Path, clip: Clip, engine: Engine, name: str) -> Measured:
+    """Edit and measure, or read what was measured before of the same clip with the same engine."""
+    output, kept = folder / f"{name}.mkv", folder / f"{name}.json"
+    job = {"clip": [clip.split, clip.seed, *clip.source_frames.shape[:2]], "engine": engine.fingerprint}
+    job = json.loads(json.dumps(job))
+    if kept.exists() and output.exists():
+        told = json.loads(kept.read_text(encoding="utf-8"))
+        if told["job"] == job:
+            figures = told["figures"] | {"lag_r": tuple(told["figures"]["lag_r"])}
+            return Measured(folder, ClipFigures(**figures), np.array(told["opening"], np.float32))
+    # A clip may have been stopped midway, maybe by another engine.
+    shutil.rmtree(f"{output}.omnisync", ignore_errors=True)
+    options = SyncOptions(mouth=clip.point, lossless=True)
+    sync_video(folder / "source.mkv", folder / "target.wav", output, engine, options)
+    frames = read_video(output)
+    measured = _measure(folder, clip, frames, outside(frames, clip.source_frames, _layout(folder, clip, engine.spec)))
+    told = {"job": job, "figures": vars(measured.figures), "opening": measured.opening_T.tolist()}
+    kept.write_text(json.dumps(told), encoding="utf-8")
+    return measured
+
+
+def _layout(folder: Path, clip: Clip, spec: VideoSpec) -> Layout:
+    return layout_of(folder / "source.mkv", folder / "target.wav", clip.point, spec)
+
+
+def _measure(folder: Path, clip: Clip, frames_THWC: np.ndarray, outside_max: float) -> Measured:
+    opening_T = read_opening(frames_THWC, clip.center_T2, clip.width)
+    pictures = {"result": frames_THWC, "source": clip.source_frames, "truth": clip.truth_frames}
+    openings = {"result": opening_T, "source": clip.source_mouth_T5[:, 0], "truth": clip.truth_mouth_T5[:, 0]}
+    return Measured(
+        folder, clip_figures(folder.name, clip.family, pictures, openings, clip.box_T4, outside_max), opening_T
+    )

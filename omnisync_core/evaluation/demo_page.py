@@ -1,0 +1,80 @@
+"""The demonstration's figures and its picture. Needs neither training nor the synthesiser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..audio import SpeechWave
+from ..layout import Layout
+from .area import layout_of, outside
+from .drawing import INK, RESULT, RULE, SOFT, SOURCE, TRUTH, Page, close_up, curves, legend, moments, shortened
+from .figures import ClipFigures, clip_figures
+from .reader import read_opening
+
+__all__ = ["draw", "layout_of", "measure"]
+
+WIDTH, EDGE, LEFT, COLUMNS, GAP = 1600, 48, 148, 6, 10
+TILE = (WIDTH - EDGE - LEFT - (COLUMNS - 1) * GAP) // COLUMNS
+RIGHT = LEFT + COLUMNS * (TILE + GAP) - GAP
+TOP = 132
+STRIP = TOP + 3 * (TILE + GAP) + 74
+HEIGHT = STRIP + 322
+
+
+def measure(frames: dict[str, np.ndarray], told: dict, layout: Layout) -> tuple[dict[str, np.ndarray], ClipFigures]:
+    """Openings and figures of frames `source`, `result` and `truth`; `told` is the clip's mouth.json."""
+    openings = {name: np.array(told[name]["opening"]) for name in ("source", "truth")}
+    openings["result"] = read_opening(frames["result"], told["mouth_center_xy"], told["mouth_width"])
+    far = outside(frames["result"], frames["source"], layout)
+    return openings, clip_figures("demo", told["family"], frames, openings, np.array(told["mouth_box_xyxy"]), far)
+
+
+def draw(frames: dict[str, np.ndarray], openings: dict[str, np.ndarray], told: dict, report: dict, sound: Path) -> Page:
+    """The same moments of source, result and truth; below them the sound and the mouths over time."""
+    page = Page(WIDTH, HEIGHT)
+    page.text(EDGE, 66, "OmniSync", 40, weight=700)
+    page.text(EDGE, 102, "The same video, another sound: the mouth says it, every other pixel stays.", 20, SOFT)
+    words = shortened(told["target_text"], WIDTH / 2, 17)
+    page.text(RIGHT, 66, f"“{words}”", 17, INK, align="right")
+    shown = moments(openings["source"], openings["truth"], COLUMNS)
+    labels = (("source", "the video", SOURCE), ("result", "says the sound", RESULT), ("truth", "drawn exactly", TRUTH))
+    for row, (name, words, color) in enumerate(labels):
+        top = TOP + row * (TILE + GAP)
+        page.text(EDGE, top + TILE / 2, name, 22, color, 700)
+        page.text(EDGE, top + TILE / 2 + 22, words, 13, SOFT)
+        for column, frame in enumerate(shown):
+            x, y = told["mouth_center_xy"][frame]
+            tile = close_up(frames[name][frame], x, y - 0.55 * told["mouth_width"], 3.3 * told["mouth_width"], TILE)
+            page.picture(LEFT + column * (TILE + GAP), top, tile, (TILE, TILE), 10)
+    _draw_time(page, openings, shown, sound)
+    numbers = (
+        f"recovered {report['recovered_share']:.0%} of the change · sync r {report['sync_r']:.2f} · "
+        f"leak {report['leak']:.2f} · changed elsewhere {report['far_outside_max']:.0f}"
+    )
+    page.text(RIGHT, HEIGHT - 34, numbers, 16, INK, 600, align="right")
+    legend(page, LEFT, HEIGHT - 34, 15)
+    return page
+
+
+def _draw_time(page: Page, openings: dict[str, np.ndarray], shown: list[int], sound: Path) -> None:
+    """The sound's waveform over the openings, tied to the moments above."""
+    count, width = len(openings["truth"]), RIGHT - LEFT
+    middle, half, bottom = STRIP + 36, 34, HEIGHT - 76
+    for column, frame in enumerate(shown):
+        x = LEFT + (frame + 0.5) / count * width
+        above = LEFT + column * (TILE + GAP) + TILE / 2
+        bend = np.linspace(0, 1, 24)
+        page.curve(above + (x - above) * bend * bend * (3 - 2 * bend), STRIP - 78 + 72 * bend, RULE, 2)
+        page.line(x, STRIP - 6, x, bottom, RULE, 2)
+    wave = SpeechWave(sound)
+    samples = wave.read(0, wave.duration)
+    levels = np.array([np.abs(part).max() for part in np.array_split(samples, width // 3)])
+    levels = levels / max(float(levels.max()), 1e-6) * half
+    across = np.linspace(LEFT, LEFT + width, len(levels))
+    page.area(across, middle - levels - 0.7, middle + levels + 0.7, INK, 0.55)
+    page.text(EDGE, middle + 5, "sound", 15, SOFT, 600)
+    page.text(EDGE, bottom - 50, "mouth", 15, SOFT, 600)
+    page.text(EDGE, bottom - 32, "opening", 13, SOFT)
+    curves(page, LEFT, STRIP + 92, width, bottom - STRIP - 92, openings)

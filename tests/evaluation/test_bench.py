@@ -1,0 +1,82 @@
+"""The bench with engines whose figures are known: one that pastes the truth, one that changes nothing."""
+
+import json
+
+import numpy as np
+import pytest
+
+from omnisync_core.engines.omnisync import Sampling
+from omnisync_core.engines.protocol import Edit
+from omnisync_core.evaluation import bench
+from omnisync_core.evaluation.area import layout_of, outside
+from omnisync_core.evaluation.synth import evaluate
+from omnisync_core.spec import VideoSpec
+from omnisync_core.synth.clips import read_clip, read_video, write_clips
+
+SPEC = VideoSpec()
+
+
+class SourceEngine:
+    """Gives back what it gets."""
+
+    spec = SPEC
+
+    def __init__(self):
+        self.fingerprint, self.calls = {"engine": "source"}, 0
+
+    def speech(self, wave):
+        return bench.Times()
+
+    def edit(self, frames_THWC, speech_TND, mouth_T3, *, anchor, seed, on_step):
+        self.calls += 1
+        return Edit(frames_THWC, frames_THWC)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    return write_clips(tmp_path_factory.mktemp("bench"), clips=2, seed=11, size=160, seconds=1.0)
+
+
+def test_the_truth_is_nearly_all_recovered(clips):
+    measured = bench.run(clips, lambda folder, sampling: bench.truth_engine(folder, SPEC), "truth_engine", Sampling())
+    for one in measured:
+        assert one.figures.share > 0.85
+        assert one.figures.outside == 0
+
+
+def test_the_source_is_the_zero_of_the_scale(clips):
+    engine = SourceEngine()
+    measured = bench.run(clips, lambda folder, sampling: engine, "same", Sampling())
+    assert engine.calls > 0
+    for one in measured:
+        assert one.figures.share == 0 and one.figures.outside == 0
+        assert np.array_equal(read_video(one.folder / "same.mkv"), read_video(one.folder / "source.mkv"))
+    calls = engine.calls
+    again = bench.run(clips, lambda folder, sampling: engine, "same", Sampling())
+    assert engine.calls == calls
+    assert [one.figures for one in again] == [one.figures for one in measured]
+
+
+def test_outside_sees_one_changed_pixel(clips):
+    clip, source = read_clip(clips[0]), read_video(clips[0] / "source.mkv")
+    layout = layout_of(clips[0] / "source.mkv", clips[0] / "target.wav", clip.point, SPEC)
+    spoiled = source.copy()
+    spoiled[3, 1, 2, 0] = np.where(spoiled[3, 1, 2, 0] > 9, spoiled[3, 1, 2, 0] - 4, spoiled[3, 1, 2, 0] + 4)
+    assert outside(source, source, layout) == 0
+    assert outside(spoiled, source, layout) == 4
+
+
+def test_evaluate_writes_table_report_and_sheet(tmp_path, capsys):
+    def engines(folder, sampling):
+        return bench.truth_engine(folder, SPEC)
+
+    evaluate(tmp_path, clips=2, seed=4, engines=engines, size=128, seconds=0.6, prompts=False)
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert set(report["rows"]) == {"result", "truth itself", "source unchanged"}
+    assert report["rows"]["result"]["pooled"]["share"]["value"] > 0.8
+    assert report["rows"]["truth itself"]["pooled"]["share"]["value"] == 1
+    assert report["rows"]["source unchanged"]["pooled"]["share"]["value"] == 0
+    assert len(report["rows"]["result"]["clips"]) == 2
+    assert "| recovered" in capsys.readouterr().out
+    assert (tmp_path / "sheet.png").stat().st_size > 20_000
+    assert (tmp_path / "clip_0001" / "result.mkv").exists()
