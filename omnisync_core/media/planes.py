@@ -68,13 +68,13 @@ def add_rgb(native: av.VideoFrame, layout: Layout, colour: Colour, box: Box, del
             _add_codes(native, layout, index, box, delta_HWC[..., index] * np.float32(layout.peak))
         return
     to_yuv = colour.rgb_to_yuv().astype(np.float32)
-    _add_codes(native, layout, 0, box, delta_HWC @ (to_yuv[0] * np.float32(colour.luma_codes(layout.bits)[1])))
+    _add_codes(native, layout, 0, box, _mix(delta_HWC, to_yuv[0] * np.float32(colour.luma_codes(layout.bits)[1])))
     if layout.kind == "gray":
         return
     mean, sites = _site_mean(delta_HWC, layout, box, native.width, native.height)
     span = np.float32(colour.chroma_codes(layout.bits)[1])
     for index in (1, 2):
-        _add_codes(native, layout, index, sites, mean @ (to_yuv[index] * span))
+        _add_codes(native, layout, index, sites, _mix(mean, to_yuv[index] * span))
 
 
 def channel_view(native: av.VideoFrame, layout: Layout, channel: Channel, subsampled: bool = False) -> np.ndarray:
@@ -154,19 +154,25 @@ def _chroma_rgb(native: av.VideoFrame, layout: Layout, colour: Colour, box: Box)
     """What the chroma samples under the box add to R, G and B, (sites_y, sites_x, 3)."""
     sites = _sites(box, layout)
     offset, span = colour.chroma_codes(layout.bits)
-    matrix = np.linalg.inv(colour.rgb_to_yuv())[:, 1:] / span
-    chroma = np.stack([_samples(native, layout, index, sites) for index in (1, 2)], axis=-1) - np.float32(offset)
-    return chroma @ matrix.T.astype(np.float32)
+    matrix = (np.linalg.inv(colour.rgb_to_yuv())[:, 1:] / span).astype(np.float32)
+    u, v = (_samples(native, layout, index, sites) - np.float32(offset) for index in (1, 2))
+    return np.stack([u * from_u + v * from_v for from_u, from_v in matrix], axis=-1)
+
+
+def _mix(image_HWC: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted sum of three channels, sample by sample: a BLAS product depends on the shape in its last bit."""
+    red, green, blue = (image_HWC[..., index] * weights[index] for index in range(3))
+    return red + green + blue
 
 
 def _upsample(chroma: np.ndarray, layout: Layout, box: Box) -> np.ndarray:
-    """Chroma sites repeated to pixels and cut to the box; memory of its own."""
+    """Chroma sites repeated to pixels and cut to the box."""
     if not (layout.down_x or layout.down_y):
         return chroma
     x0, y0, x1, y1 = box
-    rows = np.arange(y0, y1) // (1 << layout.down_y) - (y0 >> layout.down_y)
-    columns = np.arange(x0, x1) // (1 << layout.down_x) - (x0 >> layout.down_x)
-    return chroma[rows[:, None], columns]
+    rows = (np.arange(y0, y1) >> layout.down_y) - (y0 >> layout.down_y)
+    columns = (np.arange(x0, x1) >> layout.down_x) - (x0 >> layout.down_x)
+    return chroma.take(rows, axis=0).take(columns, axis=1)
 
 
 def _sites(box: Box, layout: Layout) -> Box:

@@ -36,9 +36,8 @@ def open_audio(path: str | Path) -> AudioInfo:
         stream = audio_stream(container, path)
         context = stream.codec_context
         samples = sum(block.shape[1] for block in _blocks(container, stream, path, context.sample_rate))
-        return AudioInfo(
-            Path(path), context.sample_rate, context.layout.nb_channels, samples / context.sample_rate, context.name
-        )
+        channels, duration = context.layout.nb_channels, samples / context.sample_rate
+        return AudioInfo(Path(path), context.sample_rate, channels, duration, codec_name(stream))
 
 
 def read_audio(path: str | Path, rate: int | None = None) -> Iterator[np.ndarray]:
@@ -59,6 +58,11 @@ def audio_stream(container: InputContainer, path: str | Path) -> av.AudioStream:
         if stream.type == "audio" and stream.codec_context is not None and stream.codec_context.sample_rate:
             return stream
     raise InputError(f"no sound track that can be decoded in {path}; give a file with sound")
+
+
+def codec_name(stream: av.stream.Stream) -> str:
+    """The codec, whichever of its decoders or encoders is at work."""
+    return stream.codec_context.codec.canonical_name
 
 
 def sound_zero(container: InputContainer, stream: av.AudioStream) -> Fraction:

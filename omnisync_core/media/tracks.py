@@ -12,7 +12,7 @@ import numpy as np
 from av.container import InputContainer, OutputContainer
 
 from ..errors import InputError
-from .sound import audio_stream, read_audio, sound_zero
+from .sound import audio_stream, codec_name, read_audio, sound_zero
 from .source import Source, open_media, zero_of
 
 _COPIED = {
@@ -49,7 +49,7 @@ def sound_track(output: OutputContainer, path: Path, duration: float | None) -> 
     with open_media(path) as container:
         stream = audio_stream(container, path)
         taken = _COPIED.get(output.format.name)
-        target = _copy_of(output, stream) if taken is None or stream.codec_context.name in taken else None
+        target = _copy_of(output, stream) if taken is None or codec_name(stream) in taken else None
         if target is not None:
             return Track(output, _copied_sound(path, target, duration))
         return Track(output, _encoded_sound(path, _aac_stream(output, stream), duration))
@@ -141,7 +141,7 @@ def _subtitle_stream(output: OutputContainer, stream: av.subtitles.stream.Subtit
     """A track of `output` for these subtitles: as they are, or as the container's kind of text; None where neither."""
     if stream.codec_context is None:
         return None
-    kind, is_mp4 = stream.codec_context.name, output.format.name in ("mp4", "mov")
+    kind, is_mp4 = codec_name(stream), output.format.name in ("mp4", "mov")
     if is_mp4 == (kind == "mov_text"):
         return _copy_of(output, stream)
     if kind not in _TEXT or not hasattr(stream.codec_context, "encode_subtitle"):
@@ -154,7 +154,7 @@ def _subtitle_stream(output: OutputContainer, stream: av.subtitles.stream.Subtit
     return target
 
 
-_TEXT = ("mov_text", "srt", "subrip", "ass", "ssa", "webvtt", "text")
+_TEXT = ("mov_text", "subrip", "ass", "webvtt", "text")
 
 
 def _subtitles(path: Path, targets: dict[int, av.stream.Stream]) -> Iterator[av.Packet]:
@@ -164,7 +164,7 @@ def _subtitles(path: Path, targets: dict[int, av.stream.Stream]) -> Iterator[av.
         for packet in _packets(source.container, *(source.container.streams[index] for index in targets)):
             target = targets[packet.stream.index]
             _shift(packet, round(zero / packet.time_base))
-            if packet.stream.codec_context.name == target.codec_context.name:
+            if codec_name(packet.stream) == codec_name(target):
                 if bytes(packet) != b"\0\0":  # MP4's pause between two texts, which its muxer makes itself
                     packet.stream = target
                     yield packet

@@ -141,8 +141,12 @@ def _plan(source: Source, path: Path, lossless: bool) -> tuple[Frame, Encoding]:
 
 
 def _open_output(part: Path, container: str) -> av.container.OutputContainer:
-    # Bit-exact, for Matroska else gets a random number: the same job shall give the same bytes.
-    options = {"fflags": "+bitexact"} if container == "matroska" else {"movflags": "+faststart"}
+    if container == "matroska":
+        # Bit-exact: no random number, the same job gives the same bytes. A sound's lead-in may lie before 0: otherwise
+        # the muxer would move the pictures instead.
+        options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
+    else:
+        options = {"movflags": "+faststart"}
     return av.open(str(part), "w", format=container, container_options=options)
 
 
