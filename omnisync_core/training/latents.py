@@ -12,8 +12,9 @@ import torch
 
 from ..audio import SAMPLE_RATE, ArrayWave
 from ..models.vae import VideoVAE
-from ..models.whisper import SpeechFeatures, WhisperEncoder
+from ..models.whisper import SpeechFeatures, WhisperEncoder, encode_windows
 from ..synth.speech import Utterance
+from .stage import device_of
 
 _LEAD = 0.5
 """Seconds of silence around an utterance: a clip may begin before it and end after."""
@@ -22,24 +23,26 @@ _LEAD = 0.5
 @torch.no_grad()
 def latent_statistics(vae: VideoVAE, shards: list[Path]) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and spread of each latent channel over some clips."""
-    clips = [np.load(path)["frames"][:24].reshape(-1, *np.load(path)["frames"].shape[2:]) for path in shards]
-    latents = torch.cat([vae.moments(_video(part))[0] for clip in clips for part in np.array_split(clip, 12)])
+    reels = [np.load(path)["frames"][:24] for path in shards]
+    clips = [clip for reel in reels for clip in reel.reshape(-1, *reel.shape[2:])]
+    parts = [np.stack(clips[at : at + 8]) for at in range(0, len(clips), 8)]
+    latents = torch.cat([vae.moments(_video(part, vae))[0] for part in parts])
     return latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
 
 
 class FeatureBank:
-    """Features of every utterance of a corpus, each encoded once."""
+    """Features of every utterance of a corpus. Windows of all utterances are encoded together, once."""
 
-    def __init__(self, encoder: WhisperEncoder, corpus: list[Utterance], tokens: int):
-        self.encoder, self.corpus, self.tokens = encoder, corpus, tokens
-        self.known: dict[int, SpeechFeatures] = {}
+    def __init__(self, encoder: WhisperEncoder, corpus: list[Utterance], tokens: int, batch: int = 64):
+        lead = round(_LEAD * SAMPLE_RATE)
+        waves = [ArrayWave(np.pad(said.wave_S, lead)) for said in corpus]
+        self.known = [SpeechFeatures(encoder, wave, tokens, kept_windows=1_000_000) for wave in waves]
+        jobs = [(known, index) for known in self.known for index in range(known.window_count)]
+        for at in range(0, len(jobs), batch):
+            encode_windows(jobs[at : at + batch])
 
     def at(self, utterance: int, times_T: np.ndarray) -> np.ndarray:
         """(T, tokens, D) at times of the utterance; silence outside of it."""
-        if utterance not in self.known:
-            lead = round(_LEAD * SAMPLE_RATE)
-            wave = ArrayWave(np.pad(self.corpus[utterance].wave_S, lead))
-            self.known[utterance] = SpeechFeatures(self.encoder, wave, self.tokens)
         return self.known[utterance].at(np.asarray(times_T) + _LEAD)
 
 
@@ -50,8 +53,9 @@ def encode_shard(shard: Path, out: Path, vae: VideoVAE, bank: FeatureBank, batch
         reel = {key: data[key] for key in data.files if key != "options"}
     count, clips, frames = reel["frames"].shape[:3]
     flat = reel["frames"].reshape(count * clips, *reel["frames"].shape[2:])
-    with torch.autocast("cpu", torch.bfloat16, enabled=not torch.cuda.is_available()):
-        parts = [vae.encode(_video(flat[at : at + batch])).half() for at in range(0, len(flat), batch)]
+    device = device_of(vae)
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cpu"):
+        parts = [vae.encode(_video(flat[at : at + batch], vae)).half().cpu() for at in range(0, len(flat), batch)]
     latent = torch.cat(parts).numpy()
     offsets = np.arange(frames) / reel["fps"][:, None, None] + reel["start"][..., None]
     speech = np.stack(
@@ -67,5 +71,5 @@ def encode_shard(shard: Path, out: Path, vae: VideoVAE, bank: FeatureBank, batch
     temporary.replace(out)
 
 
-def _video(frames_BTHWC: np.ndarray) -> torch.Tensor:
-    return torch.as_tensor(frames_BTHWC).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+def _video(frames_BTHWC: np.ndarray, vae: VideoVAE) -> torch.Tensor:
+    return torch.as_tensor(frames_BTHWC).to(device_of(vae)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1

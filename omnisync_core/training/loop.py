@@ -1,0 +1,216 @@
+"""The whole training, stage by stage, from a TOML file to a bundle.
+
+Voices, drawings, the two encoders, the autoencoder, the transformer. Under `accelerate launch` the first process makes
+the files and the others wait; every process trains on its own batches.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from accelerate import PartialState
+from torch import nn
+
+from ..checkpoint import write_bundle
+from ..errors import InputError
+from ..models import text, whisper
+from ..models.dit import MINI, DiT
+from ..models.layers import attend, attend_plainly
+from ..models.vae import VAEConfig, VideoVAE
+from ..spec import VideoSpec
+from ..synth.speech import CAPTIONS, build_corpus, load_corpus
+from .autoencoder import AutoencoderTraining, autoencoder_loss, pixel_batch, psnr_sheet
+from .encoders import WORDS, CaptionReader, SpeechReader, caption_loss, speech_batch, speech_loss
+from .latents import FeatureBank, encode_shard, latent_statistics
+from .objective import ObjectiveOptions, draw_batch, flow_loss
+from .reels import ReelOptions, write_reels
+from .stage import run_stage, step_rng
+
+BUNDLE = "omnisync_mini.safetensors"
+_KEYS = {
+    "corpus": ("utterances", "seconds", "workers"),
+    "reels": ("characters", "test_characters", "crop_size", "frames", "workers"),
+    "speech": ("steps", "batch", "lr"),
+    "text": ("steps", "batch", "lr"),
+    "vae": ("steps", "batch", "frames", "size", "lr", "shards"),
+    "dit": ("steps", "batch", "lr"),
+}
+
+
+def train(path: str | Path) -> Path:
+    """Run every stage of the configuration at `path`; returns the bundle's path."""
+    config = _read(Path(path))
+    work = Path(config["out"])
+    work.mkdir(parents=True, exist_ok=True)
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))
+    with state.main_process_first():
+        corpus = _corpora(config, work)
+        reels = {split: _reels(config, work, split) for split in ("train", "test")}
+    speech = _speech(config["speech"], work, corpus["train"], config["seed"])
+    captions = _captions(config["text"], work, config["seed"])
+    vae = _autoencoder(config, work, reels)
+    with state.main_process_first():
+        latents = {
+            split: _latents(work, split, paths, vae, FeatureBank(speech, corpus[split], MINI.speech_tokens))
+            for split, paths in reels.items()
+        }
+    dit = _transformer(config, work, latents, captions)
+    if state.is_main_process:
+        _write(config, work, {"dit": dit, "vae": vae, "whisper": speech, "text": captions})
+    return work / BUNDLE
+
+
+def _write(config: dict, work: Path, networks: dict[str, nn.Module]) -> None:
+    spec = VideoSpec(crop_size=config["reels"]["crop_size"], window_frames=config["reels"]["frames"])
+    described = {part: networks[part].config for part in ("whisper", "text")}
+    described |= {part: asdict(networks[part].config) for part in ("dit", "vae")}
+    write_bundle(work / BUNDLE, networks, {**described, "spec": asdict(spec)})
+
+
+def untrained() -> DiT:
+    """A transformer that leaves every source as it is: what it adds starts at 0."""
+    dit = DiT(MINI, attention=attend if torch.cuda.is_available() else attend_plainly)
+    nn.init.zeros_(dit.head.out.weight)
+    nn.init.zeros_(dit.head.out.bias)
+    return dit
+
+
+def encode_captions(encoder: text.TextEncoder) -> dict[int, list[np.ndarray]]:
+    """Features of every caption of every style, by the style's index."""
+    with torch.no_grad():
+        return {
+            index: list(encoder.encode(_worded(forms)).cpu().numpy()) for index, forms in enumerate(CAPTIONS.values())
+        }
+
+
+def _worded(forms: tuple[str, ...]) -> list[str]:
+    """The sentences that `synth.speech.caption` can make of these forms, also without the full stop."""
+    texts = {re.sub(r"^A (?=[aeiou])", "An ", form.format(word)) for form in forms for word in WORDS}
+    return sorted(texts | {text.rstrip(".") for text in texts})
+
+
+def _read(path: Path) -> dict:
+    try:
+        config = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}; configs/mini.toml is an example") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no valid TOML: {error}") from None
+    missing = [name for name in ("out", "seed", *_KEYS) if name not in config]
+    missing += [f"{part}.{name}" for part, names in _KEYS.items() for name in names if name not in config.get(part, {})]
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(missing)}; compare it with configs/mini.toml")
+    return config
+
+
+def _fresh(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """A network whose first weights depend on the seed alone: the same in every process, whatever ran before."""
+    torch.manual_seed(seed)
+    return build()
+
+
+def _corpora(config: dict, work: Path) -> dict[str, list]:
+    options, corpora = config["corpus"], {}
+    for split, count in (("train", options["utterances"]), ("test", max(20, options["utterances"] // 10))):
+        path = work / f"corpus_{split}.npz"
+        if not path.exists():
+            part = path.with_suffix(".part")
+            build_corpus(count, split, config["seed"], options["seconds"], options["workers"], part)
+            part.replace(path)
+        corpora[split] = load_corpus(path)
+    return corpora
+
+
+def _reels(config: dict, work: Path, split: str) -> list[Path]:
+    options = config["reels"]
+    reel = ReelOptions(
+        corpus=str(work / f"corpus_{split}.npz"), out=str(work / f"reels_{split}"), split=split, seed=config["seed"],
+        crop_size=options["crop_size"], frames=options["frames"],
+    )  # fmt: skip
+    return write_reels(reel, options["characters" if split == "train" else "test_characters"], options["workers"])
+
+
+def _speech(options: dict, work: Path, corpus: list, seed: int) -> whisper.WhisperEncoder:
+    def loss_of(model, step):
+        return speech_loss(model, *speech_batch(corpus, whisper.MINI, options["batch"], step_rng(seed, 1, step)))
+
+    model = _fresh(lambda: SpeechReader(whisper.MINI), seed)
+    model = run_stage("speech", work, model, loss_of, steps=options["steps"], lr=options["lr"], seed=seed)
+    return model.encoder.eval()
+
+
+def _captions(options: dict, work: Path, seed: int) -> text.TextEncoder:
+    def loss_of(model, step):
+        return caption_loss(model, options["batch"], step_rng(seed, 2, step))
+
+    model = _fresh(lambda: CaptionReader(text.MINI), seed)
+    model = run_stage("text", work, model, loss_of, steps=options["steps"], lr=options["lr"], seed=seed)
+    return model.encoder.eval()
+
+
+def _autoencoder(config: dict, work: Path, reels: dict[str, list[Path]]) -> VideoVAE:
+    options, seed = config["vae"], config["seed"]
+    shards = [dict(np.load(path)) for path in reels["train"][: options["shards"]]]
+    test = dict(np.load(reels["test"][0]))
+
+    def loss_of(model, step):
+        rng = step_rng(seed, 3, step)
+        return autoencoder_loss(model, *pixel_batch(shards, options["batch"], options["frames"], options["size"], rng))
+
+    def sheet(model, step):
+        figures, picture = psnr_sheet(model.vae, test)
+        cv2.imwrite(str(work / f"vae_{step:06d}.png"), picture[..., ::-1])
+        print(f"autoencoder, step {step}: " + ", ".join(f"{key} {value:.2f} dB" for key, value in figures.items()))
+
+    model = _fresh(lambda: AutoencoderTraining(VideoVAE(VAEConfig())), seed)
+    model = run_stage(
+        "vae", work, model, loss_of, steps=options["steps"], lr=options["lr"], seed=seed,
+        compiled=options.get("compiled", True), sheet=sheet,
+    )  # fmt: skip
+    vae = model.vae.eval()
+    mean, std = latent_statistics(vae, reels["train"][:3])
+    vae.latent_mean.copy_(mean)
+    vae.latent_std.copy_(std)
+    return vae
+
+
+def _latents(work: Path, split: str, reels: list[Path], vae: VideoVAE, bank: FeatureBank) -> list[Path]:
+    folder = work / f"latents_{split}"
+    folder.mkdir(exist_ok=True)
+    for path in reels:
+        if not (folder / path.name).exists():
+            encode_shard(path, folder / path.name, vae, bank)
+    return [folder / path.name for path in reels]
+
+
+def _transformer(config: dict, work: Path, latents: dict[str, list[Path]], captions: text.TextEncoder) -> DiT:
+    options, seed = config["dit"], config["seed"]
+    objective = ObjectiveOptions(**options.get("objective", {}))
+    shards = {split: [dict(np.load(path)) for path in paths] for split, paths in latents.items()}
+    texts = encode_captions(captions)
+
+    def loss_of(model, step):
+        batch = draw_batch(shards["train"], texts, options["batch"], objective, step_rng(seed, 4, step))
+        return flow_loss(model, batch, objective)
+
+    def report(model, step):
+        fixed = np.random.default_rng(5)
+        with torch.no_grad():
+            batches = [draw_batch(shards["test"], texts, 16, objective, fixed) for _ in range(4)]
+            parts = [flow_loss(model, batch, objective) for batch in batches]
+        means = {key: np.nanmean([float(part[key]) for part in parts]) for key in parts[0]}
+        print(f"transformer, step {step}, unseen: " + ", ".join(f"{key} {value:.4f}" for key, value in means.items()))
+
+    trained = run_stage(
+        "dit", work, _fresh(untrained, seed), loss_of, steps=options["steps"], lr=options["lr"], seed=seed, decay=0.999,
+        compiled=options.get("compiled", True), sheet=report,
+    )  # fmt: skip
+    return trained.eval()
