@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..guidance import gaussian
 from ..models.vae import Memory
-from einops import rearrange
+from .stage import device_of
 
 MOUTH_WEIGHT = 6.0
 KL_WEIGHT = 1e-4
@@ -32,6 +33,8 @@ class AutoencoderTraining(nn.Module):
 
 def autoencoder_loss(model: nn.Module, video: Tensor, mouth_BT3: Tensor) -> dict[str, Tensor]:
     """L1 + 2 L2 + gradients, heavier at the mouth, and a small KL. video BCTHW in -1..1; mouth over the crop's side."""
+    device = device_of(model)
+    video, mouth_BT3 = video.to(device), mouth_BT3.to(device)
     decoded, mean, log_variance = model(video)
     near = torch.stack([gaussian(mouth_T3, tuple(video.shape[-2:]), 0.6) for mouth_T3 in mouth_BT3])[:, None]
     weight = 1 + MOUTH_WEIGHT * near
@@ -51,7 +54,9 @@ def autoencoder_loss(model: nn.Module, video: Tensor, mouth_BT3: Tensor) -> dict
     }
 
 
-def pixel_batch(shards: list[dict], batch: int, frames: int, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def pixel_batch(
+    shards: list[dict], batch: int, frames: int, size: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """Random pieces of clips: `frames` frames of `size` pixels squared around the mouth or, one in five, anywhere."""
     videos, mouths = [], []
     for _ in range(batch):
@@ -75,3 +80,28 @@ def _corner(mouth_3: np.ndarray, side: int, size: int, rng: np.random.Generator)
         return tuple(int(v) for v in rng.integers(side - size + 1, size=2))
     wanted = mouth_3[:2] - size / 2 + rng.normal(size=2) * size * 0.12
     return tuple(int(v) for v in np.clip(wanted, 0, side - size))
+
+
+@torch.no_grad()
+def psnr_sheet(vae: nn.Module, shard: dict, clips: int = 24) -> tuple[dict[str, float], np.ndarray]:
+    """PSNR on a shard's first clips, whole and at the mouth, and a picture: frames above, decoded below."""
+    frames, mouth = shard["frames"][:clips, 0], torch.as_tensor(shard["mouth"][:clips, 0]).float()
+    video = torch.as_tensor(frames).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+    decoded = []
+    for clip in video.split(4):
+        mean, _ = vae.moments(clip.to(device_of(vae)))
+        decoded.append(vae.decoder(rearrange(mean, "b c t h w -> b t h w c"), {}).clamp(-1, 1).cpu())
+    decoded = torch.cat(decoded)
+    near = torch.stack([gaussian(mouth_T3, tuple(video.shape[-2:]), 0.6) for mouth_T3 in mouth])[:, None] > 0.5
+    error = (decoded - video).square().mean(1, keepdim=True)
+    figures = {
+        "all": float(10 * torch.log10(4 / error.mean())),
+        "mouth": float(10 * torch.log10(4 / error[near].mean())),
+    }
+    last = video.shape[2] - 1
+    rows = [
+        torch.cat(list(kind[:12, :, at].permute(0, 2, 3, 1)), 1)
+        for at in (0, last // 2, last)
+        for kind in (video, decoded)
+    ]
+    return figures, ((torch.cat(rows) + 1) * 127.5).clamp(0, 255).byte().numpy()

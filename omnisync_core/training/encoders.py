@@ -1,7 +1,7 @@
 """The two encoders of the mini, trained before the transformer and frozen then.
 
-The Whisper-shaped encoder learns to read the mouth's parameters from sound; the ByT5-shaped one the amplitude a caption asks
-for. Their heads are thrown away.
+The Whisper-shaped encoder learns to read the mouth's parameters from sound; the ByT5-shaped one the amplitude that a
+caption asks for. Their heads are thrown away.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ..audio import SAMPLE_RATE, log_mel
 from ..models.text import TextEncoder
 from ..models.whisper import STATES_PER_SECOND, WhisperEncoder
 from ..synth.speech import AMPLITUDE, CAPTIONS, MOUTH_PARAMS, Utterance, caption
+from .stage import device_of
 
 WORDS = ("person", "man", "woman", "character", "cat", "dog", "animal", "robot", "bird", "cartoon character")
 
@@ -65,14 +66,16 @@ def _wipe(mel_MF: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def speech_loss(model: nn.Module, mel: Tensor, target: Tensor) -> dict[str, Tensor]:
-    read = model(mel).float()
-    weight = torch.tensor([4.0, 2.0, 2.0, 1.0, 0.5])
+    target = target.to(device_of(model))
+    read = model(mel.to(target.device)).float()
+    weight = torch.tensor([4.0, 2.0, 2.0, 1.0, 0.5], device=target.device)
     loss = (F.smooth_l1_loss(read, target, beta=0.1, reduction="none") * weight).mean()
     return {"loss": loss, "r_opening": correlation(read[..., 0].flatten(), target[..., 0].flatten())}
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
-    return torch.corrcoef(torch.stack([a.detach(), b.detach()]))[0, 1]
+    a, b = a.detach(), b.detach()
+    return F.cosine_similarity(a - a.mean(), b - b.mean(), dim=0)
 
 
 class CaptionReader(nn.Module):
@@ -91,8 +94,8 @@ class CaptionReader(nn.Module):
 def caption_loss(model: nn.Module, batch: int, rng: np.random.Generator) -> dict[str, Tensor]:
     styles = rng.choice(list(CAPTIONS), size=batch)
     texts = [_vary(caption(style, rng, str(rng.choice(WORDS))), rng) for style in styles]
-    target = torch.tensor([AMPLITUDE[style] for style in styles])
     read = model(texts).float()
+    target = torch.tensor([AMPLITUDE[style] for style in styles], device=read.device)
     return {"loss": F.mse_loss(read, target), "r_amplitude": correlation(read, target)}
 
 
@@ -100,4 +103,3 @@ def _vary(text: str, rng: np.random.Generator) -> str:
     """Case and the closing full stop mean nothing."""
     text = text.lower() if rng.random() < 0.3 else text
     return text.rstrip(".") if rng.random() < 0.5 else text
-

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..guidance import gaussian, mouth_per_latent_frame
 from ..models.dit import precondition
 from .reels import POSE_A
+from .stage import device_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class ObjectiveOptions:
     mouth_weight: float = 8.0
 
 
-def draw_batch(shards: list[dict], texts: dict, batch: int, options: ObjectiveOptions, rng: np.random.Generator) -> dict:
+def draw_batch(
+    shards: list[dict], texts: dict, batch: int, options: ObjectiveOptions, rng: np.random.Generator
+) -> dict[str, Tensor]:
     """Random pairs as tensors. `texts`: style -> list of encoded captions (L, D)."""
     rows: dict[str, list] = {key: [] for key in ("target", "source", "speech", "text", "mouth", "sigma", "tau")}
     for _ in range(batch):
@@ -63,6 +66,8 @@ def flow_loss(model: nn.Module, batch: dict, options: ObjectiveOptions) -> dict[
     The path leads from the progressive start (1 - tau) V_source + tau eps to the target: at tau = 1 it is the paper's.
     The unit keeps every noise level equally loud; around the mouth the weight is `1 + mouth_weight * G`.
     """
+    device = device_of(model)
+    batch = {key: value.to(device) for key, value in batch.items()}
     target, source, sigma = batch["target"], batch["source"], batch["sigma"]
     tau = batch["tau"].reshape(-1, 1, 1, 1, 1)
     share = sigma.reshape(-1, 1, 1, 1, 1) / tau
@@ -81,6 +86,6 @@ def flow_loss(model: nn.Module, batch: dict, options: ObjectiveOptions) -> dict[
     mouth = (near * error).sum((1, 2, 3, 4)) / (near.sum((1, 2, 3, 4)) * error.shape[1])
     return {
         "loss": (weight * error).mean() / weight.mean(),
-        "mouth_high": mouth[high].mean().detach(),
-        "mouth_low": mouth[~high].mean().detach(),
+        "mouth_high": mouth.detach().where(high, torch.nan).nanmean(),
+        "mouth_low": mouth.detach().where(~high, torch.nan).nanmean(),
     }

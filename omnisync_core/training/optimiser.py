@@ -9,7 +9,7 @@ from torch import nn
 
 
 class Optimiser:
-    """Two optimisers behind one `step`. `lr` is AdamW's; matrices inside of the network take `muon_ratio` times as much."""
+    """Two optimisers behind one `step`. `lr` is AdamW's; matrices inside the network take `muon_ratio` times it."""
 
     def __init__(self, model: nn.Module, lr: float, *, muon_ratio: float = 3.0, weight_decay: float = 0.01):
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -19,7 +19,8 @@ class Optimiser:
         self.parts = [torch.optim.AdamW(others, lr, betas=(0.9, 0.99), weight_decay=weight_decay)]
         if matrices:
             muon_lr = lr * muon_ratio
-            self.parts.append(torch.optim.Muon(matrices, muon_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"))
+            muon = torch.optim.Muon(matrices, muon_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+            self.parts.append(muon)
         self.peaks = [part.param_groups[0]["lr"] for part in self.parts]
         self.parameters = [p for _, p in named]
 

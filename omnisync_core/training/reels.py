@@ -1,7 +1,8 @@
 """Training clips: drawn characters, cropped around the mouth as at inference, in shards that are written once.
 
 A reel is one character: `POSE_A` clips of one pose that differ only in what is said (pseudo-pairs), then one clip of
-another pose (arbitrary pairs). Shapes: frames_RKTHWC (reels, clips, frames), mouth_RKT3 (x, y, width over the crop's side).
+another pose (arbitrary pairs). Shapes: frames_RKTHWC (reels, clips, frames), mouth_RKT3 (x, y, width over the crop's
+side).
 """
 
 from __future__ import annotations

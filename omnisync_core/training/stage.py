@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 
 from .optimiser import Average, Optimiser, schedule
@@ -23,6 +24,7 @@ def run_stage(
     steps: int,
     lr: float,
     decay: float = 0.998,
+    seed: int = 0,
     compiled: bool = False,
     until: float | None = None,
     save_minutes: float = 4.0,
@@ -30,30 +32,32 @@ def run_stage(
 ) -> nn.Module:
     """Minimise `loss_of(model, step)["loss"]`; returns the averaged model.
 
-    The state is saved every `save_minutes` to `work/name.pt` and read from there at the start. `until` is a
-    wall-clock time (time.time()) at which the stage ends: the schedule's decay is then reached early.
+    The state is saved every `save_minutes` to `work/name.pt` and read from there at the start; a loss that takes its
+    randomness from torch and `step_rng` then goes on exactly as if it had not been stopped. `until` is a wall-clock
+    time (time.time()) at which the stage ends: the schedule's decay is then reached early. Under `accelerate launch`
+    every process draws its own batch and the gradients' mean is taken.
     """
     accelerator = Accelerator(mixed_precision="bf16", cpu=not torch.cuda.is_available())
+    model.to(accelerator.device)
     optimiser, average = Optimiser(model, lr), Average(model, decay)
     path, log = work / f"{name}.pt", work / f"{name}.jsonl"
     first = _load(path, model, average, optimiser)
-    model.to(accelerator.device)
-    average.model.to(accelerator.device)
     running = torch.compile(model) if compiled else model
     saved, began, began_at = time.time(), time.time(), first
     for step in range(first, steps):
-        share = _progress(step, steps, began, began_at, until)
+        share = _agreed(accelerator, _progress(step, steps, began, began_at, until))
         if share >= 1:
             break
+        torch.manual_seed(int(step_rng(seed, step).integers(2**63)))
         with accelerator.autocast():
             losses = loss_of(running, step)
         accelerator.backward(losses["loss"])
-        _sum_gradients(accelerator, optimiser)
+        _average_gradients(accelerator, optimiser)
         size = optimiser.step(schedule(step, share))
         average.update(model)
         if accelerator.is_main_process:
             if step % 20 == 0:
-                row = {key: round(float(value), 5) for key, value in losses.items()}
+                row = {key: round(float(value.detach()), 5) for key, value in losses.items()}
                 _append(log, {"step": step, "gradient": round(size, 3), "seconds": round(time.time() - began), **row})
             if time.time() - saved > save_minutes * 60:
                 _save(path, step + 1, model, average, optimiser)
@@ -67,6 +71,15 @@ def run_stage(
     return average.model
 
 
+def step_rng(*key: int) -> np.random.Generator:
+    """The randomness of one step in this process: what ran before it does not matter."""
+    return np.random.default_rng([*key, PartialState().process_index])
+
+
+def device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
 def _progress(step: int, steps: int, began: float, began_at: int, until: float | None) -> float:
     """How far along the schedule this step is: by steps or by the clock, whichever is further."""
     share = step / steps
@@ -77,7 +90,14 @@ def _progress(step: int, steps: int, began: float, began_at: int, until: float |
     return max(share, clock)
 
 
-def _sum_gradients(accelerator: Accelerator, optimiser: Optimiser) -> None:
+def _agreed(accelerator: Accelerator, share: float) -> float:
+    """The same number in every process: clocks differ, and all must stop at the same step."""
+    if accelerator.num_processes == 1:
+        return share
+    return float(accelerator.reduce(torch.tensor(share, device=accelerator.device), "mean"))
+
+
+def _average_gradients(accelerator: Accelerator, optimiser: Optimiser) -> None:
     if accelerator.num_processes > 1:
         for parameter in optimiser.parameters:
             if parameter.grad is not None:
