@@ -60,13 +60,16 @@ class Guidance:
 
 
 def gaussian(mouth_T3: Tensor, size: tuple[int, int], spread: float) -> Tensor:
-    """exp(-d^2 / 2 s^2) around each mouth, s = spread * mouth width; (T, h, w), positions at pixel centres."""
+    """exp(-d^2 / 2 s^2) around each mouth, s = spread * mouth width; (T, h, w), positions at pixel centres.
+
+    A mouth without width is a point.
+    """
     height, width = size
     y = (torch.arange(height, device=mouth_T3.device) + 0.5) / height
     x = (torch.arange(width, device=mouth_T3.device) + 0.5) / width
     center_x, center_y, mouth_width = (value.reshape(-1, 1, 1) for value in mouth_T3.float().unbind(-1))
     distance = (x - center_x) ** 2 + (y[:, None] - center_y) ** 2
-    return torch.exp(-distance / (2 * (spread * mouth_width) ** 2))
+    return torch.exp(-distance / (2 * (spread * mouth_width).clamp(min=1e-4) ** 2))
 
 
 def guide(unconditional: Tensor, conditional: Tensor, weight: Tensor) -> Tensor:

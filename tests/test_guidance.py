@@ -64,6 +64,11 @@ def test_gaussian_by_hand():
             assert values[0, row, column].item() == pytest.approx(expected(x, y), rel=1e-5)
 
 
+def test_a_mouth_without_width_is_a_point():
+    values = gaussian(torch.tensor([[0.5, 0.5, 0.0], [0.4, 0.4, 0.0]]), (5, 5), 0.7)
+    assert values[0, 2, 2] == 1 and values[0].sum() == 1 and values[1].sum() == 0
+
+
 def test_every_frame_has_its_own_mouth():
     mouths = torch.tensor([[0.15, 0.25, 0.2], [0.95, 0.85, 0.2], [0.95, 0.05, 0.2]])
     places = [divmod(int(frame.argmax()), 10) for frame in gaussian(mouths, (10, 10), 0.5)]
