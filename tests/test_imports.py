@@ -1,0 +1,172 @@
+"""Who may import whom: the house's law, read from the source."""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+CORE = Path(__file__).parents[1] / "omnisync_core"
+LAZY = ("cli", "demo")
+"""They import what they need when they need it."""
+
+RANKS = [
+    {"errors", "spec", "flow", "models.layers"},
+    {"audio", "media", "chunks", "guidance", "models", "timeline", "store", "silence", "playback"},
+    {"mouth", "region", "checkpoint", "layout", "composite", "job"},
+    {"engines", "editing", "manifest"},
+    {"pipeline"},
+    {"cli", "__main__", "demo"},
+]
+"""A room imports from its own rank and from those before; `evaluation` stands beside `pipeline`."""
+BESIDE = {"evaluation": 4, "synth": 1, "training": 4}
+WORKSHOP = ("training", "synth")
+"""Never met by inference."""
+NETWORK = {
+    "subprocess", "socket", "ssl", "urllib", "http", "ftplib", "smtplib", "requests", "httpx", "aiohttp", "websockets",
+    "huggingface_hub", "multiprocessing",
+}  # fmt: skip
+HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "nodes", "server"}
+PROCESSES = {"synth.speech": {"subprocess"}}
+"""espeak-ng runs in a process of its own, in training and tests."""
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(CORE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+NAMES = {name_of(path): path for path in sorted(CORE.rglob("*.py")) if name_of(path)}
+
+
+def room_of(name: str) -> str:
+    return name.split(".")[0]
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imported(path: Path, *, top_only: bool = False) -> set[str]:
+    """Modules of the core that a file imports, as dotted names below `omnisync_core`."""
+    tree, found = tree_of(path), set()
+    package = list(path.relative_to(CORE).parts[:-1])
+    nodes = _outside_functions(tree) if top_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            module = [*base, *(node.module.split(".") if node.module else [])]
+            for alias in node.names:
+                inner = [*module, alias.name]
+                found.add(".".join(inner if is_module(inner) else module))
+    return found - {""}
+
+
+def _outside_functions(tree: ast.AST):
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+            yield from _outside_functions(node)
+
+
+def is_module(parts: list[str]) -> bool:
+    path = CORE.joinpath(*parts)
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def rank_of(name: str) -> int:
+    rooms = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms} | BESIDE
+    for room in sorted(rooms, key=len, reverse=True):
+        if name == room or name.startswith(f"{room}."):
+            return rooms[room]
+    raise AssertionError(f"omnisync_core/{name} has no rank: say in tests/test_imports.py where it belongs")
+
+
+def outside(path: Path) -> set[str]:
+    """Top-level names of the foreign modules that a file imports."""
+    found = set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def test_nobody_imports_upward():
+    wrong = [
+        f"{name} imports {other}"
+        for name in NAMES
+        for other in imported(NAMES[name], top_only=name in LAZY)
+        if rank_of(other) > rank_of(name)
+    ]
+    assert not wrong
+
+
+def test_inference_never_meets_the_workshop():
+    wrong = [
+        f"{name} imports {other}"
+        for name in NAMES
+        if room_of(name) not in (*WORKSHOP, "evaluation")
+        for other in imported(NAMES[name], top_only=name in LAZY)
+        if room_of(other) in WORKSHOP or (room_of(other) == "evaluation" and name != "demo")
+    ]
+    assert not wrong
+
+
+def test_the_synthesiser_knows_no_model():
+    models = {"training", "evaluation", "engines", "pipeline", "models"}
+    assert not [
+        name
+        for name in NAMES
+        if room_of(name) == "synth" and {room_of(other) for other in imported(NAMES[name])} & models
+    ]
+
+
+def test_only_relative_imports_inside():
+    """A host loads the package under another name."""
+    assert not [name for name in NAMES if "omnisync_core" in outside(NAMES[name])]
+
+
+def test_no_network_no_process_no_host():
+    found = {name: outside(NAMES[name]) & (HOST | NETWORK) - PROCESSES.get(name, set()) for name in NAMES}
+    assert not {name: modules for name, modules in found.items() if modules}
+
+
+def test_no_tricks():
+    dotted = {"sys.path", "os.system", "os.popen"}
+    wrong = []
+    for name, path in NAMES.items():
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                wrong += [f"{name}: {node.value.id}.{node.attr}"] * (f"{node.value.id}.{node.attr}" in dotted)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                wrong += [f"{name}: {node.func.id}()"] * (node.func.id in ("eval", "exec", "compile", "__import__"))
+    assert not wrong
+
+
+def test_no_circles():
+    list(TopologicalSorter({name: imported(path, top_only=True) for name, path in NAMES.items()}).static_order())
+
+
+@pytest.mark.parametrize("module", ["cli", "pipeline", "engines.omnisync"])
+def test_a_fresh_process_meets_neither_training_nor_synth(module):
+    loaded = loaded_by(f"import omnisync_core.{module}")
+    assert f"omnisync_core.{module}" in loaded
+    rooms = tuple(f"omnisync_core.{room}" for room in (*WORKSHOP, "evaluation"))
+    assert not [name for name in loaded if name.startswith(rooms)]
+
+
+def test_the_package_itself_is_light():
+    assert not loaded_by("import omnisync_core") & {"torch", "transformers", "cv2", "av"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """Modules that a fresh interpreter has after running `code`."""
+    code = f"{code}; import sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=CORE.parent, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
