@@ -119,6 +119,8 @@ def test_a_rough_point_finds_the_mouth_and_its_width(walk):
     away, wider = errors(track, truth)
     assert np.median(away) < 0.12 and np.quantile(away, 0.95) < 0.2
     assert np.median(wider) < 0.2
+    assert "--mouth X,Y,WIDTH" in track.warnings[0]
+    assert mouth.track(timed(frames[:9]), (x, y)).warnings == ()
 
 
 def test_small_copies_and_floats_give_the_same_place(walk):

@@ -137,7 +137,7 @@ def test_a_missing_folder_and_a_broken_file_are_told(monkeypatch, tmp_path):
     with pytest.raises(InputError, match="folder not found"):
         detect.open_detector()
     (tmp_path / "face_yunet.onnx").write_bytes(b"not a network")
-    with pytest.raises(InputError, match="not a face detector"):
+    with pytest.raises(InputError, match="cannot be used as a face detector"):
         detect.open_detector(tmp_path)
 
 

@@ -6,7 +6,7 @@ Frames are taken one at a time and shrunk to SHORT_SIDE; what stays is a few num
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -27,6 +27,8 @@ SHORT_SIDE = 480
 USUAL_WIDTH = 0.20
 """Mouth width over the frame's shorter side where nothing is known: the paper's framing."""
 LIKELY_WIDTH = 0.15
+MOVED = 0.4
+"""Mouth widths between the user's point and the mouth from which the user is told."""
 CENTRE = (0.5, 0.62)
 FALLBACK_CONFIDENCE = 0.25
 NO_DETECTOR = (
@@ -143,7 +145,20 @@ def _track_point(looks, point: Point, first: _Look) -> MouthTrack:
         if study and confidence > 0.5:
             study.add(look.rgb, pose)
         record.add(look, pose, confidence, "user")
-    return record.track(shift=study.mouth() if study else None)
+    found = record.track(shift=study.mouth() if study else None)
+    return replace(found, warnings=_far_from_point(found, point)) if study else found
+
+
+def _far_from_point(track: MouthTrack, point: Point) -> tuple[str, ...]:
+    """Says so where the mouth that was found is not where the user pointed."""
+    x, y = track.center_N2[0] * track.frame_size
+    width = track.width_N[0] * track.frame_size[0]
+    if np.hypot(x - point.x, y - point.y) < MOVED * width:
+        return ()
+    return (
+        f"the mouth near {point.x:g},{point.y:g} was found at {x:.0f},{y:.0f}, {width:.0f} pixels wide; "
+        "to have it exactly where you say give its width too (--mouth X,Y,WIDTH)",
+    )
 
 
 def _first_pose(look: _Look, point: Point) -> Pose:

@@ -47,7 +47,7 @@ class FaceDetector(Protocol):
 def open_detector(folder: Path | None = None) -> FaceDetector | None:
     """The best detector whose file and library are there, else None.
 
-    folder: None asks OMNISYNC_DETECTORS. Raises InputError: no such folder, or a file that its library refuses.
+    folder: None asks OMNISYNC_DETECTORS. Raises InputError: no such folder; a file or a library that does not work.
     """
     named = folder or os.environ.get(ENVIRONMENT)
     if named and not Path(named).is_dir():
@@ -66,9 +66,9 @@ def open_detector(folder: Path | None = None) -> FaceDetector | None:
         if files and usable():
             try:
                 return kind(files[0])
-            except (cv2.error, RuntimeError, ValueError, OSError) as error:
+            except (cv2.error, ImportError, RuntimeError, ValueError, OSError) as error:
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                raise InputError(f"{files[0]} is not a face detector that can be read ({reason})") from error
+                raise InputError(f"{files[0]} cannot be used as a face detector ({reason})") from error
     return None
 
 

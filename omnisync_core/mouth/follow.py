@@ -109,7 +109,8 @@ class Follower:
             if self.lost_frames > 25 and self.lost_frames % 3:
                 return None
         keys = self._keys if cut else [self._keys[0], self._keys[self.lost_frames % len(self._keys)]]
-        poses = [p for key in keys for p in _template_search(gray, key.gray, self.pose, FAR if cut else NEAR)]
+        factors = FAR if cut or self.lost_frames % 12 == 0 else NEAR
+        poses = [p for key in keys for p in _template_search(gray, key.gray, self.pose, factors)]
         for _, pose in sorted(poses, key=lambda scored: -scored[0])[:4]:
             found = self._align(gray, pose, TAKE)
             if found:
