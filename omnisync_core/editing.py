@@ -86,7 +86,8 @@ class Editor:
     def _crops(self, windows: Sequence[Window]) -> Iterator[np.ndarray]:
         """The crops (T, S, S, 3) of each window; every frame is decoded once, in order."""
         layout = self._layout
-        needed = np.unique([edited for window in windows for edited in range(window.start, window.stop)]).astype(int)
+        spans = [np.arange(window.start, window.stop) for window in windows]
+        needed = np.unique(np.concatenate([np.arange(0), *spans]))
         positions = layout.edited_E[needed]
         frames = zip(needed, positions, play(layout.video, layout.timeline.source_V[positions]), strict=True)
         held: dict[int, np.ndarray] = {}

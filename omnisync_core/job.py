@@ -69,10 +69,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a job is: `done` of `total` in a stage. `plan` comes with the first event of `editing`."""
+    """Where a job is: `done` of `total` in a stage."""
 
     stage: str
-    """`reading` counts frames, `editing` counts steps of windows, `writing` counts frames."""
+    """`reading` counts frames; `planned` comes once, with the plan, and counts windows; `editing` counts steps of
+    windows; `writing` counts frames."""
     done: int
     total: int
     plan: Plan | None = None

@@ -91,7 +91,7 @@ def _open(video: Path, audio: Path, output: Path, options: SyncOptions) -> _Job:
     if options.preview_seconds is None and abs(wave.duration - shown.end) > 0.5:
         comes = "is cut" if wave.duration > shown.end else "is followed by silence"
         notes.append(f"the sound lasts {wave.duration:.2f} s, the result {shown.end:.2f} s: it {comes}")
-    return _Job(info, audio, output, Voice(wave), shown, tuple(notes), decoding)
+    return _Job(info, audio, output, Voice(wave, shown.end), shown, tuple(notes), decoding)
 
 
 def _find_mouth(job: _Job, store: Store, options: SyncOptions, tell: Listener) -> mouth.MouthTrack:
@@ -129,7 +129,7 @@ def _edit(job: _Job, layout: Layout, store: Store, engine: Engine, options: Sync
     editing = editor.seconds_per_window(pending[0]) * len(pending) if pending else 0.0
     plan = _plan(job, layout, done, editing, options)
     _check_space(job.output, plan)
-    tell(Progress("editing", done, count, plan))
+    tell(Progress("planned", done, count, plan))
 
     def on_step(step: int, steps: int) -> None:
         tell(Progress("editing", done * steps + step, count * steps))

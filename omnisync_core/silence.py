@@ -14,12 +14,12 @@ RAMP_SECONDS = 0.12
 
 
 class Voice:
-    """When somebody speaks in a sound. Reads it once, whole, in pieces."""
+    """When somebody speaks in the first `until` seconds of a sound, which is read once, whole, in pieces."""
 
-    def __init__(self, wave: Wave):
+    def __init__(self, wave: Wave, until: float):
         self.wave, self.duration = wave, wave.duration
-        self._grid = np.arange(int(np.ceil(wave.duration * GRID_RATE)) + 1) / GRID_RATE
-        self._speaks = audio.speech_activity(wave, self._grid)
+        points = int(np.ceil(min(wave.duration, until) * GRID_RATE)) + 2
+        self._speaks = audio.speech_activity(wave, np.arange(points) / GRID_RATE)
 
     @property
     def is_silent(self) -> bool:
@@ -27,7 +27,11 @@ class Voice:
 
     def at(self, times: np.ndarray) -> np.ndarray:
         """0..1 at times in seconds; 0 outside the sound."""
-        return np.interp(times, self._grid, self._speaks, left=0, right=0).astype(np.float32)
+        place = np.clip(times * GRID_RATE, 0, len(self._speaks) - 1)
+        before = np.minimum(place.astype(int), len(self._speaks) - 2)
+        share = (place - before).astype(np.float32)
+        speaks = self._speaks[before] * (1 - share) + self._speaks[before + 1] * share
+        return np.where((times >= 0) & (times < self.duration), speaks, np.float32(0))
 
     def kept(self, times_V: np.ndarray, *, rest_after: bool) -> np.ndarray:
         """Strength of an edit that leaves the source where nobody speaks (`rest_after`: not after the sound's end)."""

@@ -161,7 +161,7 @@ def test_an_interrupt_before_anything_is_done(loaded, files, capsys, monkeypatch
 def test_bars_survive_a_resumed_job(capsys):
     plan = Plan(5, 0.2, 5, 3, 2, 61.0, 2_500_000)
     with cli._Bars() as bars:
-        for progress in (Progress("editing", 2, 3, plan), Progress("editing", 7, 9), Progress("writing", 1, 5)):
+        for progress in (Progress("planned", 2, 3, plan), Progress("editing", 7, 9), Progress("writing", 1, 5)):
             bars(progress)
     out = capsys.readouterr().out
     assert out == "5 frames (0.2 s of video), 5 of them edited in 3 windows (2 of them done before); " + (
