@@ -16,10 +16,8 @@ def wave():
 
 def test_a_voice_is_heard_where_it_is(wave):
     voice = Voice(wave, 9)
-    assert (
-        voice.at(np.array([-1, 0.2, 0.7, 1.0, 1.8, 2.0, 5])).tolist() == [0, 0, 1, 1, 0, 0, 0]
+    assert voice.at(np.array([-1, 0.2, 0.7, 1.0, 1.8, 2.0, 5])).tolist() == [0, 0, 1, 1, 0, 0, 0]
     assert not voice.is_silent
-    )
     times = np.linspace(0, 1.99, 333)
     np.testing.assert_allclose(voice.at(times), audio.speech_activity(wave, times), atol=0.13)
 
