@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -56,8 +57,11 @@ def plain(value: Any) -> Any:
 
 def _versions() -> dict[str, str]:
     modules = {"av": av, "cv2": cv2, "numpy": np, "scipy": scipy}
-    packages = {name: metadata.version(name) for name in ("torch", "transformers")}
-    return {"python": platform.python_version(), **packages, **{name: m.__version__ for name, m in modules.items()}}
+    versions = {"python": platform.python_version(), **{name: module.__version__ for name, module in modules.items()}}
+    for name in ("torch", "transformers"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def _threads() -> dict[str, int]:

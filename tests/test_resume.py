@@ -1,5 +1,6 @@
 """A job stopped at any moment and resumed ends with the same bytes as one that ran through."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,9 +11,10 @@ import pytest
 
 from omnisync_core.errors import InputError
 from omnisync_core.job import SyncOptions
+from omnisync_core.manifest import plain
 from omnisync_core.pipeline import sync_video
 from omnisync_core.store import Store
-from tests.fake import FakeEngine, write_sound, write_video
+from tests.fake import SPEC, FakeEngine, write_sound, write_video
 
 ROOT = Path(__file__).resolve().parents[1]
 CHILD = """
@@ -20,6 +22,7 @@ import sys, time
 sys.path.insert(0, sys.argv[1])
 from tests.fake import FakeEngine
 from omnisync_core.job import SyncOptions
+from omnisync_core.manifest import plain
 from omnisync_core.pipeline import sync_video
 
 folder, output, stage, at = sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5])
@@ -155,6 +158,16 @@ def test_a_damaged_window_is_named(folder):
     run(folder, "out.mp4", resume=True)
     run(folder, "whole.mp4")
     assert (folder / "out.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
+
+
+def test_options_are_compared_by_what_they_hold():
+    masks = np.zeros((2, 4, 4), np.float32)
+    other = masks.copy()
+    other[1, 2, 3] = 1
+    told = plain({"masks": masks, "at": (3, np.float32(0.5)), "spec": SPEC, "path": Path("m")})
+    assert told["at"] == [3, 0.5] and told["path"] == "m" and told["spec"]["crop_size"] == 24
+    assert json.loads(json.dumps(told)) == told == plain({**told, "masks": masks.copy()})
+    assert plain(other) != told["masks"] != plain(masks[:1])
 
 
 def test_a_half_written_window_does_not_count(tmp_path):
