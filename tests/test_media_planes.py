@@ -160,11 +160,22 @@ def test_a_copy_keeps_time_tags_and_field_order():
     assert _equal(samples(native), samples(twin))
 
 
-@pytest.mark.parametrize(
-    ("pix_fmt", "target"),
-    [("nv12", "yuv420p"), ("p010le", "yuv420p10le"), ("rgb24", "bgr0"), ("argb", "bgra"), ("yuyv422", "yuv422p"),
-     ("yuvj420p", "yuv420p"), ("yuv420p16be", "yuv420p16le"), ("yuva420p", "yuv420p"), ("gbrap12le", "gbrp12le")],
-)  # fmt: skip
+SAME_SAMPLES = {
+    "nv12": "yuv420p",
+    "nv16": "yuv422p",
+    "p010le": "yuv420p10le",
+    "p016le": "yuv420p16le",
+    "yuyv422": "yuv422p",
+    "yuvj420p": "yuv420p",
+    "yuv420p16be": "yuv420p16le",
+    "yuva420p": "yuv420p",
+    "rgb24": "bgr0",
+    "argb": "bgra",
+    "gbrap12le": "gbrp12le",
+}
+
+
+@pytest.mark.parametrize(("pix_fmt", "target"), SAME_SAMPLES.items())
 def test_repacking_keeps_every_sample(pix_fmt, target):
     native = noisy(pix_fmt)
     old, new = samples(native), samples(repack(native, target, _frame(native).colour))

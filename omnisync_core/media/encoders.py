@@ -50,13 +50,18 @@ def choose_encoding(frame: Frame, path: Path, lossless: bool, opaque: bool) -> E
         if container != "mov":
             raise InputError(f"the source is transparent: write .mov (ProRes 4444) or lossless .mkv, got {path.name!r}")
         return Encoding("prores_ks", "yuva444p10le", {"profile": "4444", "alpha_bits": "16"})
-    if frame.is_hdr or (layout.bits > 10 and layout.kind != "rgb"):
-        options = {**_X26, "x265-params": ":".join(["log-level=error", *_light(frame.native)])}
+    deep = frame.is_hdr or (layout.bits > 10 and layout.kind != "rgb")
+    if deep and frame.native.width >= _X265_WIDTH:
+        options = {**_X265, "x265-params": ":".join(["log-level=error", *_light(frame.native)])}
         return Encoding("libx265", _fitting("libx265", frame), options, None if container == "matroska" else "hvc1")
-    return Encoding("libx264", _fitting("libx264", frame), _X26)
+    return Encoding("libx264", _fitting("libx264", frame), _X264)
 
 
-_X26 = {"crf": "14", "preset": "medium"}
+# Without mbtree: its assembly reads memory that nobody wrote, and the same job would give other bytes each time.
+_X264 = {"crf": "15", "preset": "medium", "mbtree": "0"}
+_X265 = {"crf": "14", "preset": "medium"}
+_X265_WIDTH = 64
+"""Below, x265 (4.2) writes past its memory."""
 
 
 def _same_samples(codec: str, name: str) -> str:

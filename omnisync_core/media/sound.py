@@ -77,7 +77,8 @@ def _blocks(container: InputContainer, stream: av.AudioStream, path, rate: int) 
     for frame in _decoded(container, stream, path):
         if resampler is None:
             shape = frame.layout.nb_channels, frame.sample_rate
-            resampler = av.AudioResampler("fltp", frame.layout, rate)
+            # Interleaved: with more than 8 channels, av reads planes that are not there.
+            resampler = av.AudioResampler("flt", frame.layout, rate)
         if shape != (frame.layout.nb_channels, frame.sample_rate):
             raise InputError(f"the sound of {path} changes its channels or rate at {heard / rate:.2f} s; re-encode it")
         due = None if frame.pts is None else round((frame.pts * frame.time_base - zero) * rate)
@@ -87,16 +88,20 @@ def _blocks(container: InputContainer, stream: av.AudioStream, path, rate: int) 
                 yield block
         surplus = -due if heard == 0 and due is not None and due < 0 else 0
         for out in resampler.resample(frame):
-            block = out.to_ndarray()[:, surplus:]
+            block = _block(out)[:, surplus:]
             surplus = max(0, surplus - out.samples)
             heard += block.shape[1]
             if block.size:
                 yield block
     for out in resampler.resample(None) if resampler is not None else ():
         heard += out.samples
-        yield out.to_ndarray()
+        yield _block(out)
     if heard == 0:
         raise InputError(f"the sound track of {path} is empty; give a file with sound")
+
+
+def _block(frame: av.AudioFrame) -> np.ndarray:
+    return np.ascontiguousarray(frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T)
 
 
 def _zeros(samples: int, channels: int) -> Iterator[np.ndarray]:

@@ -124,12 +124,18 @@ class Source:
             warnings.warn(f"{self.path} is damaged or cut off; what decodes of it is used", stacklevel=2)
 
     def _warn_if_short(self, last: Frame) -> None:
-        """A cut-off file often just ends, but its head still says how long the track was."""
+        """A cut-off file often just ends, but in these containers its head still says how long the track was."""
+        if self.container.format.name not in (*_OWN_TIMELINE, "avi"):
+            return
+        begins = Fraction(self.stream.start_time or 0) * self.stream.time_base
         end = _seconds(self.stream.metadata.get("DURATION", ""))
         if end is None and self.stream.duration:
-            end = Fraction(self.stream.duration + (self.stream.start_time or 0)) * self.stream.time_base
-        if end is not None and float(end) - last.time > max(0.25, float(4 / self.rate)):
-            told = f"it ends at {last.time:.2f} s of {float(end):.2f} s"
+            end = begins + self.stream.duration * self.stream.time_base
+        if end is None:
+            return
+        end = float(end - zero_of(self.container, begins))
+        if end - last.time - float((last.native.duration or 0) * self.stream.time_base) > float(3 / self.rate):
+            told = f"it ends at {last.time:.2f} s of {end:.2f} s"
             warnings.warn(f"{self.path} is cut off: {told}; what decodes of it is used", stacklevel=2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
@@ -85,15 +86,45 @@ def _copy_of(output: OutputContainer, stream: av.stream.Stream) -> av.stream.Str
 
 
 def _copied_sound(path: Path, target: av.AudioStream, duration: float | None) -> Iterator[av.Packet]:
+    """The packets up to `duration`; plain samples are cut there, or followed by silence up to there, to the sample."""
     with open_media(path) as container:
         stream = audio_stream(container, path)
         zero = round(sound_zero(container, stream) / stream.time_base)
-        for packet in _packets(container, stream):
+        packets = _packets(container, stream)
+        plain = re.fullmatch(r"pcm_[sf](\d+)[lb]e", codec_name(stream))
+        if plain and duration is not None:
+            size = int(plain[1]) // 8 * stream.codec_context.layout.nb_channels
+            packets = _fitted_samples(packets, zero, duration, stream.codec_context.sample_rate, size)
+        for packet in packets:
             _shift(packet, zero)
             if duration is not None and packet.pts * packet.time_base >= duration:
                 return
             packet.stream = target
             yield packet
+
+
+def _fitted_samples(packets, zero: int, duration: float, rate: int, size: int) -> Iterator[av.Packet]:
+    """Packets of plain samples (`size` bytes for all channels), cut at `duration` or followed by zeros up to it."""
+    total, heard, base = round(duration * rate), 0, Fraction(1, rate)
+    for packet in packets:
+        base = packet.time_base
+        start = round((packet.pts - zero) * base * rate)
+        if start >= total:
+            return
+        heard = min(total, start + packet.size // size)
+        if heard < start + packet.size // size:
+            packet = _samples_packet(bytes(packet)[: (heard - start) * size], packet.pts, base)
+        yield packet
+    while heard < total:
+        count = min(4096, total - heard)
+        yield _samples_packet(bytes(count * size), zero + round(Fraction(heard, rate) / base), base)
+        heard += count
+
+
+def _samples_packet(data: bytes, pts: int, base: Fraction) -> av.Packet:
+    packet = av.Packet(data)
+    packet.pts, packet.time_base = pts, base
+    return packet
 
 
 def _aac_stream(output: OutputContainer, source: av.AudioStream) -> av.AudioStream:

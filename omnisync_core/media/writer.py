@@ -59,7 +59,7 @@ class VideoWriter:
         self.path = Path(path)
         check_output(path, source, audio, lossless)
         self._part = self.path.with_name(self.path.name + ".part")
-        self._output, self._last, self._tracks = None, None, []
+        self._output, self._last, self._written, self._tracks = None, None, 0, []
         try:
             with Source(source) as opened:
                 first, self._encoding = _plan(opened, self.path, lossless)
@@ -81,7 +81,7 @@ class VideoWriter:
         pts = round(Fraction(frame.time if time is None else time) / base)
         if self._last is not None and pts <= self._last:
             raise ValueError(f"frame times must grow: {float(pts * base)} s follows {float(self._last * base)} s")
-        self._last = pts
+        self._last, self._written = pts, self._written + 1
         native = repack(frame.native, self._encoding.pix_fmt, frame.colour)
         duration = round(native.duration * native.time_base / base) if native.duration and native.time_base else 0
         native.pts, native.time_base, native.duration = pts, base, duration
@@ -109,7 +109,10 @@ class VideoWriter:
     def _finish(self) -> None:
         if self._last is None:
             raise InputError(f"no frame was written to {self.path}")
-        self._output.mux(self._video.encode(None))
+        for packet in self._video.encode(None):
+            if self._written < 3:  # x265 makes up decoding times for one or two frames
+                packet.dts = packet.pts
+            self._output.mux(packet)
         for track in self._tracks:
             track.pump(float("inf"))
             track.close()
