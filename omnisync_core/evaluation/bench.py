@@ -63,13 +63,15 @@ def run(
     name: str,
     sampling: Sampling,
     prompt: Callable[[Clip], str] = lambda clip: clip.caption,
+    *,
+    keep: bool = False,
 ) -> list[Measured]:
-    """Edit every clip to `<name>.mkv` in its folder, each with its own prompt; what is done is not done again."""
+    """Edit every clip with its own prompt; `keep` leaves `<name>.mkv` in its folder. What is done is not done again."""
     measured = []
     for folder in folders:
         clip = read_clip(folder)
         engine = engines(folder, replace(sampling, prompt=prompt(clip)))
-        measured.append(_edit(folder, clip, engine, name))
+        measured.append(_edit(folder, clip, engine, name, keep))
         figures = measured[-1].figures
         print(f"{name} {folder.name} ({clip.family}): share {figures.share:.3f}, r {figures.sync_r:.3f}", flush=True)
     return measured
@@ -140,12 +142,12 @@ def ceiling(engines: Engines) -> Engines:
     return build
 
 
-def _edit(folder: Path, clip: Clip, engine: Engine, name: str) -> Measured:
+def _edit(folder: Path, clip: Clip, engine: Engine, name: str, keep: bool) -> Measured:
     """Edit and measure, or read what was measured before of the same clip with the same engine."""
     output, kept = folder / f"{name}.mkv", folder / f"{name}.json"
     job = {"clip": [clip.split, clip.seed, *clip.source_frames.shape[:2]], "engine": engine.fingerprint}
     job = json.loads(json.dumps(job))
-    if kept.exists() and output.exists():
+    if kept.exists() and (output.exists() or not keep):
         told = json.loads(kept.read_text(encoding="utf-8"))
         if told["job"] == job:
             figures = told["figures"] | {"lag_r": tuple(told["figures"]["lag_r"])}
@@ -155,6 +157,8 @@ def _edit(folder: Path, clip: Clip, engine: Engine, name: str) -> Measured:
     options = SyncOptions(mouth=clip.point, lossless=True)
     sync_video(folder / "source.mkv", folder / "target.wav", output, engine, options)
     frames = read_video(output)
+    if not keep:
+        output.unlink()
     measured = _measure(folder, clip, frames, outside(frames, clip.source_frames, _layout(folder, clip, engine.spec)))
     told = {"job": job, "figures": vars(measured.figures), "opening": measured.opening_T.tolist()}
     kept.write_text(json.dumps(told), encoding="utf-8")

@@ -42,13 +42,13 @@ def evaluate(
     """Edit `clips` test clips of a seed as a user would, print and write the figures; returns the report.
 
     `out` gets the clips with their results, report.json, report.md and sheet.png. What was done there before by the
-    same engine is not done again. engines: the shipped bundle's where None; the rows of a codec's ceiling and of the
-    prompt test are left out for engines without an autoencoder (`vae`).
+    same engine is not done again. engines: the shipped bundle's where None; the codec's ceiling is left out for those
+    without an autoencoder (`vae`).
     """
     out = Path(out)
     engines = engines or bench.bundled()
     folders = _clips(out, clips, seed, size, seconds)
-    main = bench.run(folders, engines, "result", sampling)
+    main = bench.run(folders, engines, "result", sampling, keep=True)
     rows = {"result": main}
     engine = engines(folders[0], sampling)
     if hasattr(engine, "vae"):
@@ -56,18 +56,21 @@ def evaluate(
     rows |= {"truth itself": bench.take(folders, "truth"), "source unchanged": bench.take(folders, "source")}
     report = {"clips": clips, "seed": seed, "engine": engine.fingerprint, "rows": _rows(rows)}
     tables = [f"## {clips} clips, seed {seed}, {_words(sampling)}", table(rows)]
+    best = pooled([one.figures for one in main])
+    title = f"Recovered {best['share'].value:.2f}, sync {best['sync_r'].value:.2f}"
+    write_sheet(out / "sheet.png", main, "result", title)
     if prompts:
         report["prompt"] = evaluate_prompt(folders[:PROMPT_CLIPS], engines, sampling)
         tables += ["## Prompt", prompt_table(report["prompt"])]
     if grid:
         shared = folders[:GRID_CLIPS]
-        tried = {name: bench.run(shared, engines, _slug(name), one) for name, one in settings(sampling).items()}
+        tried = {
+            name: bench.run(shared, engines, _file_name(name, one, sampling), one, keep=one == sampling)
+            for name, one in settings(sampling).items()
+        }
         report["grid"] = _rows(tried)
         tables += [f"## Grid, {len(shared)} clips", table(tried)]
-    _write(out, report, tables)
-    best = pooled([one.figures for one in main])
-    title = f"Recovered {best['share'].value:.2f}, sync {best['sync_r'].value:.2f}"
-    write_sheet(out / "sheet.png", main, "result", title)
+    _write(out, "report", report, tables)
     return report
 
 
@@ -100,24 +103,31 @@ def ablate(
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
     others: dict[str, Engines] | None = None, size: int = 256, seconds: float = 3.0,
 ) -> dict:  # fmt: skip
-    """The shipped sampling against others and, by name, `others` of trainings; report as of `evaluate`."""
+    """The shipped sampling against others and, by name, `others` of trainings; writes ablation.json and ablation.md.
+
+    May share its folder with `evaluate`.
+    """
     out = Path(out)
     engines = engines or bench.bundled()
     folders = _clips(out, clips, seed, size, seconds)
-    peak = sampling.guidance.w_peak
+    peak, own = sampling.guidance.w_peak, sampling.guidance.convention
     variants = {
-        "shipped": sampling,
+        f"shipped (DS-CFG {own})": sampling,
         "no progressive noise (tau 1)": replace(sampling, tau=1.0),
         "no guidance": replace(sampling, guidance=Guidance(1, 1)),
         "static guidance, low": replace(sampling, guidance=_static(1 + (peak - 1) / 2)),
         "static guidance, high": replace(sampling, guidance=_static(2 * peak)),
     }
     for name in CONVENTIONS:
-        variants[f"DS-CFG {name}"] = replace(sampling, guidance=replace(sampling.guidance, convention=name))
-    rows = {name: bench.run(folders, engines, _slug(name), one) for name, one in variants.items()}
+        if name != own:
+            variants[f"DS-CFG {name}"] = replace(sampling, guidance=replace(sampling.guidance, convention=name))
+    rows = {
+        name: bench.run(folders, engines, _file_name(name, one, sampling), one, keep=one == sampling)
+        for name, one in variants.items()
+    }
     rows |= {name: bench.run(folders, other, _slug(name), sampling) for name, other in (others or {}).items()}
     report = {"clips": clips, "seed": seed, "rows": _rows(rows)}
-    _write(out, report, [f"## Ablation, {clips} clips, seed {seed}, {_words(sampling)}", table(rows)])
+    _write(out, "ablation", report, [f"## Ablation, {clips} clips, seed {seed}, {_words(sampling)}", table(rows)])
     return report
 
 
@@ -155,8 +165,8 @@ def _clips(out: Path, clips: int, seed: int, size: int, seconds: float) -> list[
     """The clips of a seed in `out`; those that are there are taken as they are."""
     told = {"seed": seed, "size": size, "seconds": seconds}
     note = out / "clips.json"
-    same = note.exists() and json.loads(note.read_text(encoding="utf-8")) == told | {"clips": clips}
-    if not same:
+    before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    if before.pop("clips", 0) < clips or before != told:
         write_clips(out, clips=clips, seed=seed, size=size, seconds=seconds)
         note.write_text(json.dumps(told | {"clips": clips}), encoding="utf-8")
     return [out / f"clip_{index:04d}" for index in range(clips)]
@@ -200,6 +210,11 @@ def _words(sampling: Sampling) -> str:
     return f"{sampling.steps} steps, tau {sampling.tau:g}, {guidance}"
 
 
+def _file_name(name: str, one: Sampling, shipped: Sampling) -> str:
+    """The shipped setting is edited once, whatever a table calls it."""
+    return "result" if one == shipped else _slug(name)
+
+
 def _slug(name: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in name)
 
@@ -211,8 +226,8 @@ def _markdown(lines: list[list[str]]) -> str:
     return "\n".join([rows[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *rows[1:]])
 
 
-def _write(out: Path, report: dict, tables: list[str]) -> None:
+def _write(out: Path, name: str, report: dict, tables: list[str]) -> None:
     text = "\n\n".join(tables)
     print(f"\n{text}\n")
-    (out / "report.md").write_text(text + "\n", encoding="utf-8")
-    (out / "report.json").write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")
+    (out / f"{name}.md").write_text(text + "\n", encoding="utf-8")
+    (out / f"{name}.json").write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")

@@ -46,13 +46,13 @@ def test_the_truth_is_nearly_all_recovered(clips):
 
 def test_the_source_is_the_zero_of_the_scale(clips):
     engine = SourceEngine()
-    measured = bench.run(clips, lambda folder, sampling: engine, "same", Sampling())
+    measured = bench.run(clips, lambda folder, sampling: engine, "same", Sampling(), keep=True)
     assert engine.calls > 0
     for one in measured:
         assert one.figures.share == 0 and one.figures.outside == 0
         assert np.array_equal(read_video(one.folder / "same.mkv"), read_video(one.folder / "source.mkv"))
     calls = engine.calls
-    again = bench.run(clips, lambda folder, sampling: engine, "same", Sampling())
+    again = bench.run(clips, lambda folder, sampling: engine, "same", Sampling(), keep=True)
     assert engine.calls == calls
     assert [one.figures for one in again] == [one.figures for one in measured]
 
