@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
+from transformers import AutoConfig, AutoTokenizer, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
+
+from ..errors import CheckpointError
 
 MINI = {
     "architecture": "byt5",
@@ -57,6 +60,27 @@ class TextEncoder(nn.Module):
             mask[row, : len(tokens)] = 1
         states = self(ids.to(device), mask.to(device))
         return torch.where(mask.to(device)[..., None] > 0, states, torch.zeros((), device=device, dtype=states.dtype))
+
+
+def load_text(folder: str | Path) -> TextEncoder:
+    """The encoder of a T5, UMT5 or ByT5 from a folder as transformers writes it, with its tokenizer; no network."""
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"no text encoder at {folder}; expected a folder with config.json, weights and tokenizer")
+    try:
+        settings = AutoConfig.from_pretrained(folder, local_files_only=True)
+        kind = UMT5EncoderModel if settings.model_type == "umt5" else T5EncoderModel
+        weights = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder} holds no usable T5 ({str(error).splitlines()[0]})") from None
+    if settings.model_type not in ("t5", "umt5"):
+        raise CheckpointError(f"{folder} holds a {settings.model_type}, expected T5, UMT5 or ByT5")
+    names = ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads", "feed_forward_proj")
+    config = {"architecture": settings.model_type, **{name: getattr(settings, name) for name in names}}
+    encoder = TextEncoder(config, lambda text: tokenizer(text).input_ids)
+    encoder.encoder.load_state_dict(weights.state_dict())
+    return encoder.eval()
 
 
 def byte_tokens(text: str) -> list[int]:

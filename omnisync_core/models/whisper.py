@@ -9,18 +9,24 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as Encoder
 
 from ..audio import SAMPLE_RATE, Wave, log_mel
+from ..errors import CheckpointError
 
 STATES_PER_SECOND = 50
 TOKEN_SPACING = 0.02
 """Seconds between the features given to one video frame."""
+HEAD_WIDTH = 64
+"""Channels of an attention head in every published Whisper."""
 
 MINI = {
     "d_model": 128,
@@ -51,6 +57,41 @@ class WhisperEncoder(nn.Module):
     def forward(self, mel_BMF: Tensor) -> Tensor:
         """(B, mel bins, 2 * positions) -> (B, positions, D)."""
         return self.encoder(mel_BMF).last_hidden_state
+
+
+def load_whisper(path: str | Path) -> WhisperEncoder:
+    """The encoder of a published Whisper of any size: a folder as transformers writes it, or one of its safetensors.
+
+    Sizes are read from the tensors. CheckpointError: nothing there, or no Whisper.
+    """
+    path = Path(path)
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    if not files or not all(file.is_file() for file in files):
+        raise CheckpointError(f"no Whisper at {path}; expected a .safetensors file or a folder that holds one")
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            tensors |= load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file} is damaged or no safetensors file ({error}); copy it again") from None
+    own = {f"encoder.{key.split('encoder.', 1)[1]}": value for key, value in tensors.items() if "encoder." in key}
+    try:
+        width, mels, _ = own["encoder.conv1.weight"].shape
+        config = {
+            "d_model": width,
+            "encoder_layers": 1 + max(int(key.split(".")[2]) for key in own if key.startswith("encoder.layers.")),
+            "encoder_attention_heads": width // HEAD_WIDTH,
+            "encoder_ffn_dim": own["encoder.layers.0.fc1.weight"].shape[0],
+            "num_mel_bins": mels,
+            "max_source_positions": own["encoder.embed_positions.weight"].shape[0],
+        }
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is no Whisper as transformers names it ({error} is missing)") from None
+    encoder = WhisperEncoder(config)
+    missing, unexpected = encoder.load_state_dict(own, strict=False)
+    if missing or unexpected:
+        raise CheckpointError(f"{path}: {len(missing)} tensors are missing, {len(unexpected)} unexpected; no Whisper")
+    return encoder.eval()
 
 
 class SpeechFeatures:
