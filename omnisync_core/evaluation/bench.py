@@ -174,5 +174,7 @@ def _measure(folder: Path, clip: Clip, frames_THWC: np.ndarray, outside_max: flo
     pictures = {"result": frames_THWC, "source": clip.source_frames, "truth": clip.truth_frames}
     openings = {"result": opening_T, "source": clip.source_mouth_T5[:, 0], "truth": clip.truth_mouth_T5[:, 0]}
     return Measured(
-        folder, clip_figures(folder.name, clip.family, pictures, openings, clip.box_T4, outside_max), opening_T
+        folder,
+        clip_figures(folder.name, clip.family, clip.occluded, pictures, openings, clip.box_T4, outside_max),
+        opening_T,
     )

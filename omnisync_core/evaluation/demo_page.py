@@ -28,7 +28,8 @@ def measure(frames: dict[str, np.ndarray], told: dict, layout: Layout) -> tuple[
     openings = {name: np.array(told[name]["opening"]) for name in ("source", "truth")}
     openings["result"] = read_opening(frames["result"], told["mouth_center_xy"], told["mouth_width"])
     far = outside(frames["result"], frames["source"], layout)
-    return openings, clip_figures("demo", told["family"], frames, openings, np.array(told["mouth_box_xyxy"]), far)
+    box_T4 = np.array(told["mouth_box_xyxy"])
+    return openings, clip_figures("demo", told["family"], told["occluded"], frames, openings, box_T4, far)
 
 
 def draw(frames: dict[str, np.ndarray], openings: dict[str, np.ndarray], told: dict, report: dict, sound: Path) -> Page:

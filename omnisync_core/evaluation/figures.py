@@ -21,6 +21,8 @@ class ClipFigures:
 
     name: str
     family: str
+    occluded: bool
+    """Something passes before the mouth: nobody can read its opening then."""
     squared_error: float
     source_squared_error: float
     """Of the source's own frames: what there was to recover."""
@@ -62,6 +64,7 @@ class Figure:
 def clip_figures(
     name: str,
     family: str,
+    occluded: bool,
     frames: dict[str, np.ndarray],
     openings: dict[str, np.ndarray],
     box_T4: np.ndarray,
@@ -72,7 +75,7 @@ def clip_figures(
     source_error, _ = squared_error(frames["source"], frames["truth"], box_T4)
     motion_error, motion_count = motion_squared_error(frames["result"], frames["truth"], box_T4)
     return ClipFigures(
-        name, family, error, source_error, motion_error, count, motion_count,
+        name, family, occluded, error, source_error, motion_error, count, motion_count,
         tuple(lagged(openings["result"], openings["truth"])),
         partial(openings["result"], openings["source"], openings["truth"]), outside,
     )  # fmt: skip

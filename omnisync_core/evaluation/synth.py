@@ -50,6 +50,9 @@ def evaluate(
     folders = _clips(out, clips, seed, size, seconds)
     main = bench.run(folders, engines, "result", sampling, keep=True)
     rows = {"result": main}
+    clear = [one for one in main if not one.figures.occluded]
+    if 0 < len(clear) < len(main):
+        rows[f"result, the {len(clear)} clips without occluder"] = clear
     engine = engines(folders[0], sampling)
     if hasattr(engine, "vae"):
         rows["truth through the codec"] = bench.run(folders, bench.ceiling(engines), "ceiling", sampling)

@@ -49,6 +49,8 @@ class Clip:
     center_T2: np.ndarray
     width: float
     """Of the resting mouth."""
+    occluded: bool
+    """Something passes before the mouth."""
     source_style: str
     style: str
     """Of the truth, as its caption says."""
@@ -88,7 +90,7 @@ def make_clip(
     waves = [np.pad(words.wave_S, (0, samples))[:samples] for words in said]
     return Clip(
         seed, split, scene.character.family, fps, *frames, *waves, *mouths, box_T4,
-        scene.mouth_center(times_T) * size, scene.mouth_width * size, source_style, style,
+        scene.mouth_center(times_T) * size, scene.mouth_width * size, scene.occluder is not None, source_style, style,
         caption_of(scene.character.family, style, seed), said[0].text, said[1].text, said[1].voice,
     )  # fmt: skip
 
@@ -126,8 +128,8 @@ def about(clip: Clip) -> dict:
     return {
         "fps": clip.fps, "size": clip.source_frames.shape[1], "seed": clip.seed, "split": clip.split,
         "family": clip.family, "caption": clip.caption, "style": clip.style, "source_style": clip.source_style,
-        "source_text": clip.source_text, "target_text": clip.target_text, "target_voice": clip.target_voice,
-        "mouth_box_xyxy": clip.box_T4.tolist(),
+        "occluded": clip.occluded, "source_text": clip.source_text, "target_text": clip.target_text,
+        "target_voice": clip.target_voice, "mouth_box_xyxy": clip.box_T4.tolist(),
         "mouth_center_xy": clip.center_T2.round(3).tolist(), "mouth_width": round(float(clip.width), 3),
         "source": _columns(clip.source_mouth_T5), "truth": _columns(clip.truth_mouth_T5),
     }  # fmt: skip
@@ -142,8 +144,8 @@ def read_clip(folder: str | os.PathLike) -> Clip:
     return Clip(
         told["seed"], told["split"], told["family"], told["fps"], read_video(folder / "source.mkv"),
         read_video(folder / "truth.mkv"), *waves, *mouths, np.array(told["mouth_box_xyxy"]),
-        np.array(told["mouth_center_xy"]), told["mouth_width"], told["source_style"], told["style"], told["caption"],
-        told["source_text"], told["target_text"], told["target_voice"],
+        np.array(told["mouth_center_xy"]), told["mouth_width"], told["occluded"], told["source_style"], told["style"],
+        told["caption"], told["source_text"], told["target_text"], told["target_voice"],
     )  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def test_evaluate_writes_table_report_and_sheet(tmp_path, capsys):
 
     evaluate(tmp_path, clips=2, seed=4, engines=engines, size=128, seconds=0.6, prompts=False)
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert set(report["rows"]) == {"result", "truth itself", "source unchanged"}
+    assert {"result", "truth itself", "source unchanged"} <= set(report["rows"])
     assert report["rows"]["result"]["pooled"]["share"]["value"] > 0.8
     assert report["rows"]["truth itself"]["pooled"]["share"]["value"] == 1
     assert report["rows"]["source unchanged"]["pooled"]["share"]["value"] == 0

@@ -52,7 +52,7 @@ def _clip(blend: float, late: int = 0, outside: float = 0.0):
     frames = {"result": result, "source": source, "truth": truth}
     frames = {name: np.rint(value).astype(np.uint8) for name, value in frames.items()}
     box = np.tile([2, 3, 9, 11], (30, 1))
-    return clip_figures("clip", "person/bob", frames, opening, box, outside)
+    return clip_figures("clip", "person/bob", False, frames, opening, box, outside)
 
 
 def test_truth_and_source_are_the_ends_of_the_scale():
