@@ -261,6 +261,17 @@ def test_subtitles_chapters_and_metadata_come_along(tmp_path, given, suffix, kep
         assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["One", "Two"]
 
 
+def test_fonts_come_along(tmp_path):
+    with av.open(str(tmp_path / "source.mkv"), "w") as output:
+        stream = output.add_stream("ffv1", rate=25, width=48, height=32)
+        output.add_attachment("letters.ttf", "font/ttf", b"curves")
+        output.mux([packet for frame in coloured("yuv420p") for packet in stream.encode(frame)])
+    for name in ("result.mkv", "result.mp4"):
+        _copy(tmp_path / "source.mkv", tmp_path / name)
+    with av.open(str(tmp_path / "result.mkv")) as container:
+        assert [stream.data for stream in container.streams.attachments] == [b"curves"]
+
+
 def test_the_same_job_gives_the_same_bytes(tmp_path):
     source, sound = write_clip(tmp_path / "source.mp4"), write_tone(tmp_path / "sound.wav", "pcm_s16le")
     for suffix in ("mp4", "mov", "mkv"):

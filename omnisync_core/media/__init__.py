@@ -1,5 +1,10 @@
 """The media room: frames of a video in, frames of a video out, and sound, streamed through PyAV."""
 
+import av
+
+if tuple(int(part) for part in av.__version__.split(".")[:2]) < (17, 1):
+    raise ImportError(f"OmniSync needs PyAV 17.1 or newer, found {av.__version__}: pip install --upgrade av")
+
 from .frame import Frame
 from .reader import VideoInfo, probe_video, read_frames
 from .sound import AudioInfo, open_audio, read_audio

@@ -69,6 +69,14 @@ def subtitle_tracks(output: OutputContainer, path: Path) -> list[Track]:
     return [Track(output, _subtitles(path, targets))] if targets else []
 
 
+def copy_attachments(output: OutputContainer, container: InputContainer) -> None:
+    """Attached files (the fonts of subtitles) of one Matroska file into another."""
+    for stream in container.streams:
+        if stream.type == "attachment" and output.format.name == "matroska":
+            name = stream.metadata.get("filename", f"attachment_{stream.index}")
+            output.add_attachment(name, stream.mimetype or "application/octet-stream", stream.data)
+
+
 def copied_metadata(metadata: dict[str, str]) -> dict[str, str]:
     """What a file or track says about itself, without what its muxer writes by itself."""
     own = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "handler_name", "vendor_id")
@@ -175,7 +183,7 @@ def _subtitle_stream(output: OutputContainer, stream: av.subtitles.stream.Subtit
     kind, is_mp4 = codec_name(stream), output.format.name in ("mp4", "mov")
     if is_mp4 == (kind == "mov_text"):
         return _copy_of(output, stream)
-    if kind not in _TEXT or not hasattr(stream.codec_context, "encode_subtitle"):
+    if kind not in _TEXT:
         return None
     stream.codec_context.open(strict=False)
     target = output.add_stream("mov_text" if is_mp4 else "subrip")

@@ -17,7 +17,7 @@ from .frame import Frame
 from .planes import is_opaque, repack
 from .sound import audio_stream
 from .source import Source, display_matrix, open_media
-from .tracks import copied_metadata, sound_track, subtitle_tracks
+from .tracks import copied_metadata, copy_attachments, sound_track, subtitle_tracks
 
 
 def check_output(path: str | Path, source: str | Path, audio: str | Path | None = None, lossless: bool = False) -> None:
@@ -66,6 +66,7 @@ class VideoWriter:
                 self._output = _open_output(self._part, container_of(self.path))
                 self._output.metadata.update(copied_metadata(opened.container.metadata))
                 self._output.set_chapters(opened.container.chapters())
+                copy_attachments(self._output, opened.container)
                 self._video = _video_stream(self._output, self._encoding, first, opened)
             if audio is not None:
                 self._tracks.append(sound_track(self._output, Path(audio), audio_duration))
@@ -174,8 +175,6 @@ def _video_stream(output, encoding: Encoding, first: Frame, source: Source) -> a
         context.codec_tag = encoding.tag
     stream.metadata.update(copied_metadata(source.stream.metadata))
     if matrix := display_matrix(native):
-        if not hasattr(stream, "set_display_matrix"):
-            raise InputError(f"{source.path} is rotated; to keep that, PyAV 17 or newer is needed: pip install -U av")
         stream.set_display_matrix(matrix)
     return stream
 
