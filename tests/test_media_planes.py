@@ -12,6 +12,7 @@ from omnisync_core.media import Frame
 from omnisync_core.media.formats import layout_of
 from omnisync_core.media.frame import Orientation
 from omnisync_core.media.planes import copy_frame, repack
+from omnisync_core.media.source import reachable
 from tests.clips import coloured, noisy, sample_view, samples
 
 FORMATS = sorted(name for name in av.video.format.names if layout_of(name))
@@ -158,6 +159,20 @@ def test_a_copy_keeps_time_tags_and_field_order():
     twin = copy_frame(native)
     assert twin.interlaced_frame and (twin.pts, twin.time_base, twin.colorspace, twin.color_range) == (7, FRAME, 1, 2)
     assert _equal(samples(native), samples(twin))
+
+
+def test_a_frame_stored_bottom_up_is_read_top_down():
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=22, height=14, format="yuv420p", time_base=FRAME)
+    flip, sink = graph.add("vflip"), graph.add("buffersink")
+    source.link_to(flip)
+    flip.link_to(sink)
+    graph.configure()
+    native = noisy("yuv420p")
+    source.push(native)
+    flipped = sink.pull()
+    assert flipped.planes[0].line_size < 0
+    assert _equal([plane[::-1] for plane in samples(native)], samples(reachable(flipped)))
 
 
 SAME_SAMPLES = {

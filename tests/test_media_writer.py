@@ -303,6 +303,14 @@ def test_a_failure_leaves_what_was_there(tmp_path, stop):
     assert media.probe_video(result).frame_count == 6
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="such names are not allowed there")
+def test_any_name_will_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_clip(tmp_path / "source.mp4").rename("a clip: 100%03d ü.mp4")
+    _copy("a clip: 100%03d ü.mp4", "its: copy %d.mp4", write_tone(tmp_path / "sound.wav", "pcm_s16le"))
+    assert media.probe_video("its: copy %d.mp4").frame_count == 6
+
+
 def test_no_frame_is_an_error(tmp_path):
     source = write_clip(tmp_path / "source.mp4")
     with pytest.raises(InputError, match="no frame"), media.VideoWriter(tmp_path / "result.mp4", source):

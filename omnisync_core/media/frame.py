@@ -42,9 +42,6 @@ class Orientation:
         return x0, y0, x1, y1
 
 
-UPRIGHT = Orientation()
-
-
 class Frame:
     """One frame: `time` (seconds since the file's start, the clock of its sound), `index`, and its samples.
 

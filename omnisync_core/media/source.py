@@ -28,7 +28,8 @@ def open_media(path: str | Path) -> InputContainer:
     if path.stat().st_size == 0:
         raise InputError(f"the file is empty: {path}")
     try:
-        return av.open(str(path), metadata_errors="replace")
+        # Absolute, for FFmpeg takes what stands before a colon for a protocol.
+        return av.open(str(path.absolute()), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"not a media file, or cut off before its index: {path} ({reason})") from error
@@ -92,7 +93,7 @@ class Source:
         return frames()
 
     def _frame(self, native: av.VideoFrame, time: float, index: int, before: Frame | None) -> Frame:
-        native = _reachable(native)
+        native = reachable(native)
         if before is None:
             return Frame(native, time, index, orientation_of(native))
         looks = [(f.width, f.height, f.format.name) for f in (before.native, native)]
@@ -211,7 +212,7 @@ def side_data(native: av.VideoFrame, kind: SideData) -> bytes | None:
     return next((bytes(data) for data in native.side_data if data.type == kind), None)
 
 
-def _reachable(native: av.VideoFrame) -> av.VideoFrame:
+def reachable(native: av.VideoFrame) -> av.VideoFrame:
     """The frame itself, or, where its samples cannot be reached one by one, its nearest equal that has planes."""
     if layout_of(native.format.name) is not None:
         upside_down = any(plane.line_size < 0 for plane in native.planes)

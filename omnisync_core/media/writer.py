@@ -151,7 +151,7 @@ def _open_output(part: Path, container: str) -> av.container.OutputContainer:
         options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     else:
         options = {"movflags": "+faststart"}
-    return av.open(str(part), "w", format=container, container_options=options)
+    return av.open(str(part.absolute()), "w", format=container, container_options=options)
 
 
 def _video_stream(output, encoding: Encoding, first: Frame, source: Source) -> av.VideoStream:
