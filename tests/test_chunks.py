@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from omnisync_core import chunks
 from omnisync_core.spec import VideoSpec
 
+SPEC = VideoSpec(window_frames=25, overlap_frames=9)
+
 
 def test_a_long_run_by_hand():
     windows = chunks.plan([(0, 60)], window=25, overlap=9)
@@ -48,7 +50,7 @@ def test_edited_frames_hold_both_ends_of_each_run(cuts, stride):
 
 @pytest.mark.parametrize(("frames", "fed"), [(1, 9), (9, 9), (10, 13), (13, 13), (24, 25), (25, 25)])
 def test_engines_are_fed_whole_latent_frames(frames, fed):
-    assert chunks.fed_length(frames, VideoSpec()) == fed
+    assert chunks.fed_length(frames, SPEC) == fed
 
 
 def test_a_tiny_window_is_never_exceeded():
@@ -57,7 +59,7 @@ def test_a_tiny_window_is_never_exceeded():
 
 @pytest.mark.parametrize(("lead", "anchor"), [(0, 0), (1, 1), (4, 1), (5, 5), (9, 9), (24, 21)])
 def test_anchors_fill_latent_frames(lead, anchor):
-    assert chunks.anchor_length(lead, VideoSpec()) == anchor
+    assert chunks.anchor_length(lead, SPEC) == anchor
 
 
 def test_blend_is_a_straight_ramp():
