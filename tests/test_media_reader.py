@@ -1,11 +1,14 @@
 """Videos of every kind are read whole, upright and at their own times; what cannot be read is told in one line."""
 
+import contextlib
 import warnings
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from omnisync_core import media
 from omnisync_core.errors import InputError
@@ -245,3 +248,31 @@ def _error(frame, picture):
 
 def _same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(samples(one.native), samples(other.native), strict=True))
+
+
+@pytest.fixture(scope="module", params=["mp4", "mkv", "avi"])
+def speaking(request, tmp_path_factory):
+    """A video with sound, as bytes."""
+    folder = tmp_path_factory.mktemp("speaking")
+    sound = write_tone(folder / "sound.wav", "pcm_s16le")
+    clip, path = write_clip(folder / "clip.mp4"), folder / f"speaking.{request.param}"
+    if request.param == "avi":
+        return write_clip(path, codec="mpeg4")
+    with media.VideoWriter(path, clip, sound, audio_duration=0.24) as writer:
+        for frame in media.read_frames(clip):
+            writer.write(frame)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_broken_bytes_never_break_the_program(speaking, data):
+    whole = bytearray(speaking.read_bytes())
+    for _ in range(data.draw(st.integers(1, 12))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    path = speaking.with_name(f"broken{speaking.suffix}")
+    path.write_bytes(whole[: data.draw(st.integers(1, len(whole)))])
+    for read in (media.probe_video, media.open_audio):
+        with contextlib.suppress(InputError):
+            assert read(path).duration > 0
