@@ -22,7 +22,7 @@ class Guidance:
     `floored` by `1 + (G - 1) * s`, which fades to the conditional prediction instead of the unconditional one.
     """
 
-    w_peak: float = 3.0
+    w_peak: float = 2.0
     w_base: float = 1.0
     gamma: float = 1.5
     spread: float = 0.7

@@ -151,7 +151,7 @@ def _write(job: _Job, layout: Layout, store: Store, options: SyncOptions, tell: 
 
 def _plan(job: _Job, layout: Layout, done: int, editing_seconds: float, options: SyncOptions) -> Plan:
     frames, pixels = len(job.timeline), job.video.width * job.video.height
-    # Measured on real clips: windows shrink to about half, x264 at our quality takes .3 bit per pixel, FFV1 a byte.
+    # A rough guess: windows shrink to about half, x264 takes .3 bit per pixel, FFV1 a byte.
     windows = sum(len(window) for window in layout.windows) * layout.spec.crop_size**2 * 3
     share = 1 - done / max(1, len(layout.windows))
     return Plan(
