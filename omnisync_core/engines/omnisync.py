@@ -159,13 +159,19 @@ def load_engine(
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
     bundle = read_bundle(path or BUNDLED)
-    place = choose_device(device)
-    kind = choose_dtype(dtype, place)
-    networks, spec = build_networks(bundle), build_spec(bundle)
-    for part, module in networks.items():
-        module.to(place, kind if part == "dit" else torch.float32).eval().requires_grad_(False)
+    networks, spec = ready_networks(bundle, device, dtype), build_spec(bundle)
     sampling = Sampling(steps, tau, guidance or Guidance(), prompt)
     return OmniSyncEngine(networks, spec, sampling, bundle.digest)
+
+
+def ready_networks(bundle: Bundle, device: str = "auto", dtype: str = "auto") -> dict[str, nn.Module]:
+    """The networks of a bundle where they will run, frozen; `dtype` is the transformer's, the others are float32."""
+    place = choose_device(device)
+    kind = choose_dtype(dtype, place)
+    networks = build_networks(bundle)
+    for part, module in networks.items():
+        module.to(place, kind if part == "dit" else torch.float32).eval().requires_grad_(False)
+    return networks
 
 
 def build_networks(bundle: Bundle) -> dict[str, nn.Module]:

@@ -13,7 +13,7 @@ import torch
 
 from .. import region
 from ..checkpoint import read_bundle
-from ..engines.omnisync import BUNDLED, OmniSyncEngine, Sampling, build_networks, choose_device, choose_dtype
+from ..engines.omnisync import BUNDLED, OmniSyncEngine, Sampling, build_spec, ready_networks
 from ..engines.protocol import Edit, Engine
 from ..job import SyncOptions
 from ..layout import Layout
@@ -48,12 +48,7 @@ class Measured:
 def bundled(path: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> Engines:
     """Engines of a bundle (None: the one that ships), its weights read once."""
     bundle = read_bundle(path or BUNDLED)
-    place = choose_device(device)
-    networks = build_networks(bundle)
-    for part, module in networks.items():
-        kind = choose_dtype(dtype, place) if part == "dit" else torch.float32
-        module.to(place, kind).eval().requires_grad_(False)
-    spec = VideoSpec(**bundle.config["spec"])
+    networks, spec = ready_networks(bundle, device, dtype), build_spec(bundle)
     return lambda folder, sampling: OmniSyncEngine(networks, spec, sampling, bundle.digest)
 
 
