@@ -27,8 +27,10 @@ class ObjectiveOptions:
     start_share: float = 0.7
     """Samples whose path starts from progressive noise, as at inference, with tau uniform in (tau_least, 1)."""
     tau_least: float = 0.85
-    speech_dropout: float = 0.1
-    text_dropout: float = 0.15
+    joint_dropout: float = 0.07
+    """Samples without speech and words: the branch that guidance subtracts. The next two are of the others."""
+    speech_dropout: float = 0.03
+    text_dropout: float = 0.08
     mouth_weight: float = 8.0
 
 
@@ -50,10 +52,11 @@ def draw_batch(
         captions = texts[int(shard["style"][reel, target])]
         text = captions[rng.integers(len(captions))]
         speech = shard["speech"][reel, target]
+        heard = rng.random() >= options.joint_dropout
         rows["target"].append(shard["latent"][reel, target])
         rows["source"].append(shard["latent"][reel, source])
-        rows["speech"].append(speech * (rng.random() >= options.speech_dropout))
-        rows["text"].append(text * (rng.random() >= options.text_dropout))
+        rows["speech"].append(speech * (heard and rng.random() >= options.speech_dropout))
+        rows["text"].append(text * (heard and rng.random() >= options.text_dropout))
         rows["mouth"].append(shard["mouth"][reel, target])
         rows["sigma"].append(sigma)
         rows["tau"].append(tau)

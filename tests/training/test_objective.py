@@ -59,18 +59,20 @@ def test_pairs_depend_on_the_noise(share):
 
 
 def test_sound_mouth_and_words_are_the_targets():
-    batch = drawn(ObjectiveOptions(speech_dropout=0.0, text_dropout=0.0, arbitrary_share=1.0))
+    batch = drawn(ObjectiveOptions(joint_dropout=0.0, speech_dropout=0.0, text_dropout=0.0, arbitrary_share=1.0))
     reel, target = clips(batch, "target")
     assert torch.equal(batch["speech"][:, 0, 0, 0], (1 + 10 * reel + target).float())
     assert torch.equal(batch["text"][:, 0, 0], (target % 3 + 1).float())
 
 
 def test_dropout_empties_whole_conditions():
-    batch = drawn(ObjectiveOptions(speech_dropout=0.3, text_dropout=0.6), 1500)
-    for key, share in (("speech", 0.3), ("text", 0.6)):
-        empty = (batch[key].flatten(1) == 0).float().mean(1)
-        assert set(empty.tolist()) == {0.0, 1.0}
-        assert empty.mean().item() == pytest.approx(share, abs=0.05)
+    batch = drawn(ObjectiveOptions(joint_dropout=0.2, speech_dropout=0.3, text_dropout=0.6), 1500)
+    empty = {key: (batch[key].flatten(1) == 0).float().mean(1) for key in ("speech", "text")}
+    for key, share in (("speech", 0.2 + 0.8 * 0.3), ("text", 0.2 + 0.8 * 0.6)):
+        assert set(empty[key].tolist()) == {0.0, 1.0}
+        assert empty[key].mean().item() == pytest.approx(share, abs=0.05)
+    both = (empty["speech"] * empty["text"]).mean().item()
+    assert both == pytest.approx(0.2 + 0.8 * 0.3 * 0.6, abs=0.05)
 
 
 def test_noise_levels_and_starts():
