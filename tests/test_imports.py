@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-CORE = Path(__file__).parents[1] / "omnisync_core"
+ROOT = Path(__file__).parents[1]
+CORE, PACK = ROOT / "omnisync_core", ROOT / "nodes"
 LAZY = ("cli", "demo")
 """They import what they need when they need it."""
 
@@ -29,9 +30,10 @@ NETWORK = {
     "subprocess", "socket", "ssl", "urllib", "http", "ftplib", "smtplib", "requests", "httpx", "aiohttp", "websockets",
     "huggingface_hub", "multiprocessing",
 }  # fmt: skip
-HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "nodes", "server"}
-PROCESSES = {"synth.speech": {"subprocess"}}
-"""espeak-ng runs in a process of its own, in training and tests."""
+HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "node_helpers", "latent_preview",
+        "nodes", "server", "execution"}  # fmt: skip
+PROCESSES = {"synth.speech": {"subprocess"}, "queue": NETWORK}
+"""espeak-ng runs in a process of its own, in training and tests; `queue` talks to a running host."""
 
 
 def name_of(path: Path) -> str:
@@ -137,16 +139,84 @@ def test_no_network_no_process_no_host():
     assert not {name: modules for name, modules in found.items() if modules}
 
 
-def test_no_tricks():
-    dotted = {"sys.path", "os.system", "os.popen"}
+def pack_files() -> dict[str, Path]:
+    """The node pack's files by their path below the root."""
+    return {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "__init__.py", *sorted(PACK.rglob("*.py"))]}
+
+
+def test_nodes_meet_the_host_through_one_folder():
+    """Nodes know the host's public API; its insides are met in `nodes/host` alone."""
     wrong = []
-    for name, path in NAMES.items():
+    for name, path in pack_files().items():
+        met = outside(path)
+        if not name.startswith("nodes/host/"):
+            wrong += [f"{name} imports {module}" for module in met & HOST - {"comfy_api"}]
+        wrong += [f"{name} imports {module}" for module in met & (NETWORK | {"omnisync_core", "pip"})]
+    assert not wrong
+
+
+def test_the_host_s_public_api_is_of_the_latest_version():
+    wrong = []
+    for name, path in pack_files().items():
+        for node in ast.walk(tree_of(path)):
+            module = node.module if isinstance(node, ast.ImportFrom) and not node.level else ""
+            if (module or "").startswith("comfy_api") and not module.startswith("comfy_api.latest"):
+                wrong.append(f"{name} imports {module}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("files", [NAMES, pack_files()], ids=["core", "nodes"])
+def test_no_tricks(files):
+    dotted = {"sys.path", "os.system", "os.popen", "torch.hub"}
+    called = ("eval", "exec", "compile", "__import__", "globals")
+    wrong = []
+    for name, path in files.items():
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 wrong += [f"{name}: {node.value.id}.{node.attr}"] * (f"{node.value.id}.{node.attr}" in dotted)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                wrong += [f"{name}: {node.func.id}()"] * (node.func.id in ("eval", "exec", "compile", "__import__"))
+                wrong += [f"{name}: {node.func.id}()"] * (node.func.id in called)
     assert not wrong
+
+
+def test_the_host_is_not_patched():
+    """No assignment to an attribute of a module that was imported from the host."""
+    wrong = []
+    for name, path in pack_files().items():
+        modules = host_names(tree_of(path))
+        for node in ast.walk(tree_of(path)):
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            for target in targets:
+                if isinstance(target, (ast.Attribute, ast.Subscript)) and root_name(target) in modules:
+                    wrong.append(f"{name}:{node.lineno}: {ast.unparse(target)} = ...")
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("setattr", "delattr"):
+                wrong.append(f"{name}:{node.lineno}: {ast.unparse(node)}")
+    assert not wrong
+
+
+def host_names(tree: ast.Module) -> set[str]:
+    """Names that a file binds to the host's modules and their members."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {(a.asname or a.name).split(".")[0] for a in node.names if a.name.split(".")[0] in HOST}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module.split(".")[0] in HOST:
+            found |= {a.asname or a.name for a in node.names}
+    return found
+
+
+def root_name(node: ast.AST) -> str:
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def test_importing_the_pack_needs_no_host():
+    loaded = loaded_by(
+        "import importlib.util as u; s = u.spec_from_file_location('pack', '__init__.py');"
+        "m = u.module_from_spec(s); s.loader.exec_module(m); assert m.comfy_entrypoint and m.WEB_DIRECTORY"
+    )
+    assert not loaded & {"torch", "comfy", "comfy_api"}
 
 
 def test_no_circles():

@@ -1,0 +1,42 @@
+"""Where model files lie: the host's folders, `models/omnisync` and the bundled mini."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import folder_paths
+
+from ...omnisync_core.errors import CheckpointError
+
+FOLDER = "omnisync"
+BUNDLED_NAME = "omnisync_mini (bundled)"
+BUNDLED = Path(__file__).parents[2] / "omnisync_core" / "assets" / "omnisync_mini.safetensors"
+SUFFIX = ".safetensors"
+
+
+def register() -> None:
+    """Let the host know `models/omnisync`; paths that its extra_model_paths.yaml names for it stay."""
+    folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
+
+
+def bundle_names() -> list[str]:
+    """The bundled mini first, then the bundles in `models/omnisync`."""
+    return [BUNDLED_NAME, *file_names(FOLDER)]
+
+
+def bundle_path(name: str) -> Path:
+    return BUNDLED if name == BUNDLED_NAME else file_path(FOLDER, name)
+
+
+def file_names(*folders: str) -> list[str]:
+    """The safetensors files in folders of the host, each name once."""
+    names = (name for folder in folders for name in folder_paths.get_filename_list(folder))
+    return list(dict.fromkeys(name for name in names if name.lower().endswith(SUFFIX)))
+
+
+def file_path(folder: str, name: str) -> Path:
+    """The file of a listed name. CheckpointError for a name that is not listed: no name leaves the host's folders."""
+    found = folder_paths.get_full_path(folder, name) if name in file_names(folder) else None
+    if found is None:
+        raise CheckpointError(f"no model {name!r} in models/{folder}; put the .safetensors file there and press R")
+    return Path(found)

@@ -1,0 +1,80 @@
+"""What the nodes share: sockets, the widgets of the guidance, checks of what comes in."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from comfy_api.latest import io
+
+from ..omnisync_core.errors import InputError
+from ..omnisync_core.guidance import CONVENTIONS, Guidance
+
+Track = io.Custom("OMNISYNC_TRACK")
+Region = io.Custom("OMNISYNC_REGION")
+EngineType = io.Custom("OMNISYNC_ENGINE")
+Speakers = io.Custom("OMNISYNC_SPEAKERS")
+
+GUIDANCE_NAMES = ("w_peak", "w_base", "gamma", "sigma_g", "convention")
+
+
+def guidance_inputs() -> list:
+    """The widgets of DS-CFG, in the order of `GUIDANCE_NAMES`; their values go to `read_guidance`."""
+    usual = Guidance()
+    return [
+        io.Float.Input(
+            "w_peak", default=usual.w_peak, min=0.0, max=20.0, step=0.1,
+            tooltip="Strength of the guidance at the mouth and at full noise. 1 is none; more makes the mouth obey the "
+            "sound more, too much distorts it.",
+        ),
+        io.Float.Input(
+            "w_base", default=usual.w_base, min=0.0, max=20.0, step=0.1,
+            tooltip="Strength far from the mouth; 1 leaves the rest of the face as the model sees it.",
+        ),
+        io.Float.Input(
+            "gamma", default=usual.gamma, min=0.0, max=10.0, step=0.1, advanced=True,
+            tooltip="How fast the guidance fades with the noise: its weight follows sigma ^ gamma. 0 does not fade.",
+        ),
+        io.Float.Input(
+            "sigma_g", default=usual.spread, min=0.05, max=10.0, step=0.05, advanced=True,
+            tooltip="Width of the guidance's Gaussian around the mouth, in mouth widths.",
+        ),
+        io.Combo.Input(
+            "convention", options=list(CONVENTIONS), default=usual.convention, advanced=True,
+            tooltip="floored: fades to the conditional prediction. normalised: fades to the unconditional one. paper: "
+            "as printed, up to w_peak squared at the mouth.",
+        ),
+    ]  # fmt: skip
+
+
+def read_guidance(w_peak: float, w_base: float, gamma: float, sigma_g: float, convention: str) -> Guidance:
+    """The core's guidance from the widgets. InputError for NaN and for what is out of bounds."""
+    return Guidance(w_peak, w_base, gamma, sigma_g, convention)
+
+
+def finite(name: str, value: float, low: float = -math.inf, high: float = math.inf) -> float:
+    """`value` itself. InputError unless it is a number within low..high; the host's bounds let NaN pass."""
+    if not (math.isfinite(value) and low <= value <= high):
+        raise InputError(f"{name} must be a number within {low}..{high}, got {value}")
+    return float(value)
+
+
+def positive_fps(fps: float) -> float:
+    """Frames per second above 0."""
+    if not (math.isfinite(fps) and 0 < fps <= 1000):
+        raise InputError(f"fps must be a number above 0 and at most 1000, got {fps}; give the video's frame rate")
+    return float(fps)
+
+
+def rgb_frames(images_NHWC: torch.Tensor, name: str = "images") -> torch.Tensor:
+    """IMAGE (N, H, W, 3): at least one frame, finite; an alpha channel is dropped, grey becomes RGB."""
+    if not isinstance(images_NHWC, torch.Tensor) or images_NHWC.ndim != 4 or not len(images_NHWC):
+        found = tuple(getattr(images_NHWC, "shape", ())) or type(images_NHWC).__name__
+        raise InputError(f"{name} must hold at least one picture (N, H, W, C), got {found}; connect a video's frames")
+    channels = images_NHWC.shape[-1]
+    if channels not in (1, 3, 4):
+        raise InputError(f"{name} must have 1, 3 or 4 channels (grey, RGB, RGBA), got {channels}")
+    for index, picture_HWC in enumerate(images_NHWC):
+        if not torch.isfinite(picture_HWC).all():
+            raise InputError(f"{name}: frame {index} holds NaN or infinite numbers; check the node before it")
+    return images_NHWC.expand(*images_NHWC.shape[:-1], 3) if channels == 1 else images_NHWC[..., :3]

@@ -1,0 +1,202 @@
+"""A real host in this process: CPU, a base directory of its own, this pack loaded as the host loads it.
+
+Run with the host's own python; `tests/test_host.py` does. Modules of the pack are reached through `host.module`: the
+host loads it under a name of its own, and its folder `nodes/` must not shadow the host's `nodes.py`.
+"""
+
+import asyncio
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST = Path(os.environ.get("COMFYUI_PATH") or Path.home() / "comfy" / "ComfyUI").resolve()
+
+
+class HostError(Exception):
+    """A prompt was refused or a node failed; the text is what the host says."""
+
+
+class Host:
+    """The booted host: prompts in the API's form run in it."""
+
+    def __init__(self, base: Path):
+        self.base = base
+        self.pack = str(ROOT).replace(".", "_x_")
+        import execution
+        import server
+
+        import nodes
+
+        self._execution, self._nodes, self._server = execution, nodes, server
+        nodes.NODE_CLASS_MAPPINGS["TestKeep"] = Keep
+        nodes.NODE_CLASS_MAPPINGS["TestGive"] = Give
+        self.events: list = []
+        self._executor = self._new_executor()
+
+    def run(self, prompt: dict) -> dict[str, tuple]:
+        """Run a prompt; returns each node's outputs as a tuple, by node id. HostError with the node's message.
+
+        Outputs that nothing takes are kept alive by `TestKeep`, so that every node of the prompt runs.
+        """
+        prompt = {str(key): node for key, node in prompt.items()}
+        kept = dict(prompt)
+        used = {value[0] for node in prompt.values() for value in node["inputs"].values() if isinstance(value, list)}
+        for key, node in prompt.items():
+            if key not in used and not self.is_output(node["class_type"]):
+                kept[f"keep {key}"] = {"class_type": "TestKeep", "inputs": {"value": [key, 0]}}
+        name = str(uuid.uuid4())
+        valid, error, targets, node_errors = asyncio.run(self._execution.validate_prompt(name, kept, None))
+        if not valid or node_errors:
+            raise HostError(f"{error} {node_errors}")
+        self._executor.execute(kept, name, {}, targets)
+        if not self._executor.success:
+            told = self._executor.status_messages[-1]
+            raise HostError(told[1].get("exception_message", told[0]))
+        return {key: self._outputs(key) for key in prompt}
+
+    def forget(self) -> None:
+        """Drop everything that earlier prompts left in the host's cache."""
+        self._executor = self._new_executor()
+
+    def give(self, *values) -> dict:
+        """A node (for a prompt) whose outputs are these Python objects."""
+        return {"class_type": "TestGive", "inputs": {"key": Give.keep(values)}}
+
+    def node(self, node_id: str):
+        """The class of a node id."""
+        return self._nodes.NODE_CLASS_MAPPINGS[node_id]
+
+    def is_output(self, node_id: str) -> bool:
+        return bool(getattr(self.node(node_id), "OUTPUT_NODE", False))
+
+    def module(self, name: str):
+        """A module of the pack as the host loaded it, e.g. `omnisync_core.pipeline` or `nodes.host.models`."""
+        return importlib.import_module(f"{self.pack}.{name}")
+
+    def load(self, *extras: str) -> None:
+        """Load some of the host's own `comfy_extras` (file names), as its start does for all of them."""
+        for extra in extras:
+            path = str(HOST / "comfy_extras" / extra)
+            assert asyncio.run(self._nodes.load_custom_node(path, module_parent="comfy_extras")), extra
+
+    @property
+    def output(self) -> Path:
+        return self.base / "output"
+
+    def _outputs(self, key: str) -> tuple:
+        entry = asyncio.run(self._executor.caches.outputs.get(key))
+        if entry is None:
+            return ()
+        return tuple(values[0] if len(values) == 1 else values for values in entry.outputs)
+
+    def _new_executor(self):
+        kinds = self._execution.CacheType
+        return self._execution.PromptExecutor(
+            Messages(self.events), cache_type=kinds.CLASSIC, cache_args={"lru": 0, "ram": 0.0, "ram_inactive": 0.0}
+        )
+
+
+class Messages:
+    """What the executor needs of a server."""
+
+    client_id = None
+    last_node_id = None
+    last_prompt_id = None
+    sockets_metadata: dict = {}  # noqa: RUF012 - as the server has it
+
+    def __init__(self, events: list):
+        self.events = events
+
+    def send_sync(self, event, data, sid=None):
+        self.events.append((event, data))
+
+    def queue_updated(self):
+        pass
+
+
+class Anything(str):
+    """A socket type that fits all."""
+
+    def __ne__(self, other):
+        return False
+
+
+class Keep:
+    """An output node that takes anything."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"value": (Anything("*"),)}}
+
+    RETURN_TYPES = ()
+    FUNCTION = "run"
+    OUTPUT_NODE = True
+    CATEGORY = "test"
+
+    def run(self, value):
+        return {}
+
+
+class Give:
+    """Python objects as outputs, up to eight."""
+
+    kept: dict = {}  # noqa: RUF012
+
+    @classmethod
+    def keep(cls, values: tuple) -> str:
+        key = str(uuid.uuid4())
+        cls.kept[key] = values + (None,) * (8 - len(values))
+        return key
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"key": ("STRING",)}}
+
+    RETURN_TYPES = (Anything("*"),) * 8
+    FUNCTION = "run"
+    CATEGORY = "test"
+
+    def run(self, key):
+        return self.kept[key]
+
+
+@pytest.fixture(scope="session")
+def host():
+    base = Path(tempfile.mkdtemp(prefix="omnisync_host_"))
+    for folder in ("custom_nodes", "models", "input", "output", "temp", "user/default"):
+        (base / folder).mkdir(parents=True, exist_ok=True)
+    booted = boot(base)
+    yield booted
+    shutil.rmtree(base, ignore_errors=True)
+
+
+def boot(base: Path) -> Host:
+    """Start the host without a port."""
+    sys.dont_write_bytecode = True
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+    sys.path.insert(0, str(HOST))
+    sys.argv = ["main.py", "--cpu", "--base-directory", str(base), "--disable-api-nodes"]
+    import comfy.options
+
+    comfy.options.enable_args_parsing()
+    import utils.extra_config  # noqa: F401 - before nodes, which puts HOST/comfy first on the path
+
+    asyncio.run(_load_pack())
+    return Host(base)
+
+
+async def _load_pack() -> None:
+    import server
+
+    import nodes
+
+    server.PromptServer(asyncio.get_running_loop())
+    await nodes.init_public_apis()
+    assert await nodes.load_custom_node(str(ROOT), set(nodes.NODE_CLASS_MAPPINGS)), "the pack did not load"

@@ -1,0 +1,17 @@
+"""The pack as the host sees it."""
+
+
+def test_every_node_has_a_help_worthy_schema(host):
+    for node in host.module("nodes").NODES:
+        schema = node.GET_SCHEMA()
+        assert schema.node_id.startswith("OmniSync") and schema.category.startswith("OmniSync"), schema.node_id
+        assert schema.display_name and schema.description and schema.search_aliases, schema.node_id
+        assert host.node(schema.node_id) is node
+        shown = 0
+        for given in schema.inputs:
+            assert given.tooltip, f"{schema.node_id}.{given.id}"
+            kind = given.get_io_type()
+            if kind in ("INT", "FLOAT"):
+                assert None not in (given.min, given.max, given.default), f"{schema.node_id}.{given.id}"
+            shown += kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO") and not given.advanced
+        assert shown <= 8, schema.node_id
