@@ -14,43 +14,49 @@ import numpy as np
 
 from ..errors import InputError
 from .detect import FaceDetector, open_detector
+from .faces import track_faces
 from .follow import Follower
 from .lips import MouthStudy, find_mouth
-from .pose import Pose
-from .record import Record
+from .observations import Seen
+from .pose import USUAL_WIDTH, Pose, usual_pose
+from .record import FALLBACK_CONFIDENCE, Record
 from .shots import ShotFinder
-from .types import MouthTrack, Point
+from .types import Choice, MouthTrack, Point
 
-__all__ = ["MouthTrack", "Point", "track"]
+__all__ = ["Choice", "MouthTrack", "Point", "Seen", "track"]
 
 SHORT_SIDE = 480
-USUAL_WIDTH = 0.20
-"""Mouth width over the frame's shorter side where nothing is known: the paper's framing."""
 LIKELY_WIDTH = 0.15
 MOVED = 0.4
 """Mouth widths between the user's point and the mouth from which the user is told."""
-CENTRE = (0.5, 0.62)
-FALLBACK_CONFIDENCE = 0.25
+AT_CENTRE = (
+    "so the mouth is taken to be at the frame's centre; for a better result point at it on the first frame "
+    "(--mouth X,Y in pixels; in a graph: Mouth Track's speaker 'point')"
+)
 NO_DETECTOR = (
-    "no face detector is installed, so the mouth is taken to be at the frame's centre; for a better result say where "
-    "it is on the first frame (--mouth X,Y in pixels), or name a folder with a detector's file in OMNISYNC_DETECTORS"
+    f"no face detector is installed, {AT_CENTRE}, or name a folder with a detector's file in OMNISYNC_DETECTORS"
 )
-NO_FACE = (
-    "the face detector found no face, so the mouth is taken to be at the frame's centre; for a better result say where "
-    "it is on the first frame (--mouth X,Y in pixels)"
-)
+NO_FACE = f"the face detector found no face, {AT_CENTRE}"
 
 
 def track(
-    frames: Iterable[tuple[float, np.ndarray]], how="auto", *, frame_size=None, detectors: Path | None = None
+    frames: Iterable[tuple[float, np.ndarray]],
+    how="auto",
+    *,
+    choice: Choice = Choice(),  # noqa: B008 - frozen
+    frame_size=None,
+    detectors: Path | None = None,
 ) -> MouthTrack:
     """Find the mouth in `frames`: (time in seconds, rgb H x W x 3, uint8 or float 0..1), taken one at a time.
 
     how: "auto" (a detector if there is one), "centre", a `Point` or (x, y[, width]) in pixels of the first frame, which
-    is then followed, or masks (K, H, W): one for every frame, or a single one whose place is then followed.
+    is then followed, or masks (K, H, W): one for every frame, or a single one whose place is then followed; or a
+    `FaceDetector`, or the faces that others have `Seen`.
+    choice: which of the faces of a detector or of `Seen` speaks.
     frame_size: (width, height) that pixels refer to, where `frames` are smaller copies.
     detectors: folder with a user's detector files; None asks the environment's OMNISYNC_DETECTORS.
-    Raises InputError: no frames; a point off the frame; empty masks or a wrong number of them; another word.
+    Raises InputError: no frames; a point off the frame; empty masks or a wrong number of them; another word; fewer
+    faces than `choice` counts.
     """
     looks = _looks(frames, frame_size)
     first = next(looks, None)
@@ -62,10 +68,14 @@ def track(
             return _track_centre(looks)
         if how == "auto":
             detector = open_detector(detectors)
-            return _track_centre(looks, (NO_DETECTOR,)) if detector is None else _track_faces(looks, detector)
+            return _track_centre(looks, (NO_DETECTOR,)) if detector is None else _track_found(looks, detector, choice)
         raise InputError(f'mouth "{how}" is not known: expected auto, centre, or X,Y in pixels of the first frame')
     if isinstance(how, Point):
         return _track_point(looks, how, first)
+    if isinstance(how, Seen):
+        return _track_seen(looks, how, choice)
+    if hasattr(how, "find"):
+        return _track_found(looks, how, choice)
     if np.ndim(how) >= 2:
         return _track_masks(looks, how, first)
     if not 2 <= len(how) <= 3:
@@ -116,13 +126,8 @@ def _with(first, rest):
 def _track_centre(looks, warnings=()) -> MouthTrack:
     record = Record(warnings)
     for look in looks:
-        record.add(look, _centre_pose(look), FALLBACK_CONFIDENCE, "fallback")
+        record.add(look, usual_pose(look.gray.shape), FALLBACK_CONFIDENCE, "fallback")
     return record.track()
-
-
-def _centre_pose(look) -> Pose:
-    height, width = look.gray.shape
-    return Pose(CENTRE[0] * width, CENTRE[1] * height, USUAL_WIDTH * min(width, height))
 
 
 def _track_point(looks, point: Point, first: _Look) -> MouthTrack:
@@ -157,7 +162,7 @@ def _far_from_point(track: MouthTrack, point: Point) -> tuple[str, ...]:
         return ()
     return (
         f"the mouth near {point.x:g},{point.y:g} was found at {x:.0f},{y:.0f}, {width:.0f} pixels wide; "
-        "to have it exactly where you say give its width too (--mouth X,Y,WIDTH)",
+        "to have it exactly where you say give its width too (--mouth X,Y,WIDTH; in a graph: a mask)",
     )
 
 
@@ -179,7 +184,7 @@ def _track_masks(looks, masks, first: _Look) -> MouthTrack:
             raise InputError("the mouth's mask is empty: paint the mouth on the first frame")
         width, height = first.frame_size
         return _track_point(looks, Point(place[0] * width, place[1] * height, place[2] * width), first)
-    record, pose, count = Record(), _centre_pose(first), 0
+    record, pose, count = Record(), usual_pose(first.gray.shape), 0
     for count, look in enumerate(looks, 1):
         if count > len(masks):
             break
@@ -208,30 +213,23 @@ def _mask_place(mask) -> tuple[float, float, float] | None:
     return (left + right + 1) / 2 / width, (top + bottom + 1) / 2 / height, (right - left + 1) / width
 
 
-def _track_faces(looks, detector: FaceDetector) -> MouthTrack:
-    """The largest face of each shot; between detections it is followed. Without any face at all: the centre."""
-    faces_record, centre_record = Record(), Record((NO_FACE,))
-    follower, pose, found_any = None, None, False
-    for look in looks:
-        if look.cut:
-            follower = pose = None
-        faces = detector.find(look.rgb)
-        if faces:
-            face = _same_face(faces, pose)
-            pose, confidence, source = Pose(face.x, face.y, face.width, face.roll), face.confidence, face.source
-            follower, found_any = Follower(look.gray, pose), True
-        elif follower is not None:
-            pose, confidence = follower.feed(look.gray)
-            source = "filled"
-        else:
-            confidence, source = 0.0, "fallback"
-        faces_record.add(look, pose or _centre_pose(look), confidence, source)
-        centre_record.add(look, _centre_pose(look), FALLBACK_CONFIDENCE, "fallback")
-    return faces_record.track() if found_any else centre_record.track()
+def _track_found(looks, detector: FaceDetector, choice: Choice) -> MouthTrack:
+    return track_faces(looks, lambda _, rgb: detector.find(rgb), choice, _start(choice), NO_FACE)
 
 
-def _same_face(faces, pose: Pose | None):
-    """The face that goes on from `pose`; without one the largest."""
-    if pose is None:
-        return max(faces, key=lambda face: face.width)
-    return min(faces, key=lambda face: np.hypot(face.x - pose.x, face.y - pose.y) + abs(face.width - pose.width))
+def _track_seen(looks, seen: Seen, choice: Choice) -> MouthTrack:
+    count = 0
+
+    def find(number, rgb):
+        nonlocal count
+        count = number + 1
+        return seen.at(number, rgb.shape[:2])
+
+    nothing = f"{seen.name} holds no face, {AT_CENTRE}"
+    found = track_faces(looks, find, choice, _start(choice), nothing, guessed=seen.guessed)
+    seen.refuse_other_length(count)
+    return found
+
+
+def _start(choice: Choice):
+    return lambda look: _first_pose(look, choice.point)

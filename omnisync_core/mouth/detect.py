@@ -22,6 +22,8 @@ import numpy as np
 from ..errors import InputError
 
 ENVIRONMENT = "OMNISYNC_DETECTORS"
+MOUTH_DOWN, MOUTH_WIDE = 0.8, 0.36
+"""Where the mouth is in a face's box: how far down its height, how wide over its width."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class YuNetDetector:
 
 
 class HaarDetector:
-    """OpenCV's frontal face cascade; the mouth is taken at 80 % of the box's height."""
+    """OpenCV's frontal face cascade; the mouth is guessed from the face's box."""
 
     def __init__(self, path: Path):
         self._cascade = cv2.CascadeClassifier(str(path))
@@ -137,7 +139,10 @@ class HaarDetector:
         gray = cv2.equalizeHist(cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2GRAY))
         least = max(24, min(gray.shape) // 12)
         boxes = self._cascade.detectMultiScale(gray, 1.1, 5, minSize=(least, least))
-        return [Face(x + w / 2, y + 0.8 * h, 0.36 * w, 0.0, 0.6, "detector") for x, y, w, h in np.array(boxes, float)]
+        return [
+            Face(x + w / 2, y + MOUTH_DOWN * h, MOUTH_WIDE * w, 0.0, 0.6, "detector")
+            for x, y, w, h in np.array(boxes, float)
+        ]
 
 
 def _from_corners(right, left, score, source, middle=None) -> Face:

@@ -16,6 +16,8 @@ WIDE = 4.4
 UNIT = SIDE / WIDE
 """Canonical pixels per mouth width."""
 MIDDLE = (SIDE - 1) / 2
+CENTRE, USUAL_WIDTH = (0.5, 0.62), 0.20
+"""Where nothing is known: x, y over the frame's sides and the width over the shorter one; the paper's framing."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class Pose:
         a, b = step_23[0, 0], step_23[1, 0]
         x, y = self.matrix() @ np.append(step_23 @ [MIDDLE, MIDDLE, 1], 1) + 0.5
         return Pose(float(x), float(y), self.width * float(np.hypot(a, b)), self.roll + float(np.arctan2(b, a)))
+
+
+def usual_pose(shape_HW) -> Pose:
+    """Where a mouth usually is in a frame of this height and width."""
+    height, width = shape_HW
+    return Pose(CENTRE[0] * width, CENTRE[1] * height, USUAL_WIDTH * min(width, height))
 
 
 def patch(image, pose: Pose) -> np.ndarray:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import InputError
+
 
 @dataclass(frozen=True)
 class MouthTrack:
@@ -36,3 +38,22 @@ class Point:
     x: float
     y: float
     width: float | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of several faces speaks."""
+
+    by: str = "largest"
+    """`largest` of each shot; `index`, from the left when a shot first shows so many; `point`, the face there."""
+    index: int = 0
+    point: Point | None = None
+    """On the first frame."""
+
+    def __post_init__(self):
+        if self.by not in ("largest", "index", "point"):
+            raise InputError(f"the speaker is chosen by largest, index or point, got {self.by!r}")
+        if self.index < 0:
+            raise InputError(f"the speaker's index counts from 0 at the left, got {self.index}")
+        if (self.by == "point") != (self.point is not None):
+            raise InputError("a speaker's point is given if and only if the speaker is chosen by it")
