@@ -82,6 +82,13 @@ def evaluate(options: argparse.Namespace) -> None:
     run(options.out, clips=options.clips, seed=options.seed, grid=options.grid)
 
 
+def queue(options: argparse.Namespace) -> None:
+    from .queue import queue as run
+
+    made = run(options.workflow, options.host, options.settings, options.out)
+    print("\n".join(map(str, made)) or "done; the workflow saves no file")
+
+
 def _given(options: argparse.Namespace, *names: str) -> dict:
     """The options that the user gave; what is not given is decided where it is used."""
     return {name: value for name in names if (value := getattr(options, name)) is not None}
@@ -119,6 +126,14 @@ def _parser() -> argparse.ArgumentParser:
     _clips(command, clips=64)
     command.add_argument("--grid", action="store_true", help="also over guidance settings")
     command.set_defaults(command=evaluate)
+
+    command = commands.add_parser("queue", help="run a workflow (API form) on a ComfyUI server")
+    command.add_argument("workflow", type=Path, metavar="FILE.json")
+    command.add_argument("--host", default="http://127.0.0.1:8188", metavar="URL", help="default %(default)s")
+    command.add_argument("--set", action="append", default=[], dest="settings", metavar="NODE.INPUT=VALUE",
+                         help="e.g. 3.seed=7; a local file for an input that takes files is uploaded")  # fmt: skip
+    command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="for the result (default: here)")
+    command.set_defaults(command=queue)
     return parser
 
 

@@ -11,3 +11,7 @@ class OutputError(OSError):
 
 class CheckpointError(InputError):
     """A model file is missing, damaged or of another kind."""
+
+
+class JobError(OutputError):
+    """A server did not do a job: it is out of reach, refused it, failed or was told to stop."""

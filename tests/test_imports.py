@@ -17,10 +17,10 @@ LAZY = ("cli", "demo")
 RANKS = [
     {"errors", "spec", "flow", "models.layers"},
     {"audio", "media", "chunks", "guidance", "models", "timeline", "store", "silence", "playback"},
-    {"mouth", "region", "checkpoint", "layout", "composite", "job"},
+    {"mouth", "region", "crops", "checkpoint", "layout", "composite", "job"},
     {"engines", "editing", "manifest"},
     {"pipeline"},
-    {"cli", "__main__", "demo"},
+    {"cli", "__main__", "demo", "queue"},
 ]
 """A room imports from its own rank and from those before; `evaluation` stands beside `pipeline`."""
 BESIDE = {"evaluation": 4, "synth": 1, "training": 4}
