@@ -93,7 +93,7 @@ class HuMoSpeech(SpeechFeatures):
         times = self._with_neighbours(np.asarray(times_T, np.float64))
         positions = np.clip(times, 0, self.wave.duration) * STATES_PER_SECOND
         low = np.floor(positions).astype(np.int64)
-        states = self._states(low.min(), low.max() + 2)
+        states = self.states(low.min(), low.max() + 2)
         share = (positions - low)[:, None].astype(np.float32)
         low -= low.min()
         features = states[low] * (1 - share) + states[low + 1] * share

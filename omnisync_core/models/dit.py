@@ -79,19 +79,23 @@ class DiT(nn.Module):
         self.head = Head(config, self.patch, make, operations)
 
     def forward(
-        self, x: Tensor, sigma: Tensor, source: Tensor | None, speech: Tensor, text: Tensor
+        self, x: Tensor, sigma: Tensor, source: Tensor | None, speech: Tensor, text: Tensor, hints: dict | None = None
     ) -> Tensor:
-        """x, source BCthw, h and w even; sigma (B,); speech_BTND, T = 1 + 4 (t - 1); text_BLD -> velocity BCthw."""
+        """x, source BCthw, h and w even; sigma (B,); speech_BTND, T = 1 + 4 (t - 1); text_BLD -> velocity BCthw.
+
+        Speech may also come as `group_speech` gives it. `hints` go to every call of the injected attention by name.
+        """
         keep, gain = precondition(sigma, self.config.residual_std, x)
-        out = self.network(x, sigma, source, speech, text)
+        out = self.network(x, sigma, source, speech, text, hints)
         if gain is None:
             return out
         scale = sigma.reshape(-1, 1, 1, 1, 1).to(x.dtype)
         x0 = source + keep * (x - (1 - scale) * source) + gain * out
         return (x - x0) / scale
 
-    def network(self, x, sigma, source, speech, text) -> Tensor:
+    def network(self, x, sigma, source, speech, text, hints: dict | None = None) -> Tensor:
         """The transformer itself, without preconditioning."""
+        hints = hints or {}
         grid = (x.shape[2], x.shape[3] // self.patch[1], x.shape[4] // self.patch[2])
         latents = x if source is None else torch.cat([x, source], 1)
         tokens = self.patch_embedding(latents).flatten(2).transpose(1, 2)
@@ -101,7 +105,7 @@ class DiT(nn.Module):
         text = self.text_embedding(text.to(x.dtype))
         rope = rope_table(grid, self.config.width // self.config.heads, x.device)
         for block in self.blocks:
-            tokens = block(tokens, modulation, rope, speech, text)
+            tokens = block(tokens, modulation, rope, speech, text, hints)
         out = self.head(tokens, time)
         return rearrange(
             out, "b (t h w) (p q r c) -> b c (t p) (h q) (w r)", t=grid[0], h=grid[1], w=grid[2],
@@ -145,26 +149,28 @@ class Block(nn.Module):
         )
         self.modulation = nn.Parameter(torch.zeros(1, 6, width, **make))
 
-    def forward(self, x: Tensor, modulation_B6D: Tensor, rope: Tensor, speech_BtMD: Tensor, text_BLD: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, modulation_B6D: Tensor, rope: Tensor, speech_BtMD: Tensor, text_BLD: Tensor, hints: dict
+    ) -> Tensor:
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (
             self.modulation.to(modulation_B6D) + modulation_B6D
         ).chunk(6, 1)
-        x = x + gate_a * self.self_attention(shift_a + self.norm_self(x) * (1 + scale_a), rope)
+        x = x + gate_a * self.self_attention(shift_a + self.norm_self(x) * (1 + scale_a), rope, hints)
         if self.text_first:
-            x = self.listen(self.read(x, text_BLD), speech_BtMD)
+            x = self.listen(self.read(x, text_BLD, hints), speech_BtMD, hints)
         else:
-            x = self.read(self.listen(x, speech_BtMD), text_BLD)
+            x = self.read(self.listen(x, speech_BtMD, hints), text_BLD, hints)
         return x + gate_f * self.ffn(shift_f + self.norm_ffn(x) * (1 + scale_f))
 
-    def listen(self, x: Tensor, speech_BtMD: Tensor) -> Tensor:
+    def listen(self, x: Tensor, speech_BtMD: Tensor, hints: dict) -> Tensor:
         """Each latent frame attends to its own speech tokens."""
         frames = speech_BtMD.shape[1]
         heard = rearrange(self.norm_speech(x), "b (t l) d -> (b t) l d", t=frames)
-        heard = self.speech_attention(heard, speech_BtMD.flatten(0, 1))
+        heard = self.speech_attention(heard, speech_BtMD.flatten(0, 1), hints)
         return x + rearrange(heard, "(b t) l d -> b (t l) d", t=frames)
 
-    def read(self, x: Tensor, text_BLD: Tensor) -> Tensor:
-        return x + self.text_attention(self.norm_text(x), text_BLD)
+    def read(self, x: Tensor, text_BLD: Tensor, hints: dict) -> Tensor:
+        return x + self.text_attention(self.norm_text(x), text_BLD, hints)
 
 
 class SelfAttention(nn.Module):
@@ -180,18 +186,18 @@ class SelfAttention(nn.Module):
         self.norm_q = operations.RMSNorm(width, eps=1e-6, **make)
         self.norm_k = operations.RMSNorm(width, eps=1e-6, **make)
 
-    def forward(self, x: Tensor, rope: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rope: Tensor, hints: dict) -> Tensor:
         q = rotate(self.norm_q(self.q(x)), rope, self.heads)
         k = rotate(self.norm_k(self.k(x)), rope, self.heads)
-        return self.o(self.attention(q, k, self.v(x), self.heads))
+        return self.o(self.attention(q, k, self.v(x), self.heads, **hints))
 
 
 class CrossAttention(SelfAttention):
     """The same towards a context, without positions."""
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, hints: dict) -> Tensor:
         q, k, v = self.norm_q(self.q(x)), self.norm_k(self.k(context)), self.v(context)
-        return self.o(self.attention(q, k, v, self.heads))
+        return self.o(self.attention(q, k, v, self.heads, **hints))
 
 
 class SpeechProjection(nn.Module):
@@ -206,12 +212,16 @@ class SpeechProjection(nn.Module):
         self.outer = operations.Linear(hidden, self.context * width, **make)
         self.norm = operations.LayerNorm(width, **make)
 
-    def forward(self, speech_BTND: Tensor) -> Tensor:
-        first = speech_BTND[:, :1].expand(-1, self.stride, -1, -1)
-        grouped = torch.cat([first, speech_BTND[:, 1:]], 1)
-        grouped = rearrange(grouped, "b (t s) n d -> b t (s n d)", s=self.stride)
-        hidden = torch.relu(self.middle(torch.relu(self.inner(grouped))))
+    def forward(self, speech: Tensor) -> Tensor:
+        grouped = speech if speech.ndim == 5 else group_speech(speech, self.stride)
+        hidden = torch.relu(self.middle(torch.relu(self.inner(grouped.flatten(2)))))
         return self.norm(rearrange(self.outer(hidden), "b t (m d) -> b t m d", m=self.context))
+
+
+def group_speech(speech_BTND: Tensor, stride: int = DiT.stride) -> Tensor:
+    """What each latent frame hears: frame 0 alone (repeated), then groups of `stride`; (B, t, stride, N, D)."""
+    first = speech_BTND[:, :1].expand(-1, stride, -1, -1)
+    return torch.cat([first, speech_BTND[:, 1:]], 1).unflatten(1, (-1, stride))
 
 
 class Head(nn.Module):

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Attention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
-"""(q_BLD, k_BMD, v_BMD, heads) -> BLD. The host injects its own; `attend` is the default."""
+Attention = Callable[..., Tensor]
+"""(q_BLD, k_BMD, v_BMD, heads, **hints) -> BLD. The host injects its own; `attend` is the default."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as Encoder
@@ -58,11 +57,16 @@ class WhisperEncoder(nn.Module):
         """(B, mel bins, 2 * positions) -> (B, positions, D)."""
         return self.encoder(mel_BMF).last_hidden_state
 
+    def layers(self, mel_BMF: Tensor) -> tuple[Tensor, ...]:
+        """What goes into each layer, and the result: layers + 1 times (B, positions, D)."""
+        return self.encoder(mel_BMF, output_hidden_states=True).hidden_states
+
 
 def load_whisper(path: str | Path) -> WhisperEncoder:
-    """The encoder of a published Whisper of any size: a folder as transformers writes it, or one of its safetensors.
+    """The encoder of a published Whisper of any size, in OpenAI's or transformers' naming.
 
-    Sizes are read from the tensors. CheckpointError: nothing there, or no Whisper.
+    `path` is a .safetensors file or a folder of them. Sizes are read from the tensors, the decoder is left alone.
+    CheckpointError: nothing there, or no Whisper.
     """
     path = Path(path)
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
@@ -71,27 +75,62 @@ def load_whisper(path: str | Path) -> WhisperEncoder:
     tensors: dict[str, Tensor] = {}
     for file in files:
         try:
-            tensors |= load_file(file)
+            with safe_open(file, framework="pt") as opened:
+                tensors |= {key: opened.get_tensor(key) for key in opened.keys() if "encoder." in key}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file} is damaged or no safetensors file ({error}); copy it again") from None
-    own = {f"encoder.{key.split('encoder.', 1)[1]}": value for key, value in tensors.items() if "encoder." in key}
+    return build_whisper(tensors, str(path))
+
+
+def build_whisper(tensors: Mapping[str, Tensor], name: str, heads: int | None = None) -> WhisperEncoder:
+    """The encoder among the tensors of a Whisper in either naming, frozen. CheckpointError: they hold none.
+
+    heads: where they are not as wide as in every published one.
+    """
+    own = {
+        f"encoder.{_as_transformers(key.split('encoder.', 1)[1])}": value
+        for key, value in tensors.items()
+        if "encoder." in key
+    }
     try:
         width, mels, _ = own["encoder.conv1.weight"].shape
         config = {
             "d_model": width,
             "encoder_layers": 1 + max(int(key.split(".")[2]) for key in own if key.startswith("encoder.layers.")),
-            "encoder_attention_heads": width // HEAD_WIDTH,
+            "encoder_attention_heads": heads or width // HEAD_WIDTH,
             "encoder_ffn_dim": own["encoder.layers.0.fc1.weight"].shape[0],
             "num_mel_bins": mels,
             "max_source_positions": own["encoder.embed_positions.weight"].shape[0],
         }
     except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} is no Whisper as transformers names it ({error} is missing)") from None
+        raise CheckpointError(f"{name} is no Whisper: {error} is missing") from None
     encoder = WhisperEncoder(config)
     missing, unexpected = encoder.load_state_dict(own, strict=False)
     if missing or unexpected:
-        raise CheckpointError(f"{path}: {len(missing)} tensors are missing, {len(unexpected)} unexpected; no Whisper")
+        raise CheckpointError(f"{name}: {len(missing)} tensors are missing, {len(unexpected)} unexpected; no Whisper")
     return encoder.eval()
+
+
+def _as_transformers(key: str) -> str:
+    """An encoder's key in transformers' naming, from OpenAI's or its own."""
+    for theirs, ours in _OPENAI:
+        key = key.replace(theirs, ours)
+    return key
+
+
+_OPENAI = (
+    ("positional_embedding", "embed_positions.weight"),
+    ("blocks.", "layers."),
+    (".attn.query.", ".self_attn.q_proj."),
+    (".attn.key.", ".self_attn.k_proj."),
+    (".attn.value.", ".self_attn.v_proj."),
+    (".attn.out.", ".self_attn.out_proj."),
+    (".attn_ln.", ".self_attn_layer_norm."),
+    (".mlp.0.", ".fc1."),
+    (".mlp.2.", ".fc2."),
+    (".mlp_ln.", ".final_layer_norm."),
+    ("ln_post.", "layer_norm."),
+)
 
 
 class SpeechFeatures:
@@ -120,13 +159,13 @@ class SpeechFeatures:
         positions = (np.asarray(times_T, np.float64)[:, None] + offsets) * STATES_PER_SECOND - 0.5
         positions = np.maximum(positions, 0)
         low = np.floor(positions).astype(np.int64)
-        states = self._states(low.min(), low.max() + 2)
+        states = self.states(low.min(), low.max() + 2)
         share = (positions - low)[..., None].astype(np.float32)
         low -= low.min()
         return states[low] * (1 - share) + states[low + 1] * share
 
-    def _states(self, start: int, stop: int) -> np.ndarray:
-        """Blended hidden states `start`..`stop`."""
+    def states(self, start: int, stop: int) -> np.ndarray:
+        """Blended hidden states `start` to `stop` (exclusive), (stop - start, D) float32."""
         total = np.zeros((stop - start, self.encoder.width), np.float32)
         weights = np.zeros((stop - start, 1), np.float32)
         first = max(0, -(-(start - self.length + 1) // self.hop))
