@@ -2,9 +2,16 @@
 
 from comfy_api.latest import ComfyExtension
 
+from .conditioning import EncodeAudioWhisper, EncodePromptT5
 from .host import folders
+from .loaders import LoadModel, LoadWhisper
+from .sampling import DSCFGGuider, DSCFGPatch, DSCFGSampler, ProgressiveNoise
+from .video import ChunkedVideoDecode
 
-NODES: list = []
+NODES: list = [
+    LoadModel, LoadWhisper, EncodeAudioWhisper, EncodePromptT5, ProgressiveNoise, DSCFGGuider, DSCFGSampler, DSCFGPatch,
+    ChunkedVideoDecode,
+]  # fmt: skip
 
 
 class OmniSync(ComfyExtension):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from comfy_api.latest import io
@@ -78,3 +79,31 @@ def rgb_frames(images_NHWC: torch.Tensor, name: str = "images") -> torch.Tensor:
         if not torch.isfinite(picture_HWC).all():
             raise InputError(f"{name}: frame {index} holds NaN or infinite numbers; check the node before it")
     return images_NHWC.expand(*images_NHWC.shape[:-1], 3) if channels == 1 else images_NHWC[..., :3]
+
+
+def read_sound(audio) -> tuple[torch.Tensor, int]:
+    """Samples (C, S) float32 and their rate, from an AUDIO: the host's dictionary or any mapping with its two keys.
+
+    InputError: None, another kind, empty, a rate that is none, NaN.
+    """
+    if audio is None:
+        raise InputError("there is no sound: the video before has none; connect Load Audio")
+    if not isinstance(audio, Mapping) or "waveform" not in audio or "sample_rate" not in audio:
+        raise InputError(f"audio must be AUDIO (waveform and sample_rate), got {type(audio).__name__}")
+    wave, rate = torch.as_tensor(audio["waveform"]).float(), audio["sample_rate"]
+    wave_CS = wave[0] if wave.ndim == 3 and len(wave) else wave.reshape(-1, wave.shape[-1] if wave.ndim else 1)
+    if not wave_CS.numel():
+        raise InputError("the sound is empty (0 samples); connect a sound that has some")
+    if not (math.isfinite(rate) and 0 < rate == int(rate)):
+        raise InputError(f"the sound's sample rate must be a whole number above 0, got {rate}")
+    if not torch.isfinite(wave_CS).all():
+        raise InputError("the sound holds NaN or infinite samples; check the node before it")
+    return wave_CS.cpu(), int(rate)
+
+
+def mono_wave(audio):
+    """The core's `Wave` of an AUDIO: mono, 16 kHz. InputError as in `read_sound`."""
+    from ..omnisync_core.audio import ArrayWave, resample
+
+    wave_CS, rate = read_sound(audio)
+    return ArrayWave(resample(wave_CS.mean(0).numpy(), rate))

@@ -1,0 +1,195 @@
+"""A bundle as the host's own objects: MODEL, VAE, CLIP and AUDIO_ENCODER, loaded and moved by the host.
+
+Shapes: latents BCthw, speech_BtsND grouped by latent frame (`models.dit.group_speech`), text_BLD.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import comfy.conds
+import comfy.context_windows
+import comfy.latent_formats
+import comfy.ldm.modules.attention
+import comfy.model_base
+import comfy.model_management as memory
+import comfy.model_patcher
+import comfy.patcher_extension as extension
+import comfy.supported_models_base
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ...omnisync_core.checkpoint import Bundle, check_strictly, read_bundle, tensor_digest
+from ...omnisync_core.errors import CheckpointError, InputError
+from ...omnisync_core.models.dit import DiT, DiTConfig, group_speech
+from .encoders import SPEECH, AudioEncoder, text_clip
+from .vae import VideoVAEAdapter
+
+SPARE_CHANNELS = 2222
+"""Width of a Wan-like transformer whose `memory_usage_factor` is 1 (the host's own figure)."""
+WEIGHT_DTYPES = {
+    "default": None,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp8_e4m3fn": torch.float8_e4m3fn,
+    "fp8_e5m2": torch.float8_e5m2,
+}
+
+
+def load_bundle(path: str | Path, weight_dtype: str = "default") -> tuple:
+    """(MODEL, VAE, CLIP, AUDIO_ENCODER) of a bundle; `weight_dtype` is the transformer's. CheckpointError."""
+    bundle = read_bundle(path)
+    model = _transformer_patcher(bundle, weight_dtype)
+    vae = VideoVAEAdapter(bundle)
+    encoder = AudioEncoder.of_bundle(bundle, _configured(bundle).speech_tokens)
+    return model, vae, text_clip(bundle), encoder
+
+
+def load_transformer(path: str, weight_dtype: str = "default", disable_dynamic: bool = False):
+    """The MODEL of a bundle alone, as the host rebuilds it for another device or without dynamic memory."""
+    return _transformer_patcher(read_bundle(path), weight_dtype, disable_dynamic)
+
+
+class OmniSyncModel(comfy.model_base.BaseModel):
+    """The host's view of the transformer: which conditions it takes and how they are cut for a context window."""
+
+    def __init__(self, config: OmniSyncConfig, digest: str, device=None):
+        super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=HostDiT)
+        self.digest = digest
+
+    def extra_conds(self, **kwargs) -> dict:
+        """`latent_image` becomes the source's channels; speech and text must fit the latents. InputError."""
+        noise, device, sizes = kwargs["noise"], kwargs["device"], self.diffusion_model.config
+        _check_latents(noise, sizes)
+        out = super().extra_conds(**kwargs)
+        source = kwargs.get("latent_image")
+        out["source"] = comfy.conds.CONDNoiseShape(torch.zeros_like(noise) if source is None else source.to(device))
+        _check_text(kwargs.get("cross_attn"), sizes)
+        speech = _checked_speech(kwargs.get(SPEECH), noise.shape[2], sizes)
+        out["speech"] = comfy.conds.CONDRegular(group_speech(speech).to(device))
+        return out
+
+    def resize_cond_for_context_window(self, cond_key, cond_value, window, x_in, device, retain_index_list=()):
+        """A window of latent frames keeps their own speech and their own source."""
+        dims = {"speech": 1, "source": 2}
+        if cond_key not in dims:
+            return None
+        return comfy.context_windows.slice_cond(cond_value, window, x_in, device, temporal_dim=dims[cond_key])
+
+
+class HostDiT(DiT):
+    """The core's transformer with the host's layers, attention and door."""
+
+    def __init__(self, config: DiTConfig, *, device=None, dtype=None, operations=None):
+        super().__init__(config, device=device, dtype=dtype, operations=operations, attention=_attend)
+        self.dtype = dtype
+
+    def forward(
+        self, x, timestep, context=None, source=None, speech=None, control=None, transformer_options=None, **_
+    ) -> Tensor:
+        options = transformer_options or {}
+        wrappers = extension.get_all_wrappers(extension.WrappersMP.DIFFUSION_MODEL, options)
+        run = extension.WrapperExecutor.new_class_executor(self._velocity, self, wrappers)
+        return run.execute(x, timestep, context, source, speech, options)
+
+    def _velocity(self, x, timestep, context, source, speech, transformer_options) -> Tensor:
+        return super().forward(
+            x, timestep / 1000, source, speech, context, {"transformer_options": transformer_options}
+        )
+
+
+class LatentFormat(comfy.latent_formats.LatentFormat):
+    """A bundle's autoencoder normalises its latents itself."""
+
+    latent_channels = 16
+    latent_dimensions = 3
+    temporal_downscale_ratio = 4
+    spacial_downscale_ratio = 8
+
+
+class OmniSyncConfig(comfy.supported_models_base.BASE):
+    """What the host asks of a model family."""
+
+    unet_extra_config: dict = {}  # noqa: RUF012 - as the host declares it
+    latent_format = LatentFormat
+    sampling_settings = {"shift": 1.0, "multiplier": 1000}  # noqa: RUF012
+    supported_inference_dtypes = [torch.bfloat16, torch.float16, torch.float32]  # noqa: RUF012
+
+    def __init__(self, config: DiTConfig):
+        super().__init__({"config": config})
+        self.memory_usage_factor = config.width / SPARE_CHANNELS
+
+
+def _transformer_patcher(bundle: Bundle, weight_dtype: str, disable_dynamic: bool = False):
+    tensors, device = bundle.tensors["dit"], memory.get_torch_device()
+    config = OmniSyncConfig(_configured(bundle))
+    kinds = config.supported_inference_dtypes
+    kept = _chosen(weight_dtype) or memory.unet_dtype(
+        model_params=comfy.utils.calculate_parameters(tensors), supported_dtypes=kinds
+    )
+    config.set_inference_dtype(kept, memory.unet_manual_cast(kept, device, kinds), device=device)
+    model = OmniSyncModel(config, tensor_digest(tensors))
+    kind = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
+    patcher = kind(model, load_device=device, offload_device=memory.unet_offload_device())
+    tensors = {key: value.to(kept) for key, value in tensors.items()}
+    check_strictly(model.diffusion_model, tensors, f"{bundle.path} (dit)")
+    model.diffusion_model.load_state_dict(tensors, assign=patcher.is_dynamic())
+    patcher.cached_patcher_init = (load_transformer, (str(bundle.path), weight_dtype))
+    return patcher
+
+
+def _configured(bundle: Bundle) -> DiTConfig:
+    try:
+        return DiTConfig(**bundle.config["dit"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{bundle.path}: its omnisync.config describes no OmniSync transformer ({error!r}); update the pack"
+        ) from None
+
+
+def _chosen(weight_dtype: str) -> torch.dtype | None:
+    if weight_dtype not in WEIGHT_DTYPES:
+        raise InputError(f"weight_dtype must be one of {', '.join(WEIGHT_DTYPES)}, got {weight_dtype!r}")
+    return WEIGHT_DTYPES[weight_dtype]
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int, transformer_options: dict | None = None) -> Tensor:
+    """The attention that the host chose at its start or a node overrides."""
+    attention = comfy.ldm.modules.attention.optimized_attention
+    return attention(q, k, v, heads, transformer_options=transformer_options or {})
+
+
+def _check_latents(noise: Tensor, sizes: DiTConfig) -> None:
+    if noise.ndim != 5 or noise.shape[1] != sizes.latent_channels or any(side % 2 for side in noise.shape[-2:]):
+        raise InputError(
+            f"this model works on video latents (1, {sizes.latent_channels}, t, h, w) with even h and w, got "
+            f"{tuple(noise.shape)}; encode pictures of a multiple of 16 pixels with the VAE of Load OmniSync Model"
+        )
+
+
+def _check_text(text: Tensor | None, sizes: DiTConfig) -> None:
+    if text is None or text.shape[-1] != sizes.text_dim:
+        found = "none" if text is None else f"features of width {text.shape[-1]}"
+        raise InputError(
+            f"this model reads text features of width {sizes.text_dim}, got {found}; "
+            "use the CLIP of Load OmniSync Model in Encode Prompt T5"
+        )
+
+
+def _checked_speech(speech: Tensor | None, latent_frames: int, sizes: DiTConfig) -> Tensor:
+    if speech is None:
+        raise InputError("this conditioning holds no speech; make it with Encode Audio Whisper and Encode Prompt T5")
+    if tuple(speech.shape[2:]) != (sizes.speech_tokens, sizes.speech_dim):
+        raise InputError(
+            f"this model hears {sizes.speech_tokens} x {sizes.speech_dim} features a frame, got "
+            f"{' x '.join(map(str, speech.shape[2:]))}; use the AUDIO_ENCODER of the same Load OmniSync Model"
+        )
+    frames = 1 + DiT.stride * (latent_frames - 1)
+    if speech.shape[1] != frames:
+        raise InputError(
+            f"the speech covers {speech.shape[1]} frames, the latents {frames}; "
+            "set frame_count of Encode Audio Whisper to the number of pictures that were encoded"
+        )
+    return speech

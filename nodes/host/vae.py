@@ -1,0 +1,145 @@
+"""The core's autoencoder as a host VAE: the host's own encode, decode and tiled nodes work on it.
+
+Shapes: images NHWC 0..1, video BCTHW -1..1, latents BCthw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import comfy.model_management as memory
+import comfy.model_patcher
+import comfy.ops
+import comfy.sd
+import torch
+from torch import Tensor
+
+from ...omnisync_core.checkpoint import Bundle, check_strictly, read_bundle, tensor_digest
+from ...omnisync_core.errors import CheckpointError, InputError
+from ...omnisync_core.models.vae import VAEConfig, VideoVAE
+
+CHUNK = 8
+"""Latent frames decoded (and four times as many frames encoded) at a time; a chunk goes on exactly where one ended."""
+VALUES_PER_PIXEL = 200
+"""Numbers held at the widest point of a chunk, per pixel and frame."""
+
+
+class VideoVAEAdapter(comfy.sd.VAE):
+    """A VAE of the host over a bundle's autoencoder.
+
+    The host's constructor only knows its own families, so every attribute that its methods read is set here
+    (`tests/host/test_models.py` compares them with the host's).
+    """
+
+    def __init__(self, bundle: Bundle, disable_dynamic: bool = False):
+        self.first_stage_model = _network(bundle)
+        self.device, self.output_device = memory.vae_device(), memory.intermediate_device()
+        self.vae_dtype, self.working_dtypes = torch.float32, [torch.float32]
+        self.latent_dim, self.latent_channels, self.output_channels = 3, bundle.config["vae"]["latent_channels"], 3
+        self.upscale_ratio = (lambda frames: max(0, 4 * frames - 3), 8, 8)
+        self.downscale_ratio = (lambda frames: max(0, (frames + 3) // 4), 8, 8)
+        self.upscale_index_formula = self.downscale_index_formula = (4, 8, 8)
+        self.process_input = lambda image: image * 2.0 - 1.0
+        self.process_output = lambda image: image.add_(1.0).div_(2.0).clamp_(0.0, 1.0)
+        self.memory_used_encode = lambda shape, dtype: _bytes(shape[2], shape[3], shape[4], dtype)
+        self.memory_used_decode = lambda shape, dtype: _bytes(4 * shape[2], 8 * shape[3], 8 * shape[4], dtype)
+        self.disable_offload = self.not_video = self.handles_tiling = False
+        self.crop_input = True
+        self.pad_channel_value = self.extra_1d_channel = self.format_encoded = self.size = None
+        self.audio_sample_rate = 44100
+        kind = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
+        self.patcher = kind(
+            self.first_stage_model, load_device=self.device, offload_device=memory.vae_offload_device()
+        )
+        _load(self.first_stage_model, bundle, assign=self.patcher.is_dynamic())
+        memory.archive_model_dtypes(self.first_stage_model)
+        self.patcher.cached_patcher_init = (load_vae_patcher, (str(bundle.path),))
+        self.model_size()
+
+    def encode(self, pixel_samples: Tensor) -> Tensor:
+        """Images (N, H, W, C) or clips with a batch in front. InputError: smaller than 8 pixels."""
+        if min(pixel_samples.shape[-3:-1]) < 8:
+            raise InputError(f"pictures must be at least 8 x 8 pixels, got {tuple(pixel_samples.shape[-3:-1])}")
+        return super().encode(pixel_samples)
+
+
+def load_vae_patcher(path: str | Path, disable_dynamic: bool = False):
+    """The patcher of a bundle's VAE alone, as the host rebuilds it for another device."""
+    return VideoVAEAdapter(read_bundle(path), disable_dynamic).patcher
+
+
+def decode_pictures(vae, latent_BCthw: Tensor) -> Iterator[Tensor]:
+    """Pictures (N, H, W, 3), 0..1, of the first clip of a batch, in chunks; another VAE's come as one.
+
+    Memory does not grow with the clip's length; the chunks together equal a decode of the whole.
+    """
+    network = getattr(vae, "first_stage_model", None)
+    if not isinstance(network, ChunkedVAE):
+        pictures = vae.decode(latent_BCthw[:1])
+        yield pictures[0] if pictures.ndim == 5 else pictures
+        return
+    if latent_BCthw.ndim != 5 or latent_BCthw.shape[1] != vae.latent_channels:
+        raise InputError(
+            f"this VAE decodes video latents (1, {vae.latent_channels}, t, h, w), got {tuple(latent_BCthw.shape)}; "
+            "use the VAE that encoded them"
+        )
+    pieces = latent_BCthw[:1].split(CHUNK, 2)
+    vae.prepare_decode(pieces[0].shape)
+    for video in network.decode_chunks(piece.to(vae.device, vae.vae_dtype) for piece in pieces):
+        memory.throw_exception_if_processing_interrupted()
+        pictures = vae.process_output(video[0].to(vae.output_device, vae.vae_output_dtype(), copy=True))
+        yield pictures.movedim(0, -1)
+
+
+class ChunkedVAE(VideoVAE):
+    """The core's autoencoder behind the host's door for chunked work: pixels stay where they are and visit in chunks.
+
+    A clip that is not 1 + 4k frames is filled with its last frame.
+    """
+
+    comfy_has_chunked_io = True
+
+    def encode(self, video_BCTHW: Tensor, device=None) -> Tensor:
+        missing = -(video_BCTHW.shape[2] - 1) % self.temporal_stride
+        if missing:
+            video_BCTHW = torch.cat([video_BCTHW, video_BCTHW[:, :, -1:].expand(-1, -1, missing, -1, -1)], 2)
+        pieces = video_BCTHW.split(CHUNK * self.temporal_stride, 2)
+        return torch.cat(list(self.encode_chunks(piece.to(device) for piece in pieces)), 2)
+
+    def decode(self, latent_BCthw: Tensor, output_buffer: Tensor | None = None) -> Tensor:
+        if output_buffer is None:
+            return torch.cat(list(self.decode_chunks(latent_BCthw.split(CHUNK, 2))), 2)
+        start = 0
+        for video in self.decode_chunks(latent_BCthw.split(CHUNK, 2)):
+            output_buffer[:, :, start : start + video.shape[2]].copy_(video)
+            start += video.shape[2]
+        return output_buffer
+
+    def decode_output_shape(self, shape) -> tuple[int, ...]:
+        stride, side = self.temporal_stride, self.spatial_stride
+        return shape[0], 3, 1 + stride * (shape[2] - 1), side * shape[3], side * shape[4]
+
+
+def _network(bundle: Bundle) -> ChunkedVAE:
+    try:
+        described = bundle.config["vae"].items()
+        config = VAEConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in described})
+    except (AttributeError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{bundle.path}: its omnisync.config describes no OmniSync VAE ({error!r}); update the pack"
+        ) from None
+    network = ChunkedVAE(config, dtype=torch.float32, operations=comfy.ops.disable_weight_init)
+    return network.eval().requires_grad_(False)
+
+
+def _load(network: ChunkedVAE, bundle: Bundle, assign: bool) -> None:
+    tensors = {key: value.float() for key, value in bundle.tensors["vae"].items()}
+    check_strictly(network, tensors, f"{bundle.path} (vae)")
+    network.load_state_dict(tensors, assign=assign)
+    network.digest = tensor_digest(bundle.tensors["vae"])
+
+
+def _bytes(frames: int, height: int, width: int, dtype: torch.dtype) -> int:
+    """Memory of the widest chunk of a clip, in pixels and frames."""
+    return VALUES_PER_PIXEL * min(frames, 4 * CHUNK) * height * width * memory.dtype_size(dtype)

@@ -1,0 +1,70 @@
+"""Model files to the host's objects."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from .host import folders
+
+WEIGHT_DTYPES = ["default", "float32", "bfloat16", "float16", "fp8_e4m3fn", "fp8_e5m2"]
+
+
+class LoadModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OmniSyncLoadModel",
+            display_name="Load OmniSync Model",
+            category="OmniSync/loaders",
+            description="Loads an OmniSync bundle: transformer, VAE, text encoder and Whisper in one file. A small "
+            "trained one comes with the pack; others go to models/omnisync.",
+            search_aliases=["omnisync", "lip sync model", "lipsync loader", "talking head"],
+            inputs=[
+                io.Combo.Input(
+                    "model_name",
+                    options=folders.bundle_names(),
+                    tooltip="A bundle (.safetensors) in models/omnisync, or the small one that comes with the pack.",
+                ),
+                io.Combo.Input(
+                    "weight_dtype",
+                    options=WEIGHT_DTYPES,
+                    default="default",
+                    advanced=True,
+                    tooltip="How the transformer's weights are kept. default: what this machine computes fastest; fp8 "
+                    "halves the memory at some loss.",
+                ),
+            ],
+            outputs=[io.Model.Output(), io.Vae.Output(), io.Clip.Output(), io.AudioEncoder.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model_name: str, weight_dtype: str) -> io.NodeOutput:
+        from .host.models import load_bundle
+
+        return io.NodeOutput(*load_bundle(folders.bundle_path(model_name), weight_dtype))
+
+
+class LoadWhisper(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OmniSyncLoadWhisper",
+            display_name="Load Whisper Encoder",
+            category="OmniSync/loaders",
+            description="Loads the encoder of any Whisper, tiny to large-v3, for sound of any length.",
+            search_aliases=["whisper", "audio encoder", "speech encoder", "whisper large v3"],
+            inputs=[
+                io.Combo.Input(
+                    "audio_encoder_name",
+                    options=folders.file_names("audio_encoders"),
+                    tooltip="A Whisper (.safetensors) in models/audio_encoders, in OpenAI's or transformers' naming.",
+                ),
+            ],
+            outputs=[io.AudioEncoder.Output()],
+        )
+
+    @classmethod
+    def execute(cls, audio_encoder_name: str) -> io.NodeOutput:
+        from .host.encoders import AudioEncoder
+
+        return io.NodeOutput(AudioEncoder.of_file(folders.file_path("audio_encoders", audio_encoder_name)))

@@ -1,0 +1,145 @@
+"""Noise, guidance and sampling of the graph of parts."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from .types import GUIDANCE_NAMES, Track, finite, guidance_inputs, read_guidance
+
+TRACK_TIP = (
+    "Where the mouth is in the encoded pictures, from Mouth Track. Left open (or a track of pictures of another size): "
+    "the middle, where Mouth Crop puts it."
+)
+
+
+class ProgressiveNoise(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OmniSyncProgressiveNoise",
+            display_name="Progressive Noise Init",
+            category="OmniSync/sampling",
+            description="Starts sampling from the source instead of from pure noise: x = (1 - tau) source + tau noise. "
+            "Gives what a sampler needs for that: noise, levels from tau to 0, and the source's latents.",
+            search_aliases=["progressive noise", "noise init", "sdedit", "video to video noise", "sigmas"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will sample; a flow model."),
+                io.Latent.Input("latent", tooltip="The encoded source: VAE Encode of the pictures."),
+                io.Float.Input(
+                    "tau", default=0.92, min=0.01, max=1.0, step=0.01,
+                    tooltip="The noise to start from. 1 forgets the source, less keeps more of its pose and its lips.",
+                ),
+                io.Int.Input("steps", default=50, min=1, max=1000, tooltip="Steps from tau to 0."),
+                io.Combo.Input(
+                    "spacing", options=["linear", "shifted"], default="linear", advanced=True,
+                    tooltip="linear: even levels. shifted: bent as the model's own schedule is.",
+                ),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                    tooltip="The same seed gives the same result, and that of Lip Sync Video's first window.",
+                ),
+            ],
+            outputs=[io.Noise.Output(), io.Sigmas.Output(), io.Latent.Output()],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, model, latent, tau, steps, spacing, seed) -> io.NodeOutput:
+        from .host import guider
+
+        sigmas = guider.progressive_sigmas(model, finite("tau", tau, 0.01, 1), steps, spacing)
+        return io.NodeOutput(guider.ProgressiveNoise(seed), sigmas, latent)
+
+
+class DSCFGGuider(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OmniSyncDSCFGGuider",
+            display_name="DS-CFG Guider",
+            category="OmniSync/sampling",
+            description="Guidance that is strong at the mouth and early, weak elsewhere and late; for any sampler that "
+            "takes a guider.",
+            search_aliases=["ds-cfg", "guider", "spatial cfg", "dynamic cfg", "lip sync guidance"],
+            inputs=[*_conditions(), *guidance_inputs()],
+            outputs=[io.Guider.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model, positive, negative, mouth_track=None, **weights) -> io.NodeOutput:
+        return io.NodeOutput(_guider(model, positive, negative, mouth_track, weights))
+
+
+class DSCFGSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OmniSyncDSCFGSampler",
+            display_name="DS-CFG Sampler",
+            category="OmniSync/sampling",
+            description="Samples with DS-CFG: the guider and Euler's method in one node.",
+            search_aliases=["ds-cfg", "sampler", "lip sync sampler", "ksampler"],
+            inputs=[
+                *_conditions(),
+                *guidance_inputs(),
+                io.Noise.Input("noise", tooltip="From Progressive Noise Init."),
+                io.Sigmas.Input("sigmas", tooltip="From Progressive Noise Init."),
+                io.Latent.Input("latent", tooltip="The encoded source, from Progressive Noise Init."),
+            ],
+            outputs=[io.Latent.Output()],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, positive, negative, noise, sigmas, latent, mouth_track=None, **weights
+    ) -> io.NodeOutput:
+        from .host import guider
+
+        chosen = _guider(model, positive, negative, mouth_track, weights)
+        return io.NodeOutput(guider.sample(chosen, noise, sigmas, latent))
+
+
+class DSCFGPatch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OmniSyncDSCFGPatch",
+            display_name="DS-CFG Patch",
+            category="OmniSync/sampling",
+            description="Puts DS-CFG on a model, so that every sampler of ComfyUI uses it; the sampler's own cfg is "
+            "then ignored.",
+            search_aliases=["ds-cfg", "model patch", "spatial cfg", "cfg patch"],
+            inputs=[
+                io.Model.Input("model", tooltip="Any flow model."),
+                Track.Input("mouth_track", optional=True, tooltip=TRACK_TIP),
+                *guidance_inputs(),
+            ],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model, mouth_track=None, **weights) -> io.NodeOutput:
+        from .host import guider
+
+        return io.NodeOutput(guider.patch_guidance(model, _guidance(weights), mouth_track))
+
+
+def _conditions() -> list:
+    return [
+        io.Model.Input("model", tooltip="The model that samples; a flow model."),
+        io.Conditioning.Input("positive", tooltip="From Encode Prompt T5."),
+        io.Conditioning.Input("negative", tooltip="From Encode Prompt T5."),
+        Track.Input("mouth_track", optional=True, tooltip=TRACK_TIP),
+    ]
+
+
+def _guider(model, positive, negative, mouth_track, weights: dict):
+    from .host import guider
+
+    chosen = guider.DSCFGGuider(model)
+    chosen.set_conds(positive, negative)
+    chosen.set_guidance(_guidance(weights), mouth_track)
+    return chosen
+
+
+def _guidance(weights: dict):
+    return read_guidance(*(weights[name] for name in GUIDANCE_NAMES))
