@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,7 +24,8 @@ class SyncOptions:
     silence: str = "close"
     """Where nobody speaks: `close` lets the mouth rest, `keep` leaves the source's own pixels."""
     mouth: Any = "auto"
-    """`auto`, `centre`, (x, y[, width]) in pixels of the first frame, or masks (1 or N, H, W)."""
+    """`auto`, `centre`, (x, y[, width]) in pixels of the first frame, masks (1 or N, H, W), or a `MouthTrack` of the
+    whole video."""
     preview_seconds: float | None = None
     """Do only the first seconds."""
     lossless: bool = False
@@ -42,6 +44,14 @@ class SyncOptions:
     def deciding(self) -> dict:
         """The options that decide the result."""
         return {name: value for name, value in vars(self).items() if name != "resume"}
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Who says what: a sound file, and where this person's mouth is (as `SyncOptions.mouth`)."""
+
+    audio: str | os.PathLike
+    mouth: Any = "auto"
 
 
 @dataclass(frozen=True)

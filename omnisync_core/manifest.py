@@ -8,7 +8,7 @@ import hashlib
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -18,16 +18,21 @@ import numpy as np
 import scipy
 
 from .engines.protocol import Engine
-from .job import SyncOptions
+from .job import Speaker, SyncOptions
+from .media import Part
 
 
-def manifest(video: os.PathLike, audio: os.PathLike, engine: Engine, options: SyncOptions) -> dict:
+def manifest(
+    video: Part, audio: os.PathLike, engine: Engine, options: SyncOptions, speakers: Sequence[Speaker] = ()
+) -> dict:
     """Plain JSON values: contents of the files, options, engine, libraries, number of threads."""
     return {
-        "format": 1,
-        "video": file_digest(video),
+        "format": 2,
+        "video": file_digest(video.path),
+        "part": [video.start, video.stop],
         "sound": file_digest(audio),
         **plain(options.deciding()),
+        "speakers": [{"sound": file_digest(who.audio), "mouth": plain(who.mouth)} for who in speakers],
         "engine": plain({"spec": engine.spec, **engine.fingerprint}),
         "versions": _versions(),
         "threads": _threads(),

@@ -43,8 +43,8 @@ def _segments(order_V: np.ndarray) -> Iterator[np.ndarray]:
         start = stop
 
 
-def _forward(video: media.VideoInfo, order_V: np.ndarray, times_N: np.ndarray | None = None) -> Iterator[media.Frame]:
-    frames = media.read_frames(video.path, int(order_V[0]), int(order_V[-1]) + 1, times_N)
+def _forward(video: media.VideoInfo, order_V: np.ndarray, *, seek: bool = False) -> Iterator[media.Frame]:
+    frames = media.frames_of(video, int(order_V[0]), int(order_V[-1]) + 1, seek=seek)
     frame = None
     for index in order_V:
         while frame is None or frame.index < index:
@@ -57,7 +57,7 @@ def _forward(video: media.VideoInfo, order_V: np.ndarray, times_N: np.ndarray | 
 def _backward(video: media.VideoInfo, order_V: np.ndarray) -> Iterator[media.Frame]:
     size = _block(video)
     for start in range(0, len(order_V), size):
-        yield from reversed(list(_forward(video, order_V[start : start + size][::-1], video.times_N)))
+        yield from reversed(list(_forward(video, order_V[start : start + size][::-1], seek=True)))
 
 
 def _block(video: media.VideoInfo) -> int:

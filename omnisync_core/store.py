@@ -1,12 +1,13 @@
 """Finished windows of a job on disk, so that a killed job goes on where it stopped.
 
-The folder `<output>.omnisync` beside the output holds `manifest.json` (what decides the result), `track.npz` and one
-`window_00000.npz` per finished window. Every file is written beside, synced and moved into place: whole or absent.
+The folder holds `manifest.json` (what decides the result), `track.npz` and one `window_00000.npz` per finished window;
+those of a second speaker begin with `1_`. Every file is written beside, synced and moved into place: whole or absent.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -22,23 +23,27 @@ from .errors import InputError, OutputError
 
 
 class Store:
-    """The state folder of one job."""
+    """The state folder of one job, or (with a prefix) one speaker's share of it."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, prefix: str = ""):
+        self.folder, self._prefix = folder, prefix
 
     @classmethod
-    def open(cls, output: Path, manifest: Mapping[str, Any], *, resume: bool) -> Store:
-        """Begin, or go on with, the job that writes `output`.
+    def open(
+        cls, output: Path, manifest: Mapping[str, Any], *, resume: bool, state: str | os.PathLike | None = None
+    ) -> Store:
+        """Begin, or go on with, the job that writes `output`, in the folder `<output>.omnisync`.
 
         Without `resume`, finished windows are never thrown away: the user continues them or deletes the folder.
         With it, the job must be the same, else the error names what differs; where nothing was finished, it begins.
+        With `state`, the folder lies in there and is named by the manifest: it can only be the same job, whatever the
+        result will be called, and without `resume` it starts over.
         """
-        store = cls(Path(f"{output}.omnisync"))
         # As the file will read back: tuples are lists there, and keys are strings.
         manifest = json.loads(json.dumps(manifest))
+        store = cls(Path(f"{output}.omnisync") if state is None else Path(state) / _key(manifest))
         finished = store.finished()
-        if finished and not resume:
+        if finished and not resume and state is None:
             raise InputError(
                 f"{store.folder} holds {finished} finished windows of a job that was stopped: "
                 "go on with --resume, or delete that folder to start over"
@@ -51,21 +56,25 @@ class Store:
             store._begin(manifest)
         return store
 
+    def of_speaker(self, number: int) -> Store:
+        """The share of one speaker, counted from 0."""
+        return Store(self.folder, f"{number}_" if number else "")
+
     def finished(self) -> int:
-        """Number of windows that are done."""
-        return sum(1 for _ in self.folder.glob("window_*.npz"))
+        """Number of windows that are done, of all speakers."""
+        return sum(1 for _ in self.folder.glob("*window_*.npz"))
 
     def has(self, name: str) -> bool:
-        return (self.folder / f"{name}.npz").exists()
+        return self._path(name).exists()
 
     def write(self, name: str, **arrays: np.ndarray) -> None:
         """Keep arrays under a name; on return they are on the disk."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
-        self._put(f"{name}.npz", buffer.getbuffer())
+        self._put(self._path(name).name, buffer.getbuffer())
 
     def read(self, name: str) -> dict[str, np.ndarray]:
-        path = self.folder / f"{name}.npz"
+        path = self._path(name)
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return dict(arrays)
@@ -81,9 +90,12 @@ class Store:
         if not any(self.folder.glob("*.npz")):
             self.remove()
 
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{self._prefix}{name}.npz"
+
     def _begin(self, manifest: dict) -> None:
         try:
-            self.folder.mkdir()
+            self.folder.mkdir(parents=True)
         except OSError as error:
             raise OutputError(f"cannot make the folder {self.folder}: {error.strerror}") from None
         self._put("manifest.json", json.dumps(manifest, indent=1).encode())
@@ -107,8 +119,12 @@ class Store:
             _sync_folder(self.folder)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            hint = "; free some and go on with --resume" if full else ""
+            hint = "; free some and resume" if full else ""
             raise OutputError(f"cannot write {path}: {error.strerror}{hint}") from None
+
+
+def _key(manifest: dict) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def _differences(before: Any, after: Any, name: str = "") -> list[str]:

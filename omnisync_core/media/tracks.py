@@ -13,6 +13,7 @@ import numpy as np
 from av.container import InputContainer, OutputContainer
 
 from ..errors import InputError
+from .reader import Part
 from .sound import audio_stream, codec_name, read_audio, sound_zero
 from .source import Source, open_media, zero_of
 
@@ -56,9 +57,12 @@ def sound_track(output: OutputContainer, path: Path, duration: float | None) -> 
         return Track(output, _encoded_sound(path, _aac_stream(output, stream), duration))
 
 
-def subtitle_tracks(output: OutputContainer, path: Path) -> list[Track]:
-    """The subtitles of a video as tracks of `output`; text of another kind is converted, pictures only copied."""
-    targets = {}
+def subtitle_tracks(output: OutputContainer, part: Part) -> list[Track]:
+    """The subtitles of a video as tracks of `output`; text of another kind is converted, pictures only copied.
+
+    Of a part of it, those that appear within the part.
+    """
+    targets, path = {}, part.path
     with open_media(path) as container:
         for stream in container.streams.subtitles:
             target = _subtitle_stream(output, stream)
@@ -66,7 +70,7 @@ def subtitle_tracks(output: OutputContainer, path: Path) -> list[Track]:
                 warnings.warn(f"{output.format.name} cannot hold subtitle track {stream.index} of {path}", stacklevel=2)
             else:
                 targets[stream.index] = target
-    return [Track(output, _subtitles(path, targets))] if targets else []
+    return [Track(output, _subtitles(part, targets))] if targets else []
 
 
 def copy_attachments(output: OutputContainer, container: InputContainer) -> None:
@@ -196,13 +200,16 @@ def _subtitle_stream(output: OutputContainer, stream: av.subtitles.stream.Subtit
 _TEXT = ("mov_text", "subrip", "ass", "webvtt", "text")
 
 
-def _subtitles(path: Path, targets: dict[int, av.stream.Stream]) -> Iterator[av.Packet]:
-    """All subtitles of a video, in the order of the file, for their tracks in the output."""
-    with Source(path) as source:
+def _subtitles(part: Part, targets: dict[int, av.stream.Stream]) -> Iterator[av.Packet]:
+    """The subtitles of a video or part, in the order of the file, for their tracks in the output."""
+    with Source(part.path) as source:
         zero = zero_of(source.container, Fraction(source.stream.start_time or 0) * source.stream.time_base)
+        end = float("inf") if part.stop is None else part.stop - part.start
         for packet in _packets(source.container, *(source.container.streams[index] for index in targets)):
             target = targets[packet.stream.index]
-            _shift(packet, round(zero / packet.time_base))
+            _shift(packet, round((zero + Fraction(part.start)) / packet.time_base))
+            if not part.is_whole and not 0 <= packet.pts * packet.time_base < end:
+                continue
             if codec_name(packet.stream) == codec_name(target):
                 if bytes(packet) != b"\0\0":  # MP4's pause between two texts, which its muxer makes itself
                     packet.stream = target

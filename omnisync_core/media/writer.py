@@ -15,6 +15,7 @@ from ..errors import InputError, OutputError
 from .encoders import Encoding, choose_encoding, container_of
 from .frame import Frame
 from .planes import is_opaque, repack
+from .reader import Part
 from .sound import audio_stream
 from .source import Source, display_matrix, open_media
 from .tracks import copied_metadata, copy_attachments, sound_track, subtitle_tracks
@@ -42,35 +43,37 @@ class VideoWriter:
     """Writes frames of `source` (edited or not) with the sound of `audio` (None: no sound) to `path`.
 
     mp4, mov, mkv by suffix. The frames keep pixel format, colour tags, times and rotation of the source, and its
-    subtitles, chapters and metadata come along; `lossless` is FFV1 (mkv). `audio_duration` (seconds) cuts the sound,
-    and follows an encoded one with silence. A context manager: the file appears at `path` on a clean exit; after an
-    error nothing is left. Errors: InputError as `check_output`, OutputError when the disk is full or forbids it.
+    subtitles, chapters (of a whole file) and metadata come along; `lossless` is FFV1 (mkv). `audio_duration` (seconds)
+    cuts the sound, and follows an encoded one with silence. A context manager: the file appears at `path` on a clean
+    exit; after an error nothing is left. Errors: InputError as `check_output`, OutputError when the disk is full or
+    forbids it.
     """
 
     def __init__(
         self,
         path: str | Path,
-        source: str | Path,
+        source: str | Path | Part,
         audio: str | Path | None = None,
         *,
         lossless: bool = False,
         audio_duration: float | None = None,
     ):
-        self.path = Path(path)
-        check_output(path, source, audio, lossless)
+        self.path, part = Path(path), Part.of(source)
+        check_output(path, part.path, audio, lossless)
         self._part = self.path.with_name(self.path.name + ".part")
         self._output, self._last, self._written, self._tracks = None, None, 0, []
         try:
-            with Source(source) as opened:
+            with Source(part.path) as opened:
                 first, self._encoding = _plan(opened, self.path, lossless)
                 self._output = _open_output(self._part, container_of(self.path))
                 self._output.metadata.update(copied_metadata(opened.container.metadata))
-                self._output.set_chapters(opened.container.chapters())
+                if part.is_whole:
+                    self._output.set_chapters(opened.container.chapters())
                 copy_attachments(self._output, opened.container)
                 self._video = _video_stream(self._output, self._encoding, first, opened)
             if audio is not None:
                 self._tracks.append(sound_track(self._output, Path(audio), audio_duration))
-            self._tracks += subtitle_tracks(self._output, Path(source))
+            self._tracks += subtitle_tracks(self._output, part)
             self._output.start_encoding()
         except BaseException as error:
             self._discard()
