@@ -31,14 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def write_assets(folder: Path, clip: Clip) -> None:
     """source.mp4 (with its own sound), truth.mp4, target.wav and mouth.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_video(folder / "source.mp4", clip.source_frames, clip.fps, clip.source_wave)
-    _write_video(folder / "truth.mp4", clip.truth_frames, clip.fps, None)
+    write_video(folder / "source.mp4", clip.source_frames, clip.fps, clip.source_wave)
+    write_video(folder / "truth.mp4", clip.truth_frames, clip.fps, None)
     write_wave(folder / "target.wav", clip.target_wave)
     told = about(clip) | {"point": clip.center_T2[0].round(1).tolist()}
     (folder / "mouth.json").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
 
 
-def _write_video(path: Path, frames_THWC: np.ndarray, fps: float, wave_S: np.ndarray | None) -> None:
+def write_video(path: Path, frames_THWC: np.ndarray, fps: float, wave_S: np.ndarray | None) -> None:
     """As a camera would: H.264, 4:2:0, BT.709, but hardly lossy."""
     with av.open(str(path), "w", container_options={"movflags": "+faststart"}) as output:
         stream = output.add_stream("libx264", rate=round(fps), options={"crf": "10", "preset": "veryslow"})
