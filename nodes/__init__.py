@@ -4,13 +4,18 @@ from comfy_api.latest import ComfyExtension
 
 from .conditioning import EncodeAudioWhisper, EncodePromptT5
 from .host import folders
+from .lipsync import Engine, LipSyncImages, LipSyncVideo, Speaker
 from .loaders import LoadModel, LoadWhisper
+from .mouth import MouthCrop, MouthPaste, MouthTrack
+from .omniedit import HuMoAudio, HuMoEngine, LTXEdit, LTXEngine, OmniEditGuider, OmniEditSampler
+from .report import Example, SyncReport
 from .sampling import DSCFGGuider, DSCFGPatch, DSCFGSampler, ProgressiveNoise
 from .video import ChunkedVideoDecode
 
 NODES: list = [
-    LoadModel, LoadWhisper, EncodeAudioWhisper, EncodePromptT5, ProgressiveNoise, DSCFGGuider, DSCFGSampler, DSCFGPatch,
-    ChunkedVideoDecode,
+    LoadModel, LoadWhisper, EncodeAudioWhisper, EncodePromptT5, MouthTrack, ProgressiveNoise, DSCFGGuider, DSCFGSampler,
+    DSCFGPatch, ChunkedVideoDecode, MouthCrop, MouthPaste, Engine, Speaker, LipSyncVideo, LipSyncImages, SyncReport, Example,
+    HuMoEngine, LTXEngine, HuMoAudio, OmniEditSampler, OmniEditGuider, LTXEdit,
 ]  # fmt: skip
 
 
