@@ -30,7 +30,7 @@ from ..synth.speech import CAPTIONS, build_corpus, load_corpus
 from .autoencoder import AutoencoderTraining, autoencoder_loss, pixel_batch, psnr_sheet
 from .encoders import WORDS, CaptionReader, SpeechReader, caption_loss, speech_batch, speech_loss
 from .latents import FeatureBank, encode_shard, latent_statistics
-from .objective import ObjectiveOptions, draw_batch, flow_loss
+from .objective import ObjectiveOptions, cut_pieces, draw_batch, flow_loss
 from .reels import ReelOptions, write_reels
 from .stage import run_stage, step_rng
 
@@ -198,7 +198,10 @@ def _transformer(config: dict, work: Path, latents: dict[str, list[Path]], capti
     texts = encode_captions(captions)
 
     def loss_of(model, step):
-        batch = draw_batch(shards["train"], texts, options["batch"], objective, step_rng(seed, 4, step))
+        rng = step_rng(seed, 4, step)
+        batch = draw_batch(shards["train"], texts, options["batch"], objective, rng)
+        if step < objective.piece_share * options["steps"]:
+            batch = cut_pieces(batch, min(objective.piece, *batch["target"].shape[-2:]), rng)
         return flow_loss(model, batch, objective)
 
     def report(model, step):

@@ -32,6 +32,9 @@ class ObjectiveOptions:
     speech_dropout: float = 0.03
     text_dropout: float = 0.08
     mouth_weight: float = 8.0
+    piece: int = 8
+    """Side, in latents, of the pieces around the mouth that the first part of the training sees."""
+    piece_share: float = 0.6
 
 
 def draw_batch(
@@ -61,6 +64,26 @@ def draw_batch(
         rows["sigma"].append(sigma)
         rows["tau"].append(tau)
     return {key: torch.as_tensor(np.stack(value)).float() for key, value in rows.items()}
+
+
+def cut_pieces(batch: dict[str, Tensor], side: int, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Square pieces of `side` latents near the mouth: what lies around it is copied anyway, and costs as much."""
+    height, width = batch["target"].shape[-2:]
+    corners = []
+    for x, y, _ in batch["mouth"].mean(1).tolist():
+        wanted = np.array([x * width, y * height]) - side / 2 + rng.normal(size=2)
+        corners.append(np.clip(np.round(wanted), 0, [width - side, height - side]).astype(int))
+    cut = {
+        key: torch.stack(
+            [one[..., y : y + side, x : x + side] for one, (x, y) in zip(batch[key], corners, strict=True)]
+        )
+        for key in ("target", "source")
+    }
+    corner_B12 = torch.as_tensor(np.stack(corners)).float()[:, None]
+    scale = torch.tensor([width, height, width]) / side
+    mouth = batch["mouth"] * scale
+    mouth[..., :2] -= corner_B12 / side
+    return batch | cut | {"mouth": mouth}
 
 
 def flow_loss(model: nn.Module, batch: dict, options: ObjectiveOptions) -> dict[str, Tensor]:

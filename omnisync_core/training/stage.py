@@ -42,7 +42,7 @@ def run_stage(
     optimiser, average = Optimiser(model, lr), Average(model, decay)
     path, log = work / f"{name}.pt", work / f"{name}.jsonl"
     first = _load(path, model, average, optimiser)
-    running = torch.compile(model) if compiled else model
+    running = torch.compile(model, dynamic=False) if compiled else model
     saved, began, began_at = time.time(), time.time(), first
     for step in range(first, steps):
         share = _agreed(accelerator, _progress(step, steps, began, began_at, until))

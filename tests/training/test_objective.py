@@ -12,7 +12,7 @@ from omnisync_core.models.dit import DiT, precondition
 from omnisync_core.models.vae import VideoVAE
 from omnisync_core.training.autoencoder import AutoencoderTraining, autoencoder_loss
 from omnisync_core.training.encoders import SpeechReader, caption_loss, speech_loss
-from omnisync_core.training.objective import ObjectiveOptions, draw_batch, flow_loss
+from omnisync_core.training.objective import ObjectiveOptions, cut_pieces, draw_batch, flow_loss
 from omnisync_core.training.reels import CLIPS, POSE_A
 from tests import tiny
 
@@ -218,3 +218,23 @@ def test_batches_go_where_the_model_is():
 
 def test_options_are_values():
     assert replace(ObjectiveOptions(), arbitrary_share=1.0) != ObjectiveOptions()
+
+
+def test_pieces_hold_the_mouth_where_it_was():
+    """Latents that hold their own column and row: a piece's values say where it was cut, its mouth must move along."""
+    side, piece, count = 12, 8, 50
+    rng = np.random.default_rng(0)
+    row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    latent = torch.stack([column, row]).float()[None, :, None].expand(count, 2, 3, side, side)
+    mouth = torch.as_tensor(rng.uniform([0.3, 0.3, 0.3], [0.7, 0.7, 0.5], (count, 1, 3))).float().expand(count, 9, 3)
+    whole = {"target": latent, "source": latent + 100, "mouth": mouth, "sigma": torch.ones(count)}
+    cut = cut_pieces(whole, piece, rng)
+    assert cut["target"].shape == (count, 2, 3, piece, piece)
+    assert torch.equal(cut["source"], cut["target"] + 100) and torch.equal(cut["sigma"], whole["sigma"])
+    corner = cut["target"][:, :, 0, 0, 0]
+    assert len(corner.unique(dim=0)) > 5 and (corner >= 0).all() and (corner <= side - piece).all()
+    there = cut["mouth"][:, 0, :2] * piece + corner
+    assert torch.allclose(there, mouth[:, 0, :2] * side, atol=1e-5)
+    assert torch.allclose(cut["mouth"][..., 2] * piece, mouth[..., 2] * side, atol=1e-5)
+    assert ((cut["mouth"][..., :2] > 0) & (cut["mouth"][..., :2] < 1)).all()
+    assert torch.equal(whole["mouth"], mouth)
