@@ -13,6 +13,7 @@ from .errors import InputError
 from .media import open_audio, read_audio
 
 SAMPLE_RATE = 16000
+MEL_WINDOW, MEL_HOP = 400, 160
 
 _KAISER_BETA = 14.769656459379492
 _ZERO_CROSSINGS = 64
@@ -20,7 +21,6 @@ _ROLLOFF = 0.9475937167399596
 _BLOCK_SECONDS = 10  # whole seconds, so that a block is a whole number of samples at every rate
 _BLOCKS_KEPT = 6
 
-_MEL_WINDOW, _MEL_HOP = 400, 160
 _MEL_DYNAMIC_RANGE = 8.0  # decades below the window's loudest point
 
 _GATE_HOP = SAMPLE_RATE // 100
@@ -133,16 +133,25 @@ def log_mel(wave_S: np.ndarray, n_mels: int = 80) -> np.ndarray:
     depends on the whole window.
     """
     wave_S = np.asarray(wave_S, np.float64)
-    if not wave_S.shape[-1] or wave_S.shape[-1] % _MEL_HOP:
-        raise InputError(f"a log-mel window must be a multiple of {_MEL_HOP} samples, got {wave_S.shape[-1]}")
-    edges = [(0, 0)] * (wave_S.ndim - 1) + [(_MEL_WINDOW // 2, _MEL_WINDOW // 2)]
-    padded_S = np.pad(wave_S, edges, mode="reflect")
-    frames_FW = np.lib.stride_tricks.sliding_window_view(padded_S, _MEL_WINDOW, axis=-1)[..., : -1 : _MEL_HOP, :]
-    spectrum_FK = fft.rfft(frames_FW * signal.get_window("hann", _MEL_WINDOW), axis=-1)
+    if not wave_S.shape[-1] or wave_S.shape[-1] % MEL_HOP:
+        raise InputError(f"a log-mel window must be a multiple of {MEL_HOP} samples, got {wave_S.shape[-1]}")
+    edges = [(0, 0)] * (wave_S.ndim - 1) + [(MEL_WINDOW // 2, MEL_WINDOW // 2)]
+    mel_MF = mel_levels(np.pad(wave_S, edges, mode="reflect"), n_mels)[..., :-1]
+    return normalised_mel(mel_MF, mel_MF.max((-1, -2), keepdims=True))
+
+
+def mel_levels(wave_S: np.ndarray, n_mels: int = 80) -> np.ndarray:
+    """log10 of the mel powers (..., n_mels, F) of every window of 400 samples that lies wholly in (..., S), 160 apart."""
+    wave_S = np.asarray(wave_S, np.float64)
+    frames_FW = np.lib.stride_tricks.sliding_window_view(wave_S, MEL_WINDOW, axis=-1)[..., ::MEL_HOP, :]
+    spectrum_FK = fft.rfft(frames_FW * signal.get_window("hann", MEL_WINDOW), axis=-1)
     power_FK = spectrum_FK.real**2 + spectrum_FK.imag**2
-    mel_MF = np.log10(np.maximum(_mel_bank(n_mels) @ np.swapaxes(power_FK, -1, -2), 1e-10))
-    mel_MF = np.maximum(mel_MF, mel_MF.max((-1, -2), keepdims=True) - _MEL_DYNAMIC_RANGE)
-    return ((mel_MF + 4.0) / 4.0).astype(np.float32)
+    return np.log10(np.maximum(_mel_bank(n_mels) @ np.swapaxes(power_FK, -1, -2), 1e-10))
+
+
+def normalised_mel(levels_MF: np.ndarray, loudest) -> np.ndarray:
+    """Mel levels as Whisper takes them, float32: cut 8 decades below `loudest`."""
+    return ((np.maximum(levels_MF, loudest - _MEL_DYNAMIC_RANGE) + 4.0) / 4.0).astype(np.float32)
 
 
 def speech_activity(wave: Wave, times_N: np.ndarray) -> np.ndarray:
@@ -217,7 +226,7 @@ def _filter(up, down):
 @lru_cache(maxsize=4)
 def _mel_bank(n_mels):
     """Whisper's triangular filters (n_mels, 201): Slaney's scale and norm, 0 to 8 kHz."""
-    hertz_K = np.linspace(0, SAMPLE_RATE / 2, _MEL_WINDOW // 2 + 1)
+    hertz_K = np.linspace(0, SAMPLE_RATE / 2, MEL_WINDOW // 2 + 1)
     corner_M = _mel_to_hertz(np.linspace(0, _hertz_to_mel(SAMPLE_RATE / 2), n_mels + 2))
     width_M = np.diff(corner_M)
     slope_MK = corner_M[:, None] - hertz_K

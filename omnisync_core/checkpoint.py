@@ -79,6 +79,12 @@ def write_bundle(path: str | Path, modules: Mapping[str, nn.Module], config: dic
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
     """`load_state_dict` with a one-line error that says what is missing, unexpected or of another shape."""
+    check_strictly(module, tensors, name)
+    module.load_state_dict(dict(tensors))
+
+
+def check_strictly(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    """CheckpointError in one line unless `tensors` are exactly what `module` holds, in name and shape."""
     expected = module.state_dict()
     missing = [key for key in expected if key not in tensors]
     unexpected = [key for key in tensors if key not in expected]
@@ -90,7 +96,6 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -
     for key, value in expected.items():
         if value.shape != tensors[key].shape:
             raise CheckpointError(f"{name}: {key} has shape {tuple(tensors[key].shape)}, expected {tuple(value.shape)}")
-    module.load_state_dict(dict(tensors))
 
 
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:

@@ -1,0 +1,126 @@
+"""The face as LatentSync sees it: turned, scaled and moved so that brows and nose lie where its template has them.
+
+Points are (x, y) in pixels, pixel i at i; three per face: left brow, right brow, nose. Everything in float32.
+Legend: A affine 2 x 3 from the picture to the aligned face, H W C a picture.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TEMPLATE = np.array([[17, 20], [58, 20], [37.5, 40]])
+"""Brows and nose on a face of 75 x 100 units."""
+FACE_UNITS = 75, 100
+RATIO = 2.8
+"""Pixels per unit at a resolution of 256."""
+MOUTH, MOUTH_WIDTH = np.float32([37.8, 60.0]), 26.7
+"""The mouth of an average frontal face (mean of the 68-point faces) aligned to the template, in its units."""
+GREY = 127.0
+"""What stands for pixels beyond the picture, 0..255."""
+SMOOTHING = 0.2
+
+
+def face_size(resolution: int) -> tuple[int, int]:
+    """Width and height of the aligned face: 210 x 280 at 256. The network sees it squeezed to a square."""
+    ratio = RATIO * resolution / 256
+    return int(FACE_UNITS[0] * ratio), int(FACE_UNITS[1] * ratio)
+
+
+def template(resolution: int) -> np.ndarray:
+    """(3, 2) brows and nose on the aligned face."""
+    return (TEMPLATE * (RATIO * resolution / 256)).astype(np.float32)
+
+
+def from_points(points_32: np.ndarray, resolution: int) -> np.ndarray:
+    """The similarity (2, 3) that takes three points of a face to the template: equal spread, best rotation.
+
+    The spread is the standard deviation over all six centred numbers.
+    """
+    points, target = torch.as_tensor(points_32).float(), torch.from_numpy(template(resolution))
+    middle, target_middle = points.mean(0), target.mean(0)
+    points, target = points - middle, target - target_middle
+    scale = target.std() / points.std()
+    u, _, vh = torch.linalg.svd((points / points.std()).T @ (target / target.std()))
+    flip = torch.tensor([1.0, torch.sign(torch.linalg.det(vh.T @ u.T))])
+    turn = (vh.T * flip) @ u.T
+    move = target_middle - scale * (turn @ middle)
+    return torch.cat([scale * turn, move[:, None]], 1).numpy()
+
+
+class SmoothedAlignment:
+    """The same for consecutive frames, moved by the running mean of how far the nose is off: less than a pixel."""
+
+    def __init__(self, resolution: int):
+        self._resolution, self._bias = resolution, None
+
+    def feed(self, points_32: np.ndarray) -> np.ndarray:
+        bias = _spread(template(self._resolution))[2] - _spread(np.asarray(points_32, np.float32))[2]
+        if self._bias is not None:
+            bias = SMOOTHING * self._bias + (1 - SMOOTHING) * bias
+        self._bias = bias
+        affine_A = from_points(points_32, self._resolution)
+        affine_A[:, 2] += bias
+        return affine_A
+
+
+def points_of_mouth(mouth_3: np.ndarray) -> np.ndarray:
+    """Brows and nose (3, 2) of an upright average face whose mouth has this centre x, y and width."""
+    unit = mouth_3[2] / MOUTH_WIDTH
+    return (np.asarray(mouth_3[:2], np.float32) + (TEMPLATE - MOUTH) * unit).astype(np.float32)
+
+
+def warp(picture_HWC: np.ndarray, affine_A: np.ndarray, size: tuple[int, int], fill: float = GREY) -> np.ndarray:
+    """A picture (any numbers) through an affine onto `size` (width, height), bilinear, float32.
+
+    What lies beyond it is `fill`, to which its border fades within a pixel.
+    """
+    height, width = picture_HWC.shape[:2]
+    source_HWC = torch.as_tensor(np.ascontiguousarray(picture_HWC), dtype=torch.float32)
+    grid = _grid(_inverse(affine_A), size, (width, height))
+    moved_CHW = F.grid_sample((source_HWC - fill).permute(2, 0, 1)[None], grid, align_corners=True)[0]
+    return (moved_CHW + fill).permute(1, 2, 0).numpy()
+
+
+def align(picture_HWC: np.ndarray, affine_A: np.ndarray, resolution: int) -> np.ndarray:
+    """The aligned face (S, S, C) of a picture with values 0..255, float32."""
+    return squeeze(warp(picture_HWC, affine_A, face_size(resolution)), resolution)
+
+
+def squeeze(face_HWC: np.ndarray, resolution: int) -> np.ndarray:
+    """An aligned face (of `face_size`) as the network sees it."""
+    return cv2.resize(face_HWC, (resolution, resolution), interpolation=cv2.INTER_LANCZOS4)
+
+
+def restore(face_SSC: np.ndarray, affine_A: np.ndarray, size: tuple[int, int], fill: float = GREY) -> np.ndarray:
+    """The aligned face (S, S, C) back at its place on a picture of `size` (width, height), bilinear, float32."""
+    return warp(_unsqueeze(face_SSC), _inverse(affine_A), size, fill)
+
+
+def _unsqueeze(face_SSC: np.ndarray) -> np.ndarray:
+    """Bicubic, free of aliasing."""
+    width, height = face_size(len(face_SSC))
+    face_CSS = torch.as_tensor(np.ascontiguousarray(face_SSC), dtype=torch.float32).permute(2, 0, 1)[None]
+    wide = F.interpolate(face_CSS, (height, width), mode="bicubic", antialias=True, align_corners=False)
+    return wide[0].permute(1, 2, 0).numpy()
+
+
+def _spread(points_32: np.ndarray) -> np.ndarray:
+    centred = points_32 - points_32.mean(0)
+    return centred / centred.std(ddof=1)
+
+
+def _inverse(affine_A: np.ndarray) -> np.ndarray:
+    turn = np.linalg.inv(np.asarray(affine_A[:, :2], np.float64))
+    return np.concatenate([turn, -turn @ affine_A[:, 2:]], axis=1)
+
+
+def _grid(affine_A: np.ndarray, size: tuple[int, int], source_size: tuple[int, int]) -> Tensor:
+    """Where each pixel of `size` comes from, (1, H, W, 2) in -1..1 of the source."""
+    x, y = np.arange(size[0])[None, :, None], np.arange(size[1])[:, None, None]
+    places_HW2 = x * affine_A[:, 0] + y * affine_A[:, 1] + affine_A[:, 2]
+    places_HW2 = 2 * places_HW2 / (np.asarray(source_size) - 1) - 1
+    return torch.from_numpy(places_HW2.astype(np.float32))[None]
