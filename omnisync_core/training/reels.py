@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import InputError
 from ..spec import VideoSpec
 from ..synth.scene import Scene
 from ..synth.speech import AMPLITUDE, load_corpus
@@ -39,14 +40,22 @@ class ReelOptions:
 
 
 def write_reels(options: ReelOptions, count: int, workers: int) -> list[Path]:
-    """Write (or find) the shards that hold `count` reels."""
+    """Write (or find) the shards that hold `count` reels. InputError: those found were drawn otherwise."""
     Path(options.out).mkdir(parents=True, exist_ok=True)
     shards = [Path(options.out) / f"reels_{index:04d}.npz" for index in range(-(-count // SHARD_REELS))]
     missing = [index for index, path in enumerate(shards) if not path.exists()]
+    for path in shards:
+        if path.exists() and (drawn := _drawn_as(path)) != asdict(options):
+            raise InputError(f"{path} was drawn as {drawn}, not as {asdict(options)}: choose another `out`")
     with ProcessPoolExecutor(workers) as pool:
         for _ in pool.map(_write_shard, [options] * len(missing), missing):
             pass
     return shards
+
+
+def _drawn_as(shard: Path) -> dict:
+    with np.load(shard) as data:
+        return json.loads(str(data["options"]))
 
 
 def _write_shard(options: ReelOptions, index: int) -> None:

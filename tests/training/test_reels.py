@@ -1,11 +1,13 @@
 """Training clips: the same shard whenever and wherever it is drawn, and cropped as at inference."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from omnisync_core.errors import InputError
 from omnisync_core.spec import VideoSpec
 from omnisync_core.training import reels
 from omnisync_core.training.reels import CLIPS, POSE_A, STYLES, ReelOptions, draw_reel, write_reels
@@ -110,3 +112,9 @@ def test_only_missing_shards_are_drawn(tmp_path):
     assert all(same(a, b) for a, b in zip(first, shards(tmp_path / "a"), strict=True))
     assert (tmp_path / "a" / "reels_0001.npz").stat().st_mtime_ns == kept
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [f"reels_{k:04d}.npz" for k in range(3)]
+
+
+def test_shards_drawn_otherwise_are_refused(tmp_path):
+    write_reels(replace(OPTIONS, out=str(tmp_path)), 1, 1)
+    with pytest.raises(InputError, match="side_jitter"):
+        write_reels(replace(OPTIONS, out=str(tmp_path), side_jitter=0.1), 1, 1)
