@@ -1,0 +1,79 @@
+"""The frames of an IMAGE or of a VIDEO with their times, one at a time; a file is streamed, never held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from comfy_api.latest import Input, InputImpl
+
+from ..omnisync_core import media
+from ..omnisync_core.errors import InputError
+from ..omnisync_core.pipeline import TRACKED_SIDE
+from .types import rgb_frames
+
+USUAL_FPS = 25
+"""Of an IMAGE, which has no frame rate."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Frames in memory (N, H, W, 3), 0..1."""
+
+    images: torch.Tensor
+    fps: Fraction | float = USUAL_FPS
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.images.shape[2], self.images.shape[1]
+
+    @property
+    def count(self) -> int:
+        return len(self.images)
+
+    def read(self) -> Iterator[tuple[float, np.ndarray]]:
+        """(seconds, picture (H, W, 3))."""
+        for index, image in enumerate(self.images):
+            yield float(index / self.fps), image.float().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class File:
+    """Frames of a file, read shrunk to TRACKED_SIDE as the pipeline does where it looks for a mouth."""
+
+    video: media.VideoInfo
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.video.width, self.video.height
+
+    @property
+    def count(self) -> int:
+        return self.video.frame_count
+
+    def read(self) -> Iterator[tuple[float, np.ndarray]]:
+        longest = round(TRACKED_SIDE * max(self.size) / min(self.size))
+        for frame in media.frames_of(self.video):
+            yield frame.time, frame.thumbnail(longest)
+
+
+@contextmanager
+def open_frames(source, fps: float = USUAL_FPS) -> Iterator[Pictures | File]:
+    """The frames of an IMAGE (shown at `fps`) or of a VIDEO (at its own times). InputError: neither, or no frames."""
+    from .host.video import open_video, working_folder
+
+    if isinstance(source, torch.Tensor):
+        yield Pictures(rgb_frames(source), fps)
+    elif not isinstance(source, Input.Video):
+        raise InputError(f"source must be IMAGE or VIDEO, got {type(source).__name__}; connect Load Video")
+    elif isinstance(source, InputImpl.VideoFromComponents):
+        parts = source.get_components()
+        yield Pictures(rgb_frames(parts.images, "the video"), parts.frame_rate)
+    else:
+        with working_folder() as folder:
+            yield File(media.probe_video(open_video(source, folder, lossless=False)))
