@@ -15,6 +15,7 @@ from .errors import InputError
 from .layout import Layout
 from .playback import play
 from .store import Store
+from .timeline import Timeline
 
 OnStep = Callable[[int, int], None]
 
@@ -97,6 +98,19 @@ class Editor:
                 edited, position, frame = next(frames)
                 held[int(edited)] = layout.crop(frame, position)
             yield np.stack([held[edited] for edited in range(window.start, window.stop)])
+
+
+class BothSounds:
+    """The `Speech` of engines that hear the source: (the new sound, the video's own at the frames shown, or None)."""
+
+    def __init__(self, new: Speech, own: Speech | None, timeline: Timeline, times_N: np.ndarray):
+        self._new, self._own, self._timeline, self._times_N = new, own, timeline, times_N
+
+    def at(self, times_T: np.ndarray) -> tuple:
+        if self._own is None:
+            return self._new.at(times_T), None
+        positions = np.searchsorted(self._timeline.time_V, np.asarray(times_T) - 1e-9)
+        return self._new.at(times_T), self._own.at(self._times_N[self._timeline.source_V[positions]])
 
 
 class _Enough(Exception):

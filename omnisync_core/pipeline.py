@@ -21,8 +21,8 @@ import numpy as np
 from . import audio as sound
 from . import media, mouth, timeline
 from .composite import Compositor
-from .editing import Editor
-from .engines.protocol import Engine
+from .editing import BothSounds, Editor
+from .engines.protocol import Engine, Speech
 from .errors import InputError
 from .job import Listener, Passed, Plan, Progress, Report, Speaker, SyncOptions, size
 from .layout import Layout
@@ -170,7 +170,7 @@ def _edit(job: _Job, roles: list[_Role], store: Store, engine: Engine, options: 
     work = []
     for role in roles:
         wave = GatedWave(role.voice) if options.silence == "close" else role.voice.wave
-        editor = Editor(engine, engine.speech(wave), role.layout, role.store, options.seed)
+        editor = Editor(engine, _speech(job, wave, engine), role.layout, role.store, options.seed)
         work.append((editor, editor.pending()))
     count, left = sum(len(role.layout.windows) for role in roles), sum(len(pending) for _, pending in work)
     each = next((editor.seconds_per_window(pending[0]) for editor, pending in work if pending), 0.0)
@@ -185,6 +185,15 @@ def _edit(job: _Job, roles: list[_Role], store: Store, engine: Engine, options: 
     for editor, pending in work:
         for _ in editor.run(pending, on_step):
             left -= 1
+
+
+def _speech(job: _Job, wave: sound.Wave, engine: Engine) -> Speech:
+    """What the engine hears: the new sound, and where it asks for it the video's own."""
+    speech = engine.speech(wave)
+    if not getattr(engine, "hears_source", False):
+        return speech
+    own = engine.speech(sound.SpeechWave(job.video.path)) if job.video.has_audio else None
+    return BothSounds(speech, own, job.timeline, job.video.times_N + job.video.start)
 
 
 def _write(job: _Job, roles: list[_Role], options: SyncOptions, tell: Listener) -> None:

@@ -134,7 +134,7 @@ class Settings:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HuMoHandle:
     """ENGINE payload: the host's models and how to use them."""
 

@@ -77,7 +77,7 @@ class LTXSettings(Settings):
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LTXHandle:
     """ENGINE payload: the host's models and how to use them."""
 
@@ -100,7 +100,7 @@ class LTXHandle:
         return LTXEngine(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Heard:
     """The sound of a window's frames, mono 16 kHz, with `REACH_SECONDS` more."""
 
@@ -116,10 +116,12 @@ class LTXSpeech:
 
     def at(self, times_T: np.ndarray) -> Heard:
         steps = np.diff(times_T)
-        steps = steps[steps > 0]
+        steps = steps[steps != 0]
         step = float(np.median(steps)) if len(steps) else 1 / 25
-        start = float(times_T[0])
-        return Heard(self.wave.read(start, start + step * len(times_T) + REACH_SECONDS), 1 / step)
+        start, length = float(times_T[0]), abs(step) * len(times_T) + REACH_SECONDS
+        if step < 0:
+            return Heard(self.wave.read(start - length, start)[::-1].copy(), -1 / step)
+        return Heard(self.wave.read(start, start + length), 1 / step)
 
 
 class LTXEngine:

@@ -89,7 +89,10 @@ class HuMoSpeech(SpeechFeatures):
         self.encode = encode
 
     def at(self, times_T: np.ndarray) -> np.ndarray:
-        """(2 + T + 2, 5, D) float32 at rising times in seconds (the last ones may repeat); zero outside the sound."""
+        """(2 + T + 2, 5, D) float32 at times in seconds, steadily forwards or back; zero outside the sound.
+
+        The last times may repeat (a padded window).
+        """
         times = self._with_neighbours(np.asarray(times_T, np.float64))
         positions = np.clip(times, 0, self.wave.duration) * STATES_PER_SECOND
         low = np.floor(positions).astype(np.int64)
@@ -103,7 +106,7 @@ class HuMoSpeech(SpeechFeatures):
     @staticmethod
     def _with_neighbours(times_T: np.ndarray) -> np.ndarray:
         steps = np.diff(times_T)
-        steps = steps[steps > 0]
+        steps = steps[steps != 0]
         reach = np.arange(1, BESIDE + 1) * (np.median(steps) if len(steps) else 1 / 25)
         return np.concatenate([times_T[0] - reach[::-1], times_T, times_T[-1] + reach])
 

@@ -34,7 +34,11 @@ class Speech(Protocol):
 
 
 class Engine(Protocol):
-    """Edits one window; long video, any rate, any size, faceless stretches, resume and cancel are the pipeline's."""
+    """Edits one window; long video, any rate, any size, faceless stretches, resume and cancel are the pipeline's.
+
+    With an attribute `hears_source` that is true, `speech_TND` is a pair: the features of the new sound, and those of
+    the video's own sound at the same frames (None where it has none).
+    """
 
     spec: VideoSpec
     fingerprint: dict
