@@ -200,3 +200,60 @@ async def _load_pack() -> None:
     server.PromptServer(asyncio.get_running_loop())
     await nodes.init_public_apis()
     assert await nodes.load_custom_node(str(ROOT), set(nodes.NODE_CLASS_MAPPINGS)), "the pack did not load"
+
+
+@pytest.fixture
+def parts(host):
+    """`parts(**changed)`: the graph of parts on nine pictures and two seconds of stereo noise, as a prompt.
+
+    What changes by name: some of a node's inputs, or a whole node (another one, or one more).
+
+    Nodes: given (pictures, sound, track), model, encoded, speech, prompt, noise, sampled, decoded.
+    """
+    import numpy as np
+    import torch
+
+    random = torch.Generator().manual_seed(0)
+    pictures = torch.rand(9, 96, 96, 3, generator=random) * 0.5 + torch.linspace(0, 0.5, 96)[:, None]
+    sound = {"waveform": torch.randn(1, 2, 88200, generator=random) * 0.1, "sample_rate": 44100}
+    track = host.module("omnisync_core.mouth").MouthTrack(
+        np.arange(9) / 25, np.tile([[0.5, 0.55]], (9, 1)), np.full(9, 0.4), np.ones(9), np.full(9, "user"),
+        np.zeros(9, int), (96, 96),
+    )  # fmt: skip
+    weights = {"w_peak": 2.0, "w_base": 1.0, "gamma": 1.5, "sigma_g": 0.7, "convention": "floored"}
+
+    def node(name, **inputs):
+        return {"class_type": name, "inputs": inputs}
+
+    def prompt(**changed):
+        nodes = {
+            "given": host.give(pictures, sound, track),
+            "model": node("OmniSyncLoadModel", model_name="omnisync_mini (bundled)", weight_dtype="default"),
+            "encoded": node("VAEEncode", pixels=["given", 0], vae=["model", 1]),
+            "speech": node(
+                "OmniSyncEncodeAudioWhisper", audio_encoder=["model", 3], audio=["given", 1], fps=25.0, frame_count=9,
+                strength=1.0, offset_ms=0.0,
+            ),
+            "prompt": node(
+                "OmniSyncEncodePromptT5", clip=["model", 2], audio_encoder_output=["speech", 0], text="A cat speaks.",
+            ),
+            "noise": node(
+                "OmniSyncProgressiveNoise", model=["model", 0], latent=["encoded", 0], tau=0.92, steps=2,
+                spacing="linear", seed=5,
+            ),
+            "sampled": node(
+                "OmniSyncDSCFGSampler", model=["model", 0], positive=["prompt", 0], negative=["prompt", 1],
+                mouth_track=["given", 2], noise=["noise", 0], sigmas=["noise", 1], latent=["noise", 2], **weights,
+            ),
+            "decoded": node(
+                "OmniSyncChunkedVideoDecode", vae=["model", 1], samples=["sampled", 0], fps=25.0, audio=["given", 1],
+                output="images",
+            ),
+        }  # fmt: skip
+        for name, change in changed.items():
+            whole = "class_type" in change
+            nodes[name] = change if whole else {**nodes[name], "inputs": {**nodes[name]["inputs"], **change}}
+        return nodes
+
+    prompt.pictures, prompt.sound, prompt.track, prompt.weights, prompt.node = pictures, sound, track, weights, node
+    return prompt
