@@ -14,7 +14,8 @@ from .video import ChunkedVideoDecode
 
 NODES: list = [
     LoadModel, LoadWhisper, EncodeAudioWhisper, EncodePromptT5, MouthTrack, ProgressiveNoise, DSCFGGuider, DSCFGSampler,
-    DSCFGPatch, ChunkedVideoDecode, MouthCrop, MouthPaste, Engine, Speaker, LipSyncVideo, LipSyncImages, SyncReport, Example,
+    DSCFGPatch, ChunkedVideoDecode, MouthCrop, MouthPaste, SyncReport, Example,
+    Engine, Speaker, LipSyncVideo, LipSyncImages,
     HuMoEngine, LTXEngine, HuMoAudio, OmniEditSampler, OmniEditGuider, LTXEdit,
 ]  # fmt: skip
 

@@ -1,0 +1,211 @@
+"""What an ENGINE is, and the OmniSync engine over the host's own models.
+
+Shapes: frames_THWC 0..1, latents BCthw, speech_TND, mouth_T3 (x, y and width in the crop).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import comfy.model_management as memory
+import comfy.samplers
+import latent_preview
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...omnisync_core import flow
+from ...omnisync_core.audio import Wave
+from ...omnisync_core.engines.omnisync import Sampling
+from ...omnisync_core.engines.protocol import Edit, Engine
+from ...omnisync_core.errors import InputError
+from ...omnisync_core.models.whisper import SpeechFeatures
+from .digest import model_digest
+from .encoders import SPEECH, AudioEncoder
+from .guider import DSCFGGuider
+
+LOAD_MODEL = "connect Load OmniSync Model"
+
+
+class EngineHandle(Protocol):
+    """The payload of an ENGINE socket: a frozen dataclass, small in itself."""
+
+    def get_models(self) -> list:
+        """Patchers of all models in use: the host counts them."""
+
+    def open(self) -> Engine:
+        """The core's engine, asked for once a job while its node runs; all that it loads goes through the host.
+
+        It may have `preview() -> tuple | None`: the last step as the host's progress bar takes pictures.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class OmniSyncHandle:
+    """The OmniSync engine: host MODEL, VAE, CLIP and AUDIO_ENCODER, and how to sample. InputError: they do not fit."""
+
+    model: Any
+    vae: Any
+    clip: Any
+    audio_encoder: Any
+    sampling: Sampling
+
+    def __post_init__(self):
+        flow.linear_sigmas(self.sampling.steps, self.sampling.tau)
+        model = getattr(self.model, "model", None)
+        spec = getattr(model, "spec", None)
+        if spec is None:
+            raise InputError(f"the MODEL is {type(model).__name__}, not a transformer of OmniSync; {LOAD_MODEL}")
+        _check_vae(self.vae, spec)
+        if self.clip is None:
+            raise InputError(f"there is no CLIP: the checkpoint before has none; {LOAD_MODEL}")
+        _check_encoder(self.audio_encoder, model.diffusion_model.config)
+
+    def get_models(self) -> list:
+        return [self.model, self.vae.patcher, self.clip.patcher, self.audio_encoder.patcher]
+
+    def open(self) -> HostEngine:
+        return HostEngine(self)
+
+
+class HostEngine:
+    """The core's `Engine` over the host's models: the same window, seed and settings give the core's own result.
+
+    Sampling goes through the host's guider, so that whatever hangs on the MODEL works.
+    """
+
+    def __init__(self, handle: OmniSyncHandle):
+        self._handle, self.sampling = handle, handle.sampling
+        self.spec = handle.model.model.spec
+        self._text = handle.clip.encode_from_tokens_scheduled(handle.clip.tokenize(handle.sampling.prompt))
+        self._previewer = latent_preview.get_previewer(handle.model.load_device, handle.model.model.latent_format)
+        self._latest: tuple | None = None
+        self.fingerprint = {
+            "engine": "omnisync in ComfyUI",
+            "models": [model_digest(patcher) for patcher in handle.get_models()],
+            "options": told(handle.model.model_options),
+            **asdict(handle.sampling),
+            "dtype": str(handle.model.model.get_dtype_inference()),
+            "device": str(handle.model.load_device),
+        }
+
+    def speech(self, wave: Wave) -> SpeechFeatures:
+        return self._handle.audio_encoder.features(wave)
+
+    @torch.inference_mode()
+    def edit(
+        self,
+        frames_THWC: np.ndarray,
+        speech_TND: np.ndarray,
+        mouth_T3: np.ndarray,
+        *,
+        anchor: np.ndarray | None,
+        seed: int,
+        on_step: Callable[[int, int], None],
+    ) -> Edit:
+        self.spec.latent_frames(len(frames_THWC))
+        source = self._encode(frames_THWC)
+        fixed = None if anchor is None else self._encode(anchor)
+        guider = DSCFGGuider(self._handle.model)
+        guider.set_conds(*_conditions(self._text, torch.as_tensor(speech_TND)[None].float()))
+        guider.set_guidance(self.sampling.guidance, torch.as_tensor(mouth_T3, dtype=torch.float32))
+        result = self._sample(guider, source, fixed, seed, on_step)
+        return Edit(self._decode(result), self._decode(source))
+
+    def preview(self) -> tuple | None:
+        """The last step as a picture, where the host was asked for previews."""
+        return self._latest
+
+    def _sample(self, guider: DSCFGGuider, source: Tensor, fixed: Tensor | None, seed: int, on_step) -> Tensor:
+        def callback(step: int, x0: Tensor, x: Tensor, steps: int) -> None:
+            if self._previewer is not None:
+                self._latest = self._previewer.decode_latent_to_preview_image("JPEG", x0)
+            on_step(step + 1, steps)
+
+        return guider.sample(
+            torch.randn(source.shape, generator=torch.Generator().manual_seed(seed)),
+            source,
+            comfy.samplers.KSAMPLER(anchored_euler, {"fixed": fixed}),
+            flow.linear_sigmas(self.sampling.steps, self.sampling.tau),
+            callback=callback,
+            disable_pbar=True,
+            seed=seed,
+        )
+
+    def _encode(self, frames_THWC: np.ndarray) -> Tensor:
+        return self._handle.vae.encode(torch.from_numpy(np.ascontiguousarray(frames_THWC))).float()
+
+    def _decode(self, latent: Tensor) -> np.ndarray:
+        return self._handle.vae.decode(latent)[0].float().cpu().numpy()
+
+
+def anchored_euler(model, x, sigmas, extra_args=None, callback=None, disable=None, fixed: Tensor | None = None):
+    """Euler's steps as the host's KSAMPLER runs them; `fixed` holds the first latent frames on the path to them."""
+
+    def hold(x: Tensor, sigma: Tensor) -> Tensor:
+        if fixed is None:
+            return x
+        count = fixed.shape[2]
+        held = flow.add_noise(fixed.to(x), model.noise[:, :, :count].to(x), float(sigma))
+        return torch.cat([held, x[:, :, count:]], 2)
+
+    denoised = x
+
+    def velocity(x: Tensor, sigma: Tensor) -> Tensor:
+        nonlocal denoised
+        denoised = model(x, sigma * x.new_ones(len(x)), **(extra_args or {}))
+        return flow.velocity(x, denoised, sigma)
+
+    def finish_step(index: int, x: Tensor) -> Tensor:
+        memory.throw_exception_if_processing_interrupted()
+        if callback is not None:
+            callback({"x": x, "i": index, "sigma": sigmas[index], "sigma_hat": sigmas[index], "denoised": denoised})
+        return hold(x, sigmas[index + 1])
+
+    return flow.euler(velocity, hold(x, sigmas[0]), sigmas, finish_step)
+
+
+def told(value: Any) -> Any:
+    """What hangs on a MODEL beside its patches (EasyCache, wrappers), as plain values the same in every session."""
+    if isinstance(value, dict):
+        return {str(key): told(entry) for key, entry in value.items() if entry}
+    if isinstance(value, (list, tuple)):
+        return [told(entry) for entry in value]
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    if hasattr(value, "__qualname__"):
+        return value.__qualname__
+    plain = {key: entry for key, entry in vars(value).items() if isinstance(entry, (str, int, float, bool))}
+    return [type(value).__name__, plain] if hasattr(value, "__dict__") else type(value).__name__
+
+
+def _conditions(text: list, speech: Tensor) -> tuple[list, list]:
+    """Positive and negative CONDITIONING: prompt and speech, and zeros in the place of both."""
+    positive = [[words, {**values, SPEECH: speech}] for words, values in text]
+    nothing = {"pooled_output": None, SPEECH: torch.zeros_like(speech)}
+    return positive, [[torch.zeros_like(words), {**values, **nothing}] for words, values in text]
+
+
+def _check_vae(vae, spec) -> None:
+    if vae is None:
+        raise InputError(f"there is no VAE: the checkpoint before has none; {LOAD_MODEL}")
+    found = (vae.latent_channels, vae.temporal_compression_decode(), vae.spacial_compression_decode())
+    wanted = (spec.latent_channels, spec.temporal_stride, spec.spatial_stride)
+    if found != wanted:
+        names = ("channels", "frames", "pixels")
+        has, needs = (", ".join(f"{v} {n}" for v, n in zip(f, names, strict=True)) for f in (found, wanted))
+        raise InputError(f"this VAE has latents of {has}; the model needs {needs}: {LOAD_MODEL}")
+
+
+def _check_encoder(encoder, sizes) -> None:
+    if not isinstance(encoder, AudioEncoder):
+        found = "none" if encoder is None else type(encoder).__name__
+        raise InputError(f"the audio encoder is {found}; {LOAD_MODEL} (or Load Whisper Encoder of its size)")
+    found, wanted = (encoder.tokens, encoder.model.width), (sizes.speech_tokens, sizes.speech_dim)
+    if found != wanted:
+        raise InputError(
+            f"this Whisper gives {found[0]} x {found[1]} features a frame, the model hears {wanted[0]} x {wanted[1]}; "
+            f"take the AUDIO_ENCODER of the same Load OmniSync Model"
+        )

@@ -1,0 +1,120 @@
+"""VIDEO and AUDIO of the host as files for the core, and its result as a VIDEO; where files may lie.
+
+A working folder in the host's temp folder holds what only exists in memory; it is gone when the job is.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import folder_paths
+import numpy as np
+import torch
+from comfy_api.latest import Input, InputImpl
+from torch import Tensor
+
+from ...omnisync_core import media
+from ...omnisync_core.errors import InputError
+from ...omnisync_core.job import size
+
+UNFINISHED = "omnisync_unfinished"
+BYTES = {"yuv420p": 1.5, "yuv420p10le": 3.0, "bgr0": 3.0, "gbrp16le": 6.0}
+"""At most, per pixel of a lossless file."""
+
+
+@contextmanager
+def working_folder() -> Iterator[Path]:
+    """An empty folder for files of one job."""
+    temp = Path(folder_paths.get_temp_directory())
+    temp.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="omnisync_", dir=temp))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def unfinished_folder() -> Path:
+    """Where jobs keep finished windows: in output/, for the host empties its temp folder at every start."""
+    return Path(folder_paths.get_output_directory()) / UNFINISHED
+
+
+def result_path(suffix: str) -> Path:
+    """A new name in the host's temp folder, by its own numbering: what is to stay, Save Video keeps."""
+    folder, name, counter, *_ = folder_paths.get_save_image_path("omnisync", folder_paths.get_temp_directory())
+    return Path(folder) / f"{name}_{counter:05}_{suffix}"
+
+
+def as_video(path: Path):
+    """VIDEO of a file."""
+    return InputImpl.VideoFromFile(str(path))
+
+
+def open_video(video, folder: Path, lossless: bool) -> media.Part:
+    """The file of a VIDEO and which part of it is shown; one of tensors is written to `folder` without loss.
+
+    That file has the pixel format of the result: 4:2:0 in the video's bits, which every player shows, or with
+    `lossless` the tensors' own RGB; transparency is dropped. InputError: no video, no frames, NaN.
+    """
+    if not isinstance(video, Input.Video):
+        raise InputError(f"video must be a VIDEO, got {type(video).__name__}; connect Load Video or Create Video")
+    if type(video).get_stream_source is Input.Video.get_stream_source:  # it would encode its tensors with loss
+        parts = video.get_components()
+        deep = video.get_bit_depth() > 8
+        pix_fmt = rgb_format(parts.images) if lossless else "yuv420p10le" if deep else "yuv420p"
+        return media.Part(write_images(folder / "source.mp4", parts.images, parts.frame_rate, pix_fmt))
+    source = video.get_stream_source()
+    if not isinstance(source, str):
+        (folder / "source.bin").write_bytes(source.getbuffer())
+        source = folder / "source.bin"
+    start, duration = video.get_active_trim_window()
+    return media.Part(Path(source), start, start + duration if duration else None)
+
+
+def rgb_format(images_NHWC: Tensor) -> str:
+    """The RGB pixel format that holds a batch: 8 bits where all its values are whole, else 16."""
+    for image_HWC in images_NHWC:
+        codes = image_HWC[..., :3].float().clamp(0, 1) * 255
+        if (codes - codes.round()).abs().max() > 1e-3:
+            return "gbrp16le"
+    return "bgr0"
+
+
+def write_images(path: Path, images_NHWC: Tensor, rate: Fraction, pix_fmt: str) -> Path:
+    """A lossless file of a batch; what it holds beside RGB is dropped. InputError: NaN, no frames, no space."""
+    if images_NHWC.ndim != 4 or not images_NHWC.numel() or images_NHWC.shape[-1] not in (1, 3, 4):
+        raise InputError(f"the video's frames must be (N, H, W, 3) and not none, got {tuple(images_NHWC.shape)}")
+    needed = images_NHWC.shape[:3].numel() * BYTES[pix_fmt]
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise InputError(f"{path.parent} has {size(free)} free, the frames need up to {size(needed)}: free some")
+    pictures = (_picture(image_HWC) for image_HWC in images_NHWC)
+    media.write_pictures(path, pictures, Fraction(rate).limit_denominator(100_000), pix_fmt)
+    return path
+
+
+def changed_images(images_NHWC: Tensor, source: Path, result: Path) -> tuple[Tensor, Tensor]:
+    """A batch with the change from one file to the other, and where it is (1 or 0 per pixel).
+
+    Only changed values are touched: everything else, also an alpha channel, stays to the bit.
+    """
+    changed = images_NHWC.clone()
+    mask_NHW = torch.zeros(images_NHWC.shape[:3])
+    pairs = zip(media.read_frames(source), media.read_frames(result), strict=True)
+    for index, (before, after) in enumerate(pairs):
+        delta_HWC = torch.from_numpy(after.rgb() - before.rgb())
+        mask_NHW[index] = (delta_HWC != 0).any(-1)
+        place = changed[index, ..., :3]
+        edited = (place.float().cpu() + delta_HWC).clamp(0, 1).to(place)
+        changed[index, ..., :3] = torch.where((delta_HWC != 0).to(place.device), edited, place)
+    return changed, mask_NHW
+
+
+def _picture(image_HWC: Tensor) -> np.ndarray:
+    image_HWC = image_HWC.float().cpu()
+    return (image_HWC.expand(*image_HWC.shape[:2], 3) if image_HWC.shape[-1] == 1 else image_HWC[..., :3]).numpy()

@@ -1,0 +1,315 @@
+"""Lip sync as one node: a video or a batch of pictures, a sound, an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from comfy_api.latest import io
+
+from ..omnisync_core.errors import InputError
+from ..omnisync_core.job import SILENCE, Report, SyncOptions, clock
+from ..omnisync_core.timeline import POLICIES
+from .types import (
+    GUIDANCE_NAMES,
+    EngineType,
+    Speakers,
+    Track,
+    finite,
+    guidance_inputs,
+    positive_fps,
+    read_guidance,
+    read_sound,
+    rgb_frames,
+)  # fmt: skip
+
+LONGEST_PREVIEW = 86400.0
+SEED_TIP = "The same seed, files and settings give the same result."
+ENGINE_TIP = "What edits the mouth: OmniSync Engine, or another engine node."
+TRACK_TIP = "Where the mouth is, from Mouth Track on the same video. Left open, it is looked for."
+SAID_HERE = {
+    "(--mouth X,Y in pixels; in a graph: Mouth Track's speaker 'point')": "(Mouth Track, speaker 'point')",
+    "(--mouth X,Y,WIDTH; in a graph: a mask)": "(Mouth Track with a mask)",
+    "write .mov (ProRes 4444) or lossless .mkv": "switch lossless on",
+    "leave lossless out": "switch lossless off",
+}
+"""What the core tells the command line, in the nodes' words."""
+
+
+@dataclass(frozen=True, eq=False)
+class Role:
+    """Who says what, one entry of SPEAKERS: an AUDIO and the track of this person's mouth."""
+
+    audio: Any
+    track: Any
+
+
+def run(video, sound: tuple[np.ndarray, int], engine, roles: Sequence[Role], options: SyncOptions):
+    """Sync a VIDEO; its result's path and report. InputError; the host's interrupt, after which it can be resumed."""
+    from .host import video as files
+
+    with files.working_folder() as folder:
+        part = files.open_video(video, folder, options.lossless)
+        output = files.result_path(".mkv" if options.lossless else ".mp4")
+        return output, _sync(part, sound, output, engine, roles, options, folder)
+
+
+def run_images(images_NHWC, sound: tuple[np.ndarray, int], fps: float, engine, options: SyncOptions):
+    """Sync a batch: it again with its mouth edited, and a mask of what was changed."""
+    from .host import video as files
+
+    with files.working_folder() as folder:
+        rate = Fraction(fps).limit_denominator(100_000)
+        source = files.write_images(folder / "source.mp4", images_NHWC, rate, files.rgb_format(images_NHWC))
+        _sync(source, sound, folder / "result.mkv", engine, (), options, folder)
+        return files.changed_images(images_NHWC, source, folder / "result.mkv")
+
+
+def mixed(sounds: Sequence[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
+    """Sounds (C, S) played together, at the highest of their rates; turned down as a whole where that is too loud."""
+    from ..omnisync_core.audio import resample
+
+    rate = max(rate for _, rate in sounds)
+    waves = [resample(wave_CS, own, rate) for wave_CS, own in sounds]
+    mix_CS = np.zeros((max(map(len, waves)), max(wave.shape[1] for wave in waves)), np.float32)
+    for wave_CS in waves:
+        same = len(wave_CS) in (1, len(mix_CS))
+        mix_CS[:, : wave_CS.shape[1]] += wave_CS if same else wave_CS.mean(0, keepdims=True)
+    return mix_CS / max(1.0, float(np.abs(mix_CS).max())), rate
+
+
+def described(report: Report) -> str:
+    """A report for people, line by line."""
+    lines = [
+        f"{report.edited} of {report.frames} frames edited in {report.windows} windows, {clock(report.seconds)}",
+        "mouth: " + ", ".join(f"{name} in {count} frames" for name, count in report.mouth_sources.items()),
+    ]
+    for passed in report.passed:
+        lines.append(f"unchanged {passed.start:.2f} to {passed.stop:.2f} s ({passed.frames} frames): {passed.reason}")
+    return _said_here("\n".join([*lines, *(f"note: {warning}" for warning in report.warnings)]))
+
+
+class Engine(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OmniSyncEngine",
+            display_name="OmniSync Engine",
+            category="OmniSync",
+            description="The OmniSync model and how it samples, for Lip Sync Video. A LoRA, EasyCache or fp8 on the "
+            "MODEL works here as everywhere.",
+            search_aliases=["omnisync", "lip sync engine", "lipsync model"],
+            inputs=[
+                io.Model.Input("model", tooltip="From Load OmniSync Model; patches on it count."),
+                io.Vae.Input("vae", tooltip="From Load OmniSync Model."),
+                io.Clip.Input("clip", tooltip="From Load OmniSync Model."),
+                io.AudioEncoder.Input("audio_encoder", tooltip="From Load OmniSync Model."),
+                io.String.Input(
+                    "text", default="A person speaks.", multiline=True,
+                    tooltip="How it is spoken, e.g. 'A person speaks loudly with clear teeth.'",
+                ),
+                io.Int.Input("steps", default=50, min=1, max=1000, tooltip="Steps per window; time grows with them."),
+                io.Float.Input(
+                    "tau", default=0.92, min=0.01, max=1.0, step=0.01,
+                    tooltip="The noise to start from. 1 forgets the source, less keeps more of its pose and its lips.",
+                ),
+                *guidance_inputs(),
+            ],
+            outputs=[EngineType.Output(display_name="engine")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, model, vae, clip, audio_encoder, text, steps, tau, **weights) -> io.NodeOutput:
+        from ..omnisync_core.engines.omnisync import Sampling
+        from .host.engine import OmniSyncHandle
+
+        guidance = read_guidance(*(weights[name] for name in GUIDANCE_NAMES))
+        sampling = Sampling(steps, finite("tau", tau, 0.01, 1), guidance, text)
+        return io.NodeOutput(OmniSyncHandle(model, vae, clip, audio_encoder, sampling))
+
+
+class Speaker(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OmniSyncSpeaker",
+            display_name="Speaker",
+            category="OmniSync",
+            description="One of several people in a video: a sound and the mouth that says it. Chain one per person.",
+            search_aliases=["multiple speakers", "two people", "dialogue", "conversation"],
+            inputs=[
+                io.Audio.Input("audio", tooltip="What this person says, silent where others speak."),
+                Track.Input("mouth_track", tooltip="Where this person's mouth is, from Mouth Track on the same video."),
+                Speakers.Input("speakers", optional=True, tooltip="The people before, from another Speaker."),
+            ],
+            outputs=[Speakers.Output(display_name="speakers")],
+        )
+
+    @classmethod
+    def execute(cls, audio, mouth_track, speakers=None) -> io.NodeOutput:
+        read_sound(audio)
+        return io.NodeOutput((*(speakers or ()), Role(audio, mouth_track)))
+
+
+class LipSyncVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OmniSyncLipSyncVideo",
+            display_name="Lip Sync Video",
+            category="OmniSync",
+            description="Your video, its mouth saying your sound; every other pixel stays. Works from file to file in "
+            "windows: memory does not grow with length, and a cancelled job goes on where it stopped.",
+            search_aliases=["lipsync", "lip sync", "dub", "talking head", "latentsync", "wav2lip", "sync.so"],
+            inputs=[
+                io.Video.Input("video", tooltip="Any length, frame rate and size; a trimmed one is synced as trimmed."),
+                io.Audio.Input(
+                    "audio", optional=True,
+                    tooltip="What the mouth should say. With speakers: what is heard (left open, their sounds mixed).",
+                ),
+                EngineType.Input("engine", tooltip=ENGINE_TIP),
+                Track.Input("mouth_track", optional=True, tooltip=TRACK_TIP),
+                Speakers.Input("speakers", optional=True, tooltip="Several people, each with a sound: Speaker nodes."),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=SEED_TIP
+                ),
+                io.Combo.Input(
+                    "length_policy", options=list(POLICIES), default="source",
+                    tooltip="Where sound and video differ in length. "
+                    + " ".join(f"{name}: {text}." for name, text in POLICIES.items()),
+                ),
+                io.Combo.Input(
+                    "silence_policy", options=list(SILENCE), default="close",
+                    tooltip="Where nobody speaks. close: the mouth rests. keep: the source's own pixels.",
+                ),
+                io.Float.Input(
+                    "preview_seconds", default=0.0, min=0.0, max=LONGEST_PREVIEW, step=0.5,
+                    tooltip="Do only the first seconds, to judge the settings; 0 does all.",
+                ),
+                io.Boolean.Input(
+                    "resume", default=True, advanced=True,
+                    tooltip="Go on with this very job where it was stopped before; off starts it over. Finished parts "
+                    "lie in output/omnisync_unfinished until the job is done.",
+                ),
+                io.Boolean.Input(
+                    "lossless", default=False, advanced=True,
+                    tooltip="FFV1 in the source's pixel format instead of H.264: save it with format mkv.",
+                ),
+            ],
+            outputs=[io.Video.Output(), io.String.Output("report", display_name="report")],
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, preview_seconds=0.0, audio="open", speakers="open"):
+        if audio == "open" and speakers == "open":
+            return "no sound is connected: give audio, or speakers"
+        if preview_seconds is not None and not 0 <= preview_seconds <= LONGEST_PREVIEW:
+            return f"preview_seconds must be a number within 0..{LONGEST_PREVIEW:g}, got {preview_seconds}"
+        return True
+
+    @classmethod
+    def execute(
+        cls, video, engine, seed, length_policy, silence_policy, preview_seconds, resume, lossless,
+        audio=None, mouth_track=None, speakers=None,
+    ) -> io.NodeOutput:  # fmt: skip
+        from .host.video import as_video
+
+        roles = tuple(speakers or ())
+        if roles and mouth_track is not None:
+            raise InputError("speakers bring their own mouth tracks: connect either mouth_track or speakers, not both")
+        options = SyncOptions(
+            seed=seed,
+            length=length_policy,
+            silence=silence_policy,
+            mouth="auto" if mouth_track is None else mouth_track,
+            preview_seconds=finite("preview_seconds", preview_seconds, 0, LONGEST_PREVIEW) or None,
+            lossless=lossless,
+            resume=resume,
+        )
+        sound = mixed([_samples(role.audio) for role in roles]) if roles and audio is None else _samples(audio)
+        output, report = run(video, sound, engine, roles, options)
+        return io.NodeOutput(as_video(output), described(report))
+
+
+class LipSyncImages(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OmniSyncLipSyncImages",
+            display_name="Lip Sync Images",
+            category="OmniSync",
+            description="A batch of pictures, its mouth saying your sound: for graphs that load and combine videos as "
+            "images. For long videos take Lip Sync Video, which does not hold them in memory.",
+            search_aliases=["lipsync", "lip sync", "video helper suite", "vhs", "image batch"],
+            inputs=[
+                io.Image.Input("images", tooltip="The video's frames in order; RGB or RGBA, of any size."),
+                io.Audio.Input("audio", tooltip="What the mouth should say; heard from the first picture on."),
+                io.Float.Input(
+                    "fps", default=25.0, min=0.01, max=1000.0, step=0.01,
+                    tooltip="Frames per second of the pictures: what the video was loaded with.",
+                ),
+                EngineType.Input("engine", tooltip=ENGINE_TIP),
+                Track.Input("mouth_track", optional=True, tooltip=TRACK_TIP),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=SEED_TIP
+                ),
+            ],
+            outputs=[io.Image.Output(), io.Audio.Output(), io.Mask.Output(tooltip="1 where a pixel was changed.")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, images, audio, fps, engine, seed, mouth_track=None) -> io.NodeOutput:
+        options = SyncOptions(
+            seed=seed, mouth="auto" if mouth_track is None else mouth_track, lossless=True, resume=True
+        )
+        changed, mask = run_images(_coloured(images), _samples(audio), positive_fps(fps), engine, options)
+        return io.NodeOutput(changed, audio, mask)
+
+
+def _sync(video, sound, output: Path, engine, roles: Sequence[Role], options: SyncOptions, folder: Path) -> Report:
+    """The core's job on files: sounds from memory are written to `folder` as they are."""
+    from ..omnisync_core.job import Speaker as SoundAndMouth
+    from ..omnisync_core.pipeline import sync_video
+    from .host.progress import JobBar
+    from .host.video import unfinished_folder
+
+    heard = _written(folder / "sound.wav", sound)
+    speakers = [
+        SoundAndMouth(_written(folder / f"speaker_{number}.wav", _samples(role.audio)), role.track)
+        for number, role in enumerate(roles)
+    ]
+    opened = engine.open()
+    try:
+        return sync_video(
+            video, heard, output, opened, options, JobBar(opened), speakers=speakers, state=unfinished_folder()
+        )
+    except InputError as error:
+        raise InputError(_said_here(str(error))) from error
+
+
+def _written(path: Path, sound: tuple[np.ndarray, int]) -> Path:
+    from ..omnisync_core.media import write_samples
+
+    write_samples(path, *sound)
+    return path
+
+
+def _samples(audio) -> tuple[np.ndarray, int]:
+    wave_CS, rate = read_sound(audio)
+    return wave_CS.numpy(), rate
+
+
+def _coloured(images_NHWC):
+    """An IMAGE that is fit to be edited, with its alpha if it has one."""
+    rgb_NHWC = rgb_frames(images_NHWC)
+    return rgb_NHWC if images_NHWC.shape[-1] == 1 else images_NHWC
+
+
+def _said_here(text: str) -> str:
+    for there, here in SAID_HERE.items():
+        text = text.replace(there, here)
+    return text

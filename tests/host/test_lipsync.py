@@ -1,0 +1,431 @@
+"""Lip Sync Video, Lip Sync Images, Speaker and OmniSync Engine: the core's job through the host.
+
+Most of it is plumbing and runs with an engine that paints; what the models do runs with the bundled mini, two steps.
+"""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+SECONDS, FPS, SIDES = 0.8, 25, (96, 80)
+OPTIONS = {
+    "seed": 3, "length_policy": "source", "silence_policy": "close", "preview_seconds": 0.0, "resume": True,
+    "lossless": True,
+}  # fmt: skip
+
+
+class Painter:
+    """An engine whose mouths are as red as the sound is loud. `stop` is called at every step."""
+
+    def __init__(self, host, stop=None):
+        self._host, self._stop, self.windows = host, stop or (lambda count: None), 0
+
+    def get_models(self):
+        return []
+
+    def open(self):
+        self.spec = self._host.module("omnisync_core.spec").VideoSpec(crop_size=24, window_frames=9, overlap_frames=5)
+        self.fingerprint = {"engine": "painter"}
+        return self
+
+    def speech(self, wave):
+        return Loudness(wave)
+
+    def edit(self, frames_THWC, speech_TND, mouth_T3, *, anchor, seed, on_step):
+        for step in range(2):
+            self._stop(self.windows)
+            on_step(step + 1, 2)
+        self.windows += 1
+        edited = frames_THWC.copy()
+        for frame, (x, y, width) in enumerate(mouth_T3 * frames_THWC.shape[1]):
+            box = np.s_[round(y - width / 3) : round(y + width / 3), round(x - width / 2) : round(x + width / 2)]
+            edited[frame][box] = [min(1, 0.2 + 3 * speech_TND[frame, 0, 0]), 0.1, 0.1]
+        if anchor is not None:
+            edited[: len(anchor)] = anchor
+        return self._host.module("omnisync_core.engines.protocol").Edit(edited, frames_THWC)
+
+
+class Loudness:
+    def __init__(self, wave):
+        self._wave = wave
+
+    def at(self, times_T):
+        rms = [np.sqrt(np.mean(np.square(self._wave.read(time - 0.02, time + 0.02)))) for time in times_T]
+        return np.array(rms, np.float32)[:, None, None]
+
+
+def pictures(frames=20, sides=SIDES):
+    """Smooth drifting blobs (N, H, W, 3), whole 8-bit levels."""
+    y, x = torch.meshgrid(torch.arange(float(sides[0])), torch.arange(float(sides[1])), indexing="ij")
+    hue = torch.tensor([3.0, 5.0, 7.0])
+    batch = [torch.sin((x[..., None] + 0.5 * n) * hue / 60) * torch.cos(y[..., None] * hue / 50) for n in range(frames)]
+    return ((0.5 + 0.4 * torch.stack(batch)) * 255).round() / 255
+
+
+def sound(seconds=SECONDS, start=0.0, stop=9.0, rate=44100, channels=2):
+    time = torch.arange(round(seconds * rate)) / rate
+    wave = torch.randn(channels, len(time), generator=torch.Generator().manual_seed(0)).clamp(-3, 3) * 0.1
+    return {"waveform": (wave * ((time >= start) & (time < stop)))[None], "sample_rate": rate}
+
+
+def shown(path):
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int)
+
+
+def track(host, count, x=0.5, frame_size=SIDES[::-1]):
+    return host.module("omnisync_core.mouth").MouthTrack(
+        np.arange(count) / FPS, np.tile([[x, 0.6]], (count, 1)), np.full(count, 0.2), np.ones(count, np.float32),
+        np.full(count, "user"), np.zeros(count, int), frame_size,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def clip(host, tmp_path):
+    path = tmp_path / "clip.mp4"
+    host.module("omnisync_core.media").write_pictures(path, pictures().numpy(), Fraction(FPS), "yuv420p")
+    return path
+
+
+@pytest.fixture
+def sync(host):
+    """Run Lip Sync Video; its result's path and report. `engine` None paints."""
+
+    def run(video, audio=None, engine=None, mouth_track=None, speakers=None, **options):
+        from comfy_api.latest import InputImpl
+
+        video = InputImpl.VideoFromFile(str(video)) if isinstance(video, (str, Path)) else video
+        given = [video, audio, engine or Painter(host), mouth_track, speakers]
+        names = ("video", "audio", "engine", "mouth_track", "speakers")
+        linked = {name: ["given", place] for place, name in enumerate(names) if given[place] is not None}
+        node = {"class_type": "OmniSyncLipSyncVideo", "inputs": {**linked, **OPTIONS, **options}}
+        result, report = host.run({"given": host.give(*given), "sync": node})["sync"]
+        return result.get_stream_source(), report
+
+    return run
+
+
+@pytest.fixture
+def left(host):
+    """What jobs left behind in the host's folders: working folders and unfinished windows."""
+
+    def names():
+        import folder_paths
+
+        temp, unfinished = Path(folder_paths.get_temp_directory()), host.output / "omnisync_unfinished"
+        kept = [path.name for path in temp.iterdir() if path.is_dir()] if temp.exists() else []
+        return kept, sorted(unfinished.iterdir()) if unfinished.exists() else []
+
+    return names
+
+
+@pytest.fixture(scope="module")
+def handle(host):
+    """The bundled mini as an ENGINE, two steps."""
+    weights = {"w_peak": 2.0, "w_base": 1.0, "gamma": 1.5, "sigma_g": 0.7, "convention": "floored"}
+    loaded = [["model", place] for place in range(4)]
+    names = ("model", "vae", "clip", "audio_encoder")
+    nodes = {
+        "model": {
+            "class_type": "OmniSyncLoadModel",
+            "inputs": {"model_name": "omnisync_mini (bundled)", "weight_dtype": "float32"},
+        },
+        "engine": {
+            "class_type": "OmniSyncEngine",
+            "inputs": {
+                **dict(zip(names, loaded, strict=True)), "text": "A person speaks.", "steps": 2, "tau": 0.92, **weights,
+            },
+        },
+    }  # fmt: skip
+    return host.run(nodes)["engine"][0]
+
+
+# -- the whole way with the bundled model
+
+
+def test_the_node_gives_the_frames_of_the_command_line(host, clip, sync, handle, tmp_path, left):
+    """Same files, seed, type (float32 on CPU): at most one 8-bit level apart.
+
+    The host's samplers speak of the clean prediction, the core of the velocity; turning one into the other rounds in
+    the last bits of float32, which moves a sample over the edge between two levels here and there.
+    """
+    audio = sound()
+    host.module("omnisync_core.media").write_samples(tmp_path / "a.wav", audio["waveform"][0].numpy(), 44100)
+    status = host.module("omnisync_core.cli").main([
+        "lipsync", "--video", str(clip), "--audio", str(tmp_path / "a.wav"), "--output", str(tmp_path / "cli.mkv"),
+        "--lossless", "--seed", "3", "--steps", "2", "--device", "cpu", "--dtype", "float32",
+    ])  # fmt: skip
+    assert status == 0
+    result, report = sync(clip, audio, handle)
+    mine, theirs, source = shown(result), shown(tmp_path / "cli.mkv"), shown(clip)
+    apart = np.abs(mine - theirs)
+    assert np.abs(theirs - source).max() > 8, "nothing was edited"
+    assert apart.max() <= 1 and (apart > 0).mean() < 0.001
+    assert "20 of 20 frames edited in 2 windows" in report and "fallback in 20 frames" in report
+    assert left() == ([], [])
+
+
+def test_cancelled_inside_a_step_it_goes_on_where_it_was(host, clip, sync, handle, left):
+    import comfy.model_management as memory
+
+    calls, stop_at = [], [None]
+
+    def counted(apply, given):
+        calls.append(1)
+        if len(calls) == stop_at[0]:
+            memory.interrupt_current_processing(True)
+        return apply(given["input"], given["timestep"], **given["c"])
+
+    model = handle.model.clone()
+    model.set_model_unet_function_wrapper(counted)
+    engine = type(handle)(model, handle.vae, handle.clip, handle.audio_encoder, handle.sampling)
+    whole, _ = sync(clip, sound(), engine)
+    through = len(calls)  # two windows of two steps, and two to guess how long it will take
+    assert through == 6 and left() == ([], [])
+    calls.clear()
+    stop_at[0] = 5
+    host.forget()
+    with pytest.raises(Exception, match="interrupted"):
+        sync(clip, sound(), engine)
+    working, (kept,) = left()
+    assert len(calls) == 5 and not working and [path.name for path in kept.glob("*window*")] == ["window_00000.npz"]
+    calls.clear()
+    stop_at[0] = None
+    resumed, _ = sync(clip, sound(), engine)
+    assert len(calls) == 4 and left() == ([], [])
+    np.testing.assert_array_equal(shown(resumed), shown(whole))
+
+
+def test_an_engine_counts_its_models_and_says_what_it_is(host, handle):
+    assert len(handle.get_models()) == 4 and all(hasattr(patcher, "load_device") for patcher in handle.get_models())
+    first, again = handle.open().fingerprint, handle.open().fingerprint
+    assert first == again and first["dtype"] == "torch.float32" and first["steps"] == 2
+    model = handle.model.clone()
+    model.model_options["transformer_options"]["wrapper"] = sound
+    other = type(handle)(model, handle.vae, handle.clip, handle.audio_encoder, handle.sampling).open().fingerprint
+    assert {key for key in first if first[key] != other[key]} == {"options"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [("vae", None, "no VAE"), ("clip", None, "no CLIP"), ("audio_encoder", None, "audio encoder is none"),
+     ("model", torch.nn.Identity(), "not a transformer of OmniSync")],
+)  # fmt: skip
+def test_an_engine_of_parts_that_do_not_fit_is_refused(handle, name, value, says):
+    parts = {key: getattr(handle, key) for key in ("model", "vae", "clip", "audio_encoder", "sampling")}
+    with pytest.raises(ValueError, match=says):
+        type(handle)(**{**parts, name: value})
+
+
+def test_a_vae_of_another_stride_is_refused(handle):
+    class Coarse:
+        latent_channels = 16
+
+        def temporal_compression_decode(self):
+            return 8
+
+        def spacial_compression_decode(self):
+            return 32
+
+    with pytest.raises(ValueError, match="8 frames, 32 pixels; the model needs 16 channels, 4 frames, 8 pixels"):
+        type(handle)(handle.model, Coarse(), handle.clip, handle.audio_encoder, handle.sampling)
+
+
+# -- videos in and out
+
+
+def test_a_file_in_a_file_out(host, clip, sync, left):
+    result, report = sync(clip, sound(), mouth_track=track(host, 20))
+    before, after = shown(clip), shown(result)
+    assert result.endswith(".mkv") and Path(result).parent == host.base / "temp"
+    assert (before[:, :30] == after[:, :30]).all() and np.abs(after - before).max() > 20
+    assert "user in 20 frames" in report and left() == ([], [])
+    plain, _ = sync(clip, sound(), lossless=False)
+    with av.open(plain) as container:
+        video, heard = container.streams.video[0], container.streams.audio[0]
+        assert (video.codec.name, video.pix_fmt, heard.codec_context.sample_rate) == ("h264", "yuv420p", 44100)
+
+
+def test_a_trimmed_video_is_synced_as_trimmed(clip, sync):
+    from comfy_api.latest import InputImpl
+
+    result, report = sync(InputImpl.VideoFromFile(str(clip), start_time=0.2, duration=0.4), sound())
+    np.testing.assert_array_equal(shown(result)[:, :20], shown(clip)[5:15, :20])
+    assert "10 of 10 frames" in report and "the sound lasts 0.80 s, the result 0.40 s: it is cut" not in report
+
+
+def test_a_video_in_memory_is_read_as_a_file(clip, sync):
+    import io
+
+    from comfy_api.latest import InputImpl
+
+    result, _ = sync(InputImpl.VideoFromFile(io.BytesIO(clip.read_bytes())), sound())
+    again, _ = sync(clip, sound())
+    np.testing.assert_array_equal(shown(result), shown(again))
+
+
+def components(images, rate=FPS, bit_depth=8):
+    from comfy_api.latest import InputImpl, Types
+
+    parts = Types.VideoComponents(images=images, audio=None, frame_rate=Fraction(rate))
+    return InputImpl.VideoFromComponents(parts, bit_depth=bit_depth)
+
+
+def test_tensors_are_taken_as_they_are(host, sync):
+    batch = pictures()
+    result, _ = sync(components(batch), sound(), mouth_track=track(host, 20))
+    after = shown(result) / 255
+    assert np.abs(after[:, :30] - batch[:, :30].numpy()).max() < 1e-6 and np.abs(after - batch.numpy()).max() > 0.1
+    plain, _ = sync(components(batch, bit_depth=10), sound(), lossless=False)
+    with av.open(plain) as container:
+        assert container.streams.video[0].pix_fmt == "yuv420p10le"
+
+
+@pytest.mark.parametrize(
+    "images",
+    [pictures(1), pictures(2, (1, 1)), pictures(3, (17, 31)), torch.cat([pictures(2), torch.rand(2, 96, 80, 1)], -1),
+     pictures(2) + 0.001],
+    ids=["one frame", "one pixel", "odd", "RGBA", "16 bits"],
+)  # fmt: skip
+@pytest.mark.parametrize("lossless", [True, False])
+def test_odd_batches(sync, images, lossless):
+    result, report = sync(components(images), sound(), lossless=lossless)
+    assert shown(result).shape == (*images.shape[:3], 3)
+    assert f"of {len(images)} frames edited" in report
+
+
+# -- speakers
+
+
+def speakers(host, *roles):
+    chain = None
+    for audio, mouth_track in roles:
+        node = {"class_type": "OmniSyncSpeaker", "inputs": {"audio": ["given", 0], "mouth_track": ["given", 1]}}
+        node["inputs"].update({"speakers": ["given", 2]} if chain else {})
+        chain = host.run({"given": host.give(audio, mouth_track, chain), "who": node})["who"][0]
+    return chain
+
+
+def test_two_speakers_in_one_job(host, clip, sync):
+    first, second = (sound(stop=0.3), track(host, 20, 0.25)), (sound(start=0.5, channels=1), track(host, 20, 0.75))
+    result, report = sync(clip, speakers=speakers(host, first, second))
+    red = shown(result)[:, 54:60, :, 0]
+    left, right = red[:, :, 18:22].mean((1, 2)), red[:, :, 58:62].mean((1, 2))
+    assert left[:6].mean() > left[12:].mean() + 20 and right[14:].mean() > right[:10].mean() + 20
+    assert "user in 40 frames" in report
+    with av.open(result) as container:
+        heard = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1).reshape(-1, 2)
+    wanted = first[0]["waveform"][0] + second[0]["waveform"][0]
+    np.testing.assert_allclose(heard[: wanted.shape[1]], wanted.T / max(1, wanted.abs().max()), atol=1e-6)
+    with pytest.raises(Exception, match="either mouth_track or speakers"):
+        sync(clip, mouth_track=first[1], speakers=speakers(host, first))
+
+
+def test_sounds_are_mixed(host):
+    mixed = host.module("nodes.lipsync").mixed
+    low, loud, late = (np.full((1, 800), 0.5, np.float32), np.full((2, 1600), 0.75, np.float32), np.ones((6, 9)))
+    wave, rate = mixed([(low, 8000), (loud, 8000)])
+    assert rate == 8000 and wave.shape == (2, 1600)
+    np.testing.assert_allclose(wave[:, [0, 1000]], [[1, 0.6], [1, 0.6]], rtol=1e-6)
+    assert mixed([(low, 8000), (late, 48000)])[0].shape == (6, 4800)
+
+
+# -- settings
+
+
+def test_the_first_seconds_alone(clip, sync):
+    result, report = sync(clip, sound(), preview_seconds=0.2)
+    assert len(shown(result)) == 5 and "5 of 5 frames" in report
+
+
+def test_a_job_can_be_started_over(host, clip, sync, left):
+    def stop(windows):
+        if windows == 2:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(Exception, match="power cut"):
+        sync(clip, sound(), Painter(host, stop))
+    assert len(left()[1]) == 1
+    with pytest.raises(Exception, match="power cut"):
+        sync(clip, sound(), Painter(host, stop), seed=4)
+    assert len(left()[1]) == 2
+    going_on, anew = Painter(host), Painter(host)
+    sync(clip, sound(), going_on)
+    sync(clip, sound(), anew, seed=4, resume=False)
+    assert (going_on.windows, anew.windows) == (2, 4) and left() == ([], [])
+
+
+# -- pictures
+
+
+@pytest.fixture
+def sync_images(host):
+    def run(images, audio=None, fps=25.0, mouth_track=None, **options):
+        given = host.give(images, audio or sound(), Painter(host), mouth_track)
+        linked = {"images": ["given", 0], "audio": ["given", 1], "engine": ["given", 2], "fps": fps, "seed": 3}
+        linked.update({"mouth_track": ["given", 3]} if mouth_track is not None else {})
+        node = {"class_type": "OmniSyncLipSyncImages", "inputs": {**linked, **options}}
+        return host.run({"given": given, "sync": node})["sync"]
+
+    return run
+
+
+@pytest.mark.parametrize("extra", [0, 1], ids=["RGB", "RGBA"])
+@pytest.mark.parametrize("fine", [0, 0.0007], ids=["8 bits", "more"])
+def test_a_batch_keeps_what_is_not_edited_to_the_bit(host, sync_images, left, extra, fine):
+    batch = torch.cat([pictures() + fine, torch.rand(20, *SIDES, extra)], -1)
+    audio = sound()
+    images, heard, mask = sync_images(batch, audio, mouth_track=track(host, 20))
+    assert images.shape == batch.shape and mask.shape == batch.shape[:3] and heard is audio
+    assert 0.01 < mask.mean() < 0.3 and set(mask.unique().tolist()) == {0, 1}
+    assert torch.equal(images[mask == 0], batch[mask == 0]) and torch.equal(images[..., 3:], batch[..., 3:])
+    assert (images - batch).abs().max() > 0.1 and left() == ([], [])
+
+
+def test_a_batch_is_what_its_video_is(host, clip, sync, sync_images):
+    images, _, _ = sync_images(pictures(), mouth_track=track(host, 20))
+    result, _ = sync(components(pictures()), sound(), mouth_track=track(host, 20))
+    np.testing.assert_array_equal((images * 255).round().numpy(), shown(result))
+
+
+# -- what cannot be used
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"audio": {"waveform": torch.zeros(1, 2, 0), "sample_rate": 44100}}, "sound is empty"),
+        ({"audio": {"waveform": torch.full((1, 1, 9), torch.nan), "sample_rate": 44100}}, "NaN"),
+        ({"audio": None}, "no sound is connected"),
+        ({"preview_seconds": float("nan")}, "preview_seconds must be a number"),
+        ({"preview_seconds": -1.0}, "preview_seconds"),
+        ({"seed": -1}, "seed"),
+        ({"length_policy": "pingpong"}, "length_policy"),
+    ],
+    ids=["empty", "nan", "no sound", "nan seconds", "negative", "seed", "policy"],
+)  # fmt: skip
+def test_what_a_video_cannot_be_synced_with(clip, sync, left, change, says):
+    with pytest.raises(Exception, match=says):
+        sync(clip, **{"audio": sound(), **change})
+    assert left() == ([], [])
+
+
+def test_frames_and_tracks_that_cannot_be_used(host, clip, sync, sync_images, left):
+    with pytest.raises(Exception, match="track has 19 frames, the video 20"):
+        sync(clip, sound(), mouth_track=track(host, 19))
+    broken = pictures(3)
+    broken[1, 5, 5] = torch.nan
+    for bad in (lambda: sync(components(broken), sound()), lambda: sync_images(broken)):
+        with pytest.raises(Exception, match="frame 1 holds"):
+            bad()
+    with pytest.raises(Exception, match="fps"):
+        sync_images(pictures(3), fps=0.0)
+    with pytest.raises(Exception, match="at least one picture"):
+        sync_images(torch.zeros(0, 8, 8, 3))
+    with pytest.raises(Exception, match="must be a VIDEO"):
+        sync(pictures(3), sound())
+    assert left() == ([], [])
