@@ -15,3 +15,12 @@ def test_every_node_has_a_help_worthy_schema(host):
                 assert None not in (given.min, given.max, given.default), f"{schema.node_id}.{given.id}"
             shown += kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO") and not given.advanced
         assert shown <= 8, schema.node_id
+
+
+def test_the_host_reads_the_project_s_settings(host):
+    from comfy_config.config_parser import extract_node_configuration
+
+    found = extract_node_configuration(host.pack)
+    assert found.project.name == "omnisync" and found.tool_comfy.display_name == "OmniSync"
+    assert found.project.supported_comfyui_version == ">=0.33.0"
+    assert "OS Independent" in found.project.supported_os and found.project.supported_accelerators
