@@ -1,6 +1,6 @@
 """The parts of the UNet: residual blocks over all frames, attention within a frame, attention along time.
 
-Frames are carried as a batch: x is (B * F, C, H, W), N = B * F, P = B * H * W. Names are the checkpoint's. `make` = device and dtype of every weighted layer; a host passes its `operations`.
+Frames are carried as a batch: x is (B * F, C, H, W), N = B * F, P = B * H * W. Names are the checkpoint's.
 """
 
 from __future__ import annotations
