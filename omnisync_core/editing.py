@@ -69,7 +69,7 @@ class Editor:
             self._speech.at(layout.timeline.time_V[positions][fed]),
             mouth_T3[fed],
             anchor=lead[:anchored] / np.float32(255) if anchored else None,
-            seed=chunks.window_seed(self._seed, window.index),
+            seed=chunks.window_seed(self._seed, 0 if layout.spec.shared_noise else window.index),
             on_step=on_step,
         )
         edited_THWC, reference_THWC = np.asarray(edit.edited_THWC)[:count], np.asarray(edit.reference_THWC)[:count]

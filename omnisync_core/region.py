@@ -158,6 +158,7 @@ def _plan_shot(track, spec, start, stop) -> Region:
     off_T2 = mouth_T2 - center_T2
     limit = WANDER * side
     center_T2 = mouth_T2 - limit * np.tanh(off_T2 / limit)
+    center_T2[:, 1] -= (spec.mouth_height - 0.5) * side
     inside_T2 = (mouth_T2 - center_T2) / side + 0.5
     mouth_T3 = np.concatenate([inside_T2, width_T[:, None] / side], axis=1).astype(np.float32)
     return Region(start, stop, side, spec.crop_size, center_T2, mouth_T3, _strength(times, known))

@@ -24,10 +24,16 @@ class VideoSpec:
     overlap_frames: int = 5
     max_fps: float = 30.5
     """Faster video is edited at every second (third, ...) frame; the edit is interpolated between."""
+    mouth_height: float = 0.5
+    """Where the mouth lies in the crop, from its top: more than half shows more of the face above."""
+    shared_noise: bool = False
+    """Whether every window is given the same seed; else each has its own."""
 
     def __post_init__(self):
         if self.pad_frames(self.window_frames) != self.window_frames:
             raise ValueError(f"window_frames must be 1 + {self.temporal_stride}k, got {self.window_frames}")
+        if not 0 < self.mouth_height < 1:
+            raise ValueError(f"mouth_height must be within 0..1, got {self.mouth_height}")
         if not 0 <= self.overlap_frames < self.window_frames:
             raise ValueError(f"overlap_frames must be within 0..{self.window_frames - 1}, got {self.overlap_frames}")
 
