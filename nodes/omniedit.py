@@ -53,13 +53,13 @@ class HuMoEngine(io.ComfyNode):
         from .host import humo
 
         humo.check_humo(model, vae, audio_encoder)
-        settings = humo.Settings(
+        settings = humo.HuMoSettings(
             steps, start, end, finite("cfg", cfg, 0, 100), noise_mode, _read_focus(weights),
             crop_size, window_frames, overlap_frames,
         )  # fmt: skip
         reference = None if ref_image is None else rgb_frames(ref_image, "ref_image")[:1]
         return io.NodeOutput(
-            humo.HuMoHandle(model, vae, audio_encoder, _text(clip, prompt), prompt, reference, settings)
+            humo.HuMoHandle(model, vae, audio_encoder, _text(clip, prompt), prompt, settings, reference)
         )
 
 

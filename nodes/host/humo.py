@@ -8,8 +8,7 @@ video's own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import comfy.model_base
@@ -23,12 +22,9 @@ from ...omnisync_core.engines.humo_audio import BESIDE, LAYERS, WIDTH, HuMoSpeec
 from ...omnisync_core.engines.omniedit import humo_sigmas
 from ...omnisync_core.engines.protocol import Edit
 from ...omnisync_core.errors import InputError
-from ...omnisync_core.spec import VideoSpec
-from .digest import digest, model_digest
-from .trajectory import VIDEO_CHANNELS, ZERO_VIDEO, Focus, OmniEditGuider, OmniEditSampler
-
-CROP_SCALE = 4.5
-"""Side of the crop over the mouth's width: a face with some room, as HuMo saw people."""
+from .digest import digest
+from .editing import Handle, Settings, WindowEngine, with_values
+from .trajectory import VIDEO_CHANNELS, ZERO_VIDEO, Focus, OmniEditSampler
 
 
 def audio_embed(encoded: dict, fps: float, length: int) -> Tensor:
@@ -106,9 +102,7 @@ def encoder_size(encoder) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What decides a HuMo edit beside its models."""
-
+class HuMoSettings(Settings):
     steps: int = 20
     start: int = 6
     end: int = 16
@@ -119,60 +113,25 @@ class Settings:
     window_frames: int = 97
     overlap_frames: int = 13
 
-    def __post_init__(self):
-        if not 0 <= self.start < self.steps:
-            raise InputError(f"start must be below steps, got start {self.start} of {self.steps} steps")
-        if not np.isfinite(self.cfg):
-            raise InputError(f"cfg must be a finite number, got {self.cfg}")
-        if self.crop_size % 16:
-            raise InputError(f"crop_size must be a multiple of 16, got {self.crop_size}")
-
-    def spec(self) -> VideoSpec:
-        return VideoSpec(
-            crop_size=self.crop_size, crop_scale=CROP_SCALE,
-            window_frames=self.window_frames, overlap_frames=self.overlap_frames,
-        )  # fmt: skip
-
 
 @dataclass(frozen=True, eq=False)
-class HuMoHandle:
-    """ENGINE payload: the host's models and how to use them."""
-
-    model: Any
-    vae: Any
-    audio_encoder: Any
-    text: Any = field(repr=False)
-    """CONDITIONING of the prompt."""
-    prompt: str = ""
+class HuMoHandle(Handle):
     ref_image: Tensor | None = field(default=None, repr=False)
-    settings: Settings = Settings()
-
-    def get_models(self) -> list:
-        return [self.model, self.vae.patcher, self.audio_encoder.patcher]
-
-    @cached_property
-    def digests(self) -> list[str]:
-        return [model_digest(patcher) for patcher in self.get_models()]
 
     def open(self) -> HuMoEngine:
         return HuMoEngine(self)
 
 
-class HuMoEngine:
-    """See `omnisync_core/engines/protocol.py`. Speech is (target, source), or the target's alone: a silent source."""
+class HuMoEngine(WindowEngine):
+    """Algorithm 1 on a window of crops, through the host's guider and its model."""
 
-    hears_source = True
+    name = "humo"
 
     def __init__(self, handle: HuMoHandle):
-        self.handle, self.settings, self.spec = handle, handle.settings, handle.settings.spec()
-        self._shown: dict[str | int, Tensor] = {}
+        super().__init__(handle)
         ref = handle.ref_image
-        self.fingerprint = {
-            "engine": "humo", "prompt": handle.prompt, **asdict(handle.settings),
-            "models": handle.digests, "text": digest(handle.text[0][0]),
-            "reference": "first frame" if ref is None else digest(ref),
-            "dtype": str(handle.model.model.get_dtype_inference()), "device": str(handle.model.load_device),
-        }  # fmt: skip
+        self.fingerprint["reference"] = "first frame" if ref is None else digest(ref)
+        self._kept: dict[str | int, Tensor] = {}
 
     def speech(self, wave: Wave) -> HuMoSpeech:
         return HuMoSpeech(self._encode_sound, wave)
@@ -189,65 +148,49 @@ class HuMoEngine:
         on_step: Callable[[int, int], None],
     ) -> Edit:
         self.spec.latent_frames(len(frames_THWC))
-        source = self._encode(frames_THWC)
-        settings, target, own = self.settings, *self._conds(frames_THWC, speech_TND, source)
-        sampler = OmniEditSampler(
-            settings.start, settings.end, settings.cfg, settings.noise,
-            anchor_latent=None if anchor is None else self._encode(anchor),
+        source, settings = self.encode(frames_THWC), self.settings
+        fixed = None if anchor is None else self.encode(anchor)
+        sampler = OmniEditSampler(settings.start, settings.end, settings.cfg, settings.noise, fixed)
+        result = self.guider(*self._conds(frames_THWC, speech_TND), mouth_T3).sample(
+            torch.zeros_like(source), source, sampler, torch.cat([humo_sigmas(settings.steps), torch.zeros(1)]),
+            callback=self.telling(on_step), disable_pbar=True, seed=seed,
         )  # fmt: skip
-        sigmas = torch.cat([humo_sigmas(settings.steps), torch.zeros(1)])
-        total = settings.steps - settings.start
-        result = self._guider(target, own, mouth_T3).sample(
-            torch.zeros_like(source), source, sampler, sigmas, seed=seed, disable_pbar=True,
-            callback=lambda step, clean, latent, steps: on_step(step + 1 - settings.start, total),
-        )  # fmt: skip
-        return Edit(self._decode(result), self._decode(source))
+        return Edit(self.decode(result), self.decode(source))
 
-    def _guider(self, target, own, mouth_T3: np.ndarray):
-        guider = OmniEditGuider(self.handle.model)
-        guider.set_conds(target, own)
-        guider.set_focus(self.settings.focus, torch.as_tensor(np.asarray(mouth_T3, np.float32)))
-        return guider
-
-    def _conds(self, frames_THWC: np.ndarray, speech_TND: Any, source: Tensor) -> tuple:
+    def _conds(self, frames_THWC: np.ndarray, speech_TND: Any) -> tuple[list, list]:
         """The target's and the source's conditioning of a window."""
         heard, own = speech_TND if isinstance(speech_TND, tuple) else (speech_TND, None)
         own = np.zeros_like(heard) if own is None else own
         shown = {"reference_latents": [self._reference(frames_THWC)]}
         if needs_zero_video(self.handle.model.model):
             shown[ZERO_VIDEO] = self._zero_video(len(frames_THWC))
-        return tuple(
+        target, source = (
             with_values(self.handle.text, {**shown, "audio_embed": windows(features, len(frames_THWC))})
             for features in (heard, own)
         )
+        return target, source
 
     def _reference(self, frames_THWC: np.ndarray) -> Tensor:
         """The picture both branches see: the user's, else the window's first frame; encoded alone."""
         given = self.handle.ref_image
         if given is None:
-            return self._encode(frames_THWC[:1])
-        if "reference" not in self._shown:
+            return self.encode(frames_THWC[:1])
+        if "reference" not in self._kept:
             size = self.spec.crop_size
             scaled = comfy.utils.common_upscale(given[:1, ..., :3].movedim(-1, 1), size, size, "bilinear", "center")
-            self._shown["reference"] = self._encode(scaled.movedim(1, -1))
-        return self._shown["reference"]
+            self._kept["reference"] = self.encode(scaled.movedim(1, -1).cpu().numpy())
+        return self._kept["reference"]
 
     def _zero_video(self, count: int) -> Tensor:
         """The VAE's latent of `count` frames of value 0 in -1..1, kept."""
-        if count not in self._shown:
+        if count not in self._kept:
             size = self.spec.crop_size
-            self._shown[count] = self._encode(np.full((count, size, size, 3), 0.5, np.float32))
-        return self._shown[count]
+            self._kept[count] = self.encode(np.full((count, size, size, 3), 0.5, np.float32))
+        return self._kept[count]
 
     def _encode_sound(self, wave_S: np.ndarray) -> np.ndarray:
-        encoded = self.handle.audio_encoder.encode_audio(torch.as_tensor(wave_S)[None, None], 16000)
+        encoded = self.handle.ears.encode_audio(torch.as_tensor(wave_S)[None, None], 16000)
         return group(layers_of(encoded)).cpu().numpy()
-
-    def _encode(self, frames_THWC: np.ndarray | Tensor) -> Tensor:
-        return self.handle.vae.encode(torch.as_tensor(np.ascontiguousarray(frames_THWC)))
-
-    def _decode(self, latent: Tensor) -> np.ndarray:
-        return self.handle.vae.decode(latent)[0].float().cpu().numpy()
 
 
 def windows(features: np.ndarray, frames: int) -> Tensor:
@@ -258,8 +201,3 @@ def windows(features: np.ndarray, frames: int) -> Tensor:
 def needs_zero_video(model) -> bool:
     """Whether this HuMo is the 17B one, which is shown a video beside the noise."""
     return model.diffusion_model.patch_embedding.weight.shape[1] > VIDEO_CHANNELS
-
-
-def with_values(conditioning: list, values: dict) -> list:
-    """A CONDITIONING with more values, the old one untouched."""
-    return [[tensor, {**rest, **values}] for tensor, rest in conditioning]

@@ -7,9 +7,8 @@ the target branch, the video's own in the source branch. Editing is Algorithm 2.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import comfy.model_base
 import comfy.nested_tensor
@@ -24,10 +23,8 @@ from ...omnisync_core.audio import SAMPLE_RATE, Wave
 from ...omnisync_core.engines.omniedit import edit, ltx_sigmas
 from ...omnisync_core.engines.protocol import Edit
 from ...omnisync_core.errors import InputError
-from ...omnisync_core.spec import VideoSpec
-from .digest import digest, model_digest
-from .humo import CROP_SCALE, Settings, with_values
-from .trajectory import OmniEditGuider, OmniEditSampler, Run, packed, unpacked
+from .editing import Handle, Settings, WindowEngine, with_values
+from .trajectory import Focus, OmniEditGuider, OmniEditSampler, Run, pack, packed, unpacked
 
 CHANNELS, STRIDE, SIDE = 128, 8, 32
 """Channels of a latent; video frames and pixels of one of its places."""
@@ -59,43 +56,21 @@ def check_ltx(model, vae, audio_vae) -> None:
 
 @dataclass(frozen=True)
 class LTXSettings(Settings):
-    """As HuMo's, with LTX-2's own numbers."""
-
     steps: int = 40
     start: int = 12
     end: int = 40
     cfg: float = 10.0
+    noise: str = "estimated"
+    focus: Focus = Focus()  # noqa: RUF009 - frozen
     crop_size: int = 512
     window_frames: int = 121
     overlap_frames: int = 17
-
-    def spec(self) -> VideoSpec:
-        return VideoSpec(
-            temporal_stride=STRIDE, spatial_stride=SIDE, latent_channels=CHANNELS,
-            crop_size=self.crop_size, crop_scale=CROP_SCALE,
-            window_frames=self.window_frames, overlap_frames=self.overlap_frames,
-        )  # fmt: skip
+    sizes: ClassVar[dict] = {"temporal_stride": STRIDE, "spatial_stride": SIDE, "latent_channels": CHANNELS}
+    crop_step: ClassVar[int] = SIDE
 
 
 @dataclass(frozen=True, eq=False)
-class LTXHandle:
-    """ENGINE payload: the host's models and how to use them."""
-
-    model: Any
-    vae: Any
-    audio_vae: Any
-    text: Any = field(repr=False)
-    """CONDITIONING of the prompt."""
-    prompt: str = ""
-    settings: LTXSettings = LTXSettings()
-
-    def get_models(self) -> list:
-        return [self.model, self.vae.patcher, self.audio_vae.patcher]
-
-    @cached_property
-    def digests(self) -> list[str]:
-        return [model_digest(patcher) for patcher in self.get_models()]
-
+class LTXHandle(Handle):
     def open(self) -> LTXEngine:
         return LTXEngine(self)
 
@@ -124,18 +99,10 @@ class LTXSpeech:
         return Heard(self.wave.read(start, start + length), 1 / step)
 
 
-class LTXEngine:
-    """See `omnisync_core/engines/protocol.py`. Speech is (target, source), or the target's alone: a silent source."""
+class LTXEngine(WindowEngine):
+    """Algorithm 1 on a window of crops; each branch hears its own clean sound."""
 
-    hears_source = True
-
-    def __init__(self, handle: LTXHandle):
-        self.handle, self.settings, self.spec = handle, handle.settings, handle.settings.spec()
-        self.fingerprint = {
-            "engine": "ltx", "prompt": handle.prompt, **asdict(handle.settings),
-            "models": handle.digests, "text": digest(handle.text[0][0]),
-            "dtype": str(handle.model.model.get_dtype_inference()), "device": str(handle.model.load_device),
-        }  # fmt: skip
+    name = "ltx"
 
     def speech(self, wave: Wave) -> LTXSpeech:
         return LTXSpeech(wave)
@@ -152,34 +119,26 @@ class LTXEngine:
         on_step: Callable[[int, int], None],
     ) -> Edit:
         self.spec.latent_frames(len(frames_THWC))
+        sounds, fps = self._sounds(speech_TND, len(frames_THWC))
+        source, settings = self.encode(frames_THWC), self.settings
+        fixed = None if anchor is None else self.encode(anchor)
+        sampler = CleanSoundSampler(settings.start, settings.end, settings.cfg, settings.noise, sounds, fixed)
+        text = with_values(self.handle.text, {"frame_rate": fps})
+        edited, _ = sample_pair(
+            self.guider(text, text, mouth_T3), sampler, (source, sounds["target"]), settings.steps, seed,
+            self.telling(on_step), clean_sound=True,
+        )  # fmt: skip
+        return Edit(self.decode(edited), self.decode(source))
+
+    def _sounds(self, speech_TND: Any, frames: int) -> tuple[dict[str, Tensor], float]:
+        """The branches' sounds as latents, and the frame rate."""
         heard, own = speech_TND if isinstance(speech_TND, tuple) else (speech_TND, None)
         own = Heard(np.zeros_like(heard.wave_S), heard.fps) if own is None else own
-        sounds = {
-            name: encode_sound(self.handle.audio_vae, torch.as_tensor(sound.wave_S)[None, None], SAMPLE_RATE,
-                               len(frames_THWC), heard.fps)
-            for name, sound in (("target", heard), ("source", own))
-        }  # fmt: skip
-        source, settings = self._encode(frames_THWC), self.settings
-        sampler = CleanSoundSampler(
-            settings.start, settings.end, settings.cfg, settings.noise, sounds,
-            anchor_latent=None if anchor is None else self._encode(anchor),
-        )  # fmt: skip
-        text = with_values(self.handle.text, {"frame_rate": heard.fps})
-        guider = OmniEditGuider(self.handle.model)
-        guider.set_conds(text, text)
-        guider.set_focus(settings.focus, torch.as_tensor(np.asarray(mouth_T3, np.float32)))
-        total = settings.steps - settings.start
-        result = sample_pair(
-            guider, sampler, (source, sounds["target"]), settings.steps, seed, clean_sound=True,
-            callback=lambda step, clean, latent, steps: on_step(step + 1 - settings.start, total),
-        )  # fmt: skip
-        return Edit(self._decode(result[0]), self._decode(source))
-
-    def _encode(self, frames_THWC: np.ndarray) -> Tensor:
-        return self.handle.vae.encode(torch.as_tensor(np.ascontiguousarray(frames_THWC)))
-
-    def _decode(self, latent: Tensor) -> np.ndarray:
-        return self.handle.vae.decode(latent)[0].float().cpu().numpy()
+        waves = {"target": heard.wave_S, "source": own.wave_S}
+        return {
+            name: encode_sound(self.handle.ears, torch.as_tensor(wave_S)[None, None], SAMPLE_RATE, frames, heard.fps)
+            for name, wave_S in waves.items()
+        }, heard.fps
 
 
 class CleanSoundSampler(OmniEditSampler):
@@ -193,7 +152,11 @@ class CleanSoundSampler(OmniEditSampler):
         shapes = guider.inner_model.latent_shapes
         video, sound = comfy.utils.unpack_latents(run.source, shapes)
         sounds = {name: latent.to(video) for name, latent in self.sounds.items()}
-        run.mask = None
+        run.mask, told = None, run.callback
+        if told is not None:
+            run.callback = lambda step, clean, latent, steps: told(
+                step, pack((clean, sound)), pack((latent, sound)), steps
+            )
 
         def velocities(videos_N, sigma, names):
             heard_N = torch.stack([sounds[name] for name in names])
@@ -201,7 +164,7 @@ class CleanSoundSampler(OmniEditSampler):
 
         cfg = guider.weights(self.cfg, video.shape, video.device)
         edited = edit(velocities, video, **path, cfg=cfg, on_step=run.holding(self._anchor(guider)))
-        return comfy.utils.pack_latents([edited, sound])[0]
+        return pack((edited, sound))
 
 
 def sample_pair(
