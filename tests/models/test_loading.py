@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import ByT5Tokenizer, T5Config, T5EncoderModel, WhisperConfig, WhisperModel
 
 from omnisync_core.errors import CheckpointError
@@ -32,11 +33,58 @@ def test_whisper_folder_and_file_give_the_same_states(whisper, as_file):
         torch.testing.assert_close(encoder(mel), expected, atol=1e-5, rtol=1e-5)
 
 
+OPENAI = {
+    "conv1.weight": "conv1.weight", "conv1.bias": "conv1.bias", "conv2.weight": "conv2.weight",
+    "conv2.bias": "conv2.bias", "embed_positions.weight": "positional_embedding", "layer_norm.weight": "ln_post.weight",
+    "layer_norm.bias": "ln_post.bias", "self_attn.q_proj": "attn.query", "self_attn.k_proj": "attn.key",
+    "self_attn.v_proj": "attn.value", "self_attn.out_proj": "attn.out", "self_attn_layer_norm": "attn_ln",
+    "fc1": "mlp.0", "fc2": "mlp.2", "final_layer_norm": "mlp_ln",
+}  # fmt: skip
+
+
+def as_openai(key: str) -> str:
+    """A key of transformers' encoder as openai/whisper's own checkpoints call it."""
+    if not key.startswith("layers."):
+        return f"encoder.{OPENAI[key]}"
+    _, index, rest = key.split(".", 2)
+    module, _, kind = rest.rpartition(".")
+    return f"encoder.blocks.{index}.{OPENAI[module]}.{kind}"
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16])
+def test_openai_s_names_give_the_same_states(whisper, tmp_path, kind):
+    model, _ = whisper
+    tensors = {as_openai(key): value.to(kind).clone() for key, value in model.encoder.state_dict().items()}
+    tensors["decoder.blocks.0.cross_attn.query.weight"] = torch.zeros(3, 3)
+    save_file(tensors, tmp_path / "tiny.safetensors")
+    encoder = load_whisper(tmp_path / "tiny.safetensors")
+    mel = torch.randn(1, 128, 80)
+    with torch.no_grad():
+        expected = model.encoder(mel).last_hidden_state
+    atol = 1e-5 if kind == torch.float32 else 2e-2
+    torch.testing.assert_close(encoder(mel), expected, atol=atol, rtol=atol)
+
+
+def test_every_layer(whisper):
+    model, folder = whisper
+    encoder, mel = load_whisper(folder), torch.randn(1, 128, 80)
+    with torch.no_grad():
+        layers = encoder.layers(mel)
+        torch.testing.assert_close(layers[-1], encoder(mel))
+        expected = model.encoder(mel, output_hidden_states=True).hidden_states
+    assert len(layers) == 3
+    for found, wanted in zip(layers, expected, strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
 def test_what_is_no_whisper_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="no Whisper"):
         load_whisper(tmp_path)
     (tmp_path / "x.safetensors").write_bytes(b"nonsense")
     with pytest.raises(CheckpointError, match="damaged"):
+        load_whisper(tmp_path)
+    save_file({"encoder.layers.0.weight": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match="no Whisper"):
         load_whisper(tmp_path)
 
 
