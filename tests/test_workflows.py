@@ -1,0 +1,99 @@
+"""Every workflow in both forms: for the browser (`workflows/*.json`) and for the API (`workflows/api/*.json`)."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "workflows"
+BROWSER = sorted(FOLDER.glob("*.json"))
+API = sorted((FOLDER / "api").glob("*.json"))
+NOTES = ("MarkdownNote", "Note")
+TITLE = 30
+"""Pixels of a node's title, above its position."""
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def twin(path):
+    return FOLDER / "api" / f"{path.stem.lower().replace(' ', '_')}.json"
+
+
+def nodes_of(workflow):
+    return {str(node["id"]): node for node in workflow["nodes"] if node["type"] not in NOTES}
+
+
+def links_of(workflow):
+    """(source node, output, target node, input's name) of every link."""
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    return {
+        (str(source), output, str(target), nodes[target]["inputs"][slot]["name"])
+        for _, source, output, target, slot, _ in workflow["links"]
+    }
+
+
+def test_the_five_are_there():
+    assert {path.stem for path in BROWSER} == {
+        "Lip sync a video", "The parts", "Cartoon or animal", "Two speakers", "Long video",
+    }  # fmt: skip
+    assert {twin(path) for path in BROWSER} | {FOLDER / "api" / "own_files.json"} == set(API)
+
+
+@pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
+def test_both_forms_say_the_same(path):
+    browser, prompt = read(path), read(twin(path))
+    nodes = nodes_of(browser)
+    assert {key: node["type"] for key, node in nodes.items()} == {k: node["class_type"] for k, node in prompt.items()}
+    wired = {
+        (*value, key, name)
+        for key, node in prompt.items()
+        for name, value in node["inputs"].items()
+        if isinstance(value, list)
+    }
+    assert wired == links_of(browser)
+    for key, node in nodes.items():
+        widgets = [given["name"] for given in node["inputs"] if "widget" in given]
+        plain = {name.split(".")[0]: value for name, value in reversed(prompt[key]["inputs"].items())}
+        set_here = [name for name in widgets if not isinstance(plain.get(name), list)]
+        assert set(set_here) == {name for name, value in plain.items() if not isinstance(value, list)}, key
+        values = iter(node["widgets_values"])
+        assert all(value in values for value in prompt[key]["inputs"].values() if not isinstance(value, list)), key
+
+
+@pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
+def test_the_graph_is_whole_and_lies_well(path):
+    workflow = read(path)
+    ids = [node["id"] for node in workflow["nodes"]]
+    assert len(set(ids)) == len(ids) and max(ids) == workflow["last_node_id"]
+    assert workflow["last_link_id"] == len(workflow["links"])
+    outputs = {link: (node["id"], slot) for node in workflow["nodes"] for slot, output in enumerate(node["outputs"])
+               for link in output["links"] or ()}  # fmt: skip
+    inputs = {given["link"]: (node["id"], slot) for node in workflow["nodes"]
+              for slot, given in enumerate(node["inputs"]) if given["link"] is not None}  # fmt: skip
+    for link, source, output, target, slot, _ in workflow["links"]:
+        assert outputs[link] == (source, output) and inputs[link] == (target, slot)
+    boxes = [(*node["pos"], *node["size"]) for node in workflow["nodes"]]
+    for number, (x, y, width, height) in enumerate(boxes):
+        for x2, y2, width2, height2 in boxes[:number]:
+            apart = x >= x2 + width2 or x2 >= x + width or y - TITLE >= y2 + height2 or y2 - TITLE >= y + height
+            assert apart, (path.stem, ids[number])
+    assert workflow["groups"] and any(node["type"] in NOTES for node in workflow["nodes"])
+
+
+@pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
+def test_a_picture_of_the_result(path):
+    with Image.open(path.with_suffix(".jpg")) as picture:
+        assert picture.format == "JPEG" and min(picture.size) >= 256
+    assert path.with_suffix(".jpg").stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("path", API, ids=lambda path: path.stem)
+def test_the_api_form_links_what_is_there(path):
+    prompt = read(path)
+    for node in prompt.values():
+        assert {"class_type", "inputs", "_meta"} == set(node)
+        assert all(value[0] in prompt for value in node["inputs"].values() if isinstance(value, list))
