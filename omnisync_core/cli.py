@@ -237,6 +237,8 @@ class _Bars:
         self._close()
 
     def __call__(self, progress: Progress) -> None:
+        if progress.stage not in _STAGES and progress.plan is None:
+            return
         if progress.plan is not None:
             self._close()
             _print_plan(progress.plan)

@@ -82,8 +82,8 @@ class Progress:
     """Where a job is: `done` of `total` in a stage."""
 
     stage: str
-    """`reading` counts frames; `planned` comes once, with the plan, and counts windows; `editing` counts steps of
-    windows; `writing` counts frames."""
+    """`opening` counts frames now and then, `total` still unknown (0); `reading` counts frames; `planned` comes once,
+    with the plan, and counts windows; `editing` counts steps of windows; `writing` counts frames."""
     done: int
     total: int
     plan: Plan | None = None

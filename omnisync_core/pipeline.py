@@ -33,6 +33,8 @@ from .store import Store
 
 TRACKED_SIDE = 480
 """Pixels of the shorter side of the frames in which the mouth is looked for."""
+TOLD_FRAMES = 100
+"""After how many frames a listener hears of a video that is being opened."""
 
 
 def sync_video(
@@ -54,7 +56,7 @@ def sync_video(
     with `options.resume` goes on from there and gives the same bytes. Raises InputError and OutputError.
     """
     began, tell = time.monotonic(), progress or (lambda _: None)
-    job = _open(media.Part.of(video), Path(audio), Path(output), speakers, options)
+    job = _open(media.Part.of(video), Path(audio), Path(output), speakers, options, tell)
     identity = manifest(job.part, job.audio, engine, options, speakers)
     store = Store.open(job.output, identity, resume=options.resume, state=state)
     try:
@@ -94,12 +96,19 @@ class _Role:
     store: Store
 
 
-def _open(part: media.Part, audio: Path, output: Path, speakers: Sequence[Speaker], options: SyncOptions) -> _Job:
+def _open(
+    part: media.Part, audio: Path, output: Path, speakers: Sequence[Speaker], options: SyncOptions, tell: Listener
+) -> _Job:
     """Meet everything that can be wrong before the work starts."""
     began = time.monotonic()
+
+    def on_frame(count: int) -> None:
+        if count % TOLD_FRAMES == 0:
+            tell(Progress("opening", count, 0))
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        info = media.probe_video(part)
+        info = media.probe_video(part, on_frame)
     media.check_output(output, part.path, audio, lossless=options.lossless)
     decoding = (time.monotonic() - began) / (info.frame_count + len(info.before_N))
     heard = sound.SpeechWave(audio)

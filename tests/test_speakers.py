@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from omnisync_core import media
+from omnisync_core import media, pipeline
 from omnisync_core.errors import InputError
 from omnisync_core.job import Speaker, SyncOptions
 from omnisync_core.mouth import track
@@ -175,6 +175,17 @@ def test_another_part_is_another_job(folder):
         run(folder, "out.mp4", resume=True)
 
 
+def test_opening_a_long_video_can_be_stopped(folder, monkeypatch):
+    def stop(progress):
+        assert (progress.stage, progress.done, progress.total) == ("opening", 10, 0)
+        raise Stop
+
+    monkeypatch.setattr(pipeline, "TOLD_FRAMES", 10)
+    with pytest.raises(Stop):
+        run(folder, "out.mp4", progress=stop)
+    assert not list(folder.glob("out*"))
+
+
 # -- unfinished work elsewhere
 
 
@@ -244,3 +255,10 @@ def test_samples_are_kept_to_the_bit(tmp_path, channels):
     np.testing.assert_array_equal(np.concatenate(list(media.read_audio(tmp_path / "a.wav")), axis=1), wave_CS)
     with pytest.raises(InputError, match="channels"):
         media.write_samples(tmp_path / "b.wav", np.zeros((channels, 0)), 44100)
+
+
+def test_pictures_with_their_sound(tmp_path):
+    wave_CS = np.random.default_rng(0).normal(0, 1, (2, 9000)).astype(np.float32)
+    media.write_pictures(tmp_path / "a.mp4", np.zeros((3, 8, 8, 3)), Fraction(25), "bgr0", (wave_CS, 44100))
+    np.testing.assert_array_equal(np.concatenate(list(media.read_audio(tmp_path / "a.mp4")), axis=1), wave_CS)
+    assert media.probe_video(tmp_path / "a.mp4").has_audio

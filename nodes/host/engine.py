@@ -14,6 +14,8 @@ import comfy.samplers
 import latent_preview
 import numpy as np
 import torch
+from comfy.cli_args import LatentPreviewMethod, args
+from PIL import Image
 from torch import Tensor
 
 from ...omnisync_core import flow
@@ -22,7 +24,7 @@ from ...omnisync_core.engines.omnisync import Sampling
 from ...omnisync_core.engines.protocol import Edit, Engine
 from ...omnisync_core.errors import InputError
 from ...omnisync_core.models.whisper import SpeechFeatures
-from .digest import model_digest
+from .digest import digest, model_digest
 from .encoders import SPEECH, AudioEncoder
 from .guider import DSCFGGuider
 
@@ -112,10 +114,12 @@ class HostEngine:
         guider.set_conds(*_conditions(self._text, torch.as_tensor(speech_TND)[None].float()))
         guider.set_guidance(self.sampling.guidance, torch.as_tensor(mouth_T3, dtype=torch.float32))
         result = self._sample(guider, source, fixed, seed, on_step)
-        return Edit(self._decode(result), self._decode(source))
+        edit = Edit(self._decode(result), self._decode(source))
+        self._show(edit.edited_THWC[-1])
+        return edit
 
     def preview(self) -> tuple | None:
-        """The last step as a picture, where the host was asked for previews."""
+        """The last step (or window, where nothing turns these latents into pictures), if the host shows previews."""
         return self._latest
 
     def _sample(self, guider: DSCFGGuider, source: Tensor, fixed: Tensor | None, seed: int, on_step) -> Tensor:
@@ -133,6 +137,11 @@ class HostEngine:
             disable_pbar=True,
             seed=seed,
         )
+
+    def _show(self, picture_HWC: np.ndarray) -> None:
+        if self._previewer is None and args.preview_method != LatentPreviewMethod.NoPreviews:
+            picture = Image.fromarray(np.rint(picture_HWC * 255).astype(np.uint8))
+            self._latest = ("JPEG", picture, latent_preview.MAX_PREVIEW_RESOLUTION)
 
     def _encode(self, frames_THWC: np.ndarray) -> Tensor:
         return self._handle.vae.encode(torch.from_numpy(np.ascontiguousarray(frames_THWC))).float()
@@ -169,16 +178,19 @@ def anchored_euler(model, x, sigmas, extra_args=None, callback=None, disable=Non
 
 def told(value: Any) -> Any:
     """What hangs on a MODEL beside its patches (EasyCache, wrappers), as plain values the same in every session."""
+    if isinstance(value, Tensor):
+        return digest(value)
     if isinstance(value, dict):
-        return {str(key): told(entry) for key, entry in value.items() if entry}
+        entries = {str(key): told(entry) for key, entry in value.items()}
+        return {key: entry for key, entry in entries.items() if entry not in ({}, [], None)}
     if isinstance(value, (list, tuple)):
         return [told(entry) for entry in value]
     if isinstance(value, (str, int, float, bool, type(None))):
         return value
     if hasattr(value, "__qualname__"):
         return value.__qualname__
-    plain = {key: entry for key, entry in vars(value).items() if isinstance(entry, (str, int, float, bool))}
-    return [type(value).__name__, plain] if hasattr(value, "__dict__") else type(value).__name__
+    kept = getattr(value, "__dict__", {})
+    return [type(value).__name__, {key: kept[key] for key in kept if isinstance(kept[key], (str, int, float, bool))}]
 
 
 def _conditions(text: list, speech: Tensor) -> tuple[list, list]:

@@ -10,7 +10,7 @@ import comfy.utils
 from ...omnisync_core.engines.protocol import Engine
 from ...omnisync_core.job import Progress
 
-PARTS = {"reading": (0, 40), "planned": (40, 40), "editing": (40, 960), "writing": (960, 1000)}
+PARTS = {"opening": (0, 0), "reading": (0, 40), "planned": (40, 40), "editing": (40, 960), "writing": (960, 1000)}
 """Which thousandths of the bar a stage fills."""
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from ...omnisync_core import media
 from ...omnisync_core.errors import InputError
 from ...omnisync_core.job import size
+from .counting import counted
 
 UNFINISHED = "omnisync_unfinished"
 BYTES = {"yuv420p": 1.5, "yuv420p10le": 3.0, "bgr0": 3.0, "gbrp16le": 6.0}
@@ -67,7 +68,8 @@ def open_video(video, folder: Path, lossless: bool) -> media.Part:
         parts = video.get_components()
         deep = video.get_bit_depth() > 8
         pix_fmt = rgb_format(parts.images) if lossless else "yuv420p10le" if deep else "yuv420p"
-        return media.Part(write_images(folder / "source.mp4", parts.images, parts.frame_rate, pix_fmt))
+        sound = own_sound(parts.audio)
+        return media.Part(write_images(folder / "source.mp4", parts.images, parts.frame_rate, pix_fmt, sound))
     source = video.get_stream_source()
     if not isinstance(source, str):
         (folder / "source.bin").write_bytes(source.getbuffer())
@@ -85,7 +87,17 @@ def rgb_format(images_NHWC: Tensor) -> str:
     return "bgr0"
 
 
-def write_images(path: Path, images_NHWC: Tensor, rate: Fraction, pix_fmt: str) -> Path:
+def own_sound(audio) -> tuple[np.ndarray, int] | None:
+    """The sound that came with the pictures, for engines that hear it; many videos have none."""
+    wave = None if audio is None else audio["waveform"]
+    if wave is None or not wave.numel():
+        return None
+    return wave[0, :8].float().cpu().numpy(), int(audio["sample_rate"])
+
+
+def write_images(
+    path: Path, images_NHWC: Tensor, rate: Fraction, pix_fmt: str, sound: tuple[np.ndarray, int] | None = None
+) -> Path:
     """A lossless file of a batch; what it holds beside RGB is dropped. InputError: NaN, no frames, no space."""
     if images_NHWC.ndim != 4 or not images_NHWC.numel() or images_NHWC.shape[-1] not in (1, 3, 4):
         raise InputError(f"the video's frames must be (N, H, W, 3) and not none, got {tuple(images_NHWC.shape)}")
@@ -93,8 +105,8 @@ def write_images(path: Path, images_NHWC: Tensor, rate: Fraction, pix_fmt: str) 
     free = shutil.disk_usage(path.parent).free
     if free < needed:
         raise InputError(f"{path.parent} has {size(free)} free, the frames need up to {size(needed)}: free some")
-    pictures = (_picture(image_HWC) for image_HWC in images_NHWC)
-    media.write_pictures(path, pictures, Fraction(rate).limit_denominator(100_000), pix_fmt)
+    pictures = (_picture(image_HWC) for image_HWC in counted(images_NHWC, None))
+    media.write_pictures(path, pictures, Fraction(rate).limit_denominator(100_000), pix_fmt, sound)
     return path
 
 
@@ -106,7 +118,7 @@ def changed_images(images_NHWC: Tensor, source: Path, result: Path) -> tuple[Ten
     changed = images_NHWC.clone()
     mask_NHW = torch.zeros(images_NHWC.shape[:3])
     pairs = zip(media.read_frames(source), media.read_frames(result), strict=True)
-    for index, (before, after) in enumerate(pairs):
+    for index, (before, after) in enumerate(counted(pairs, None)):
         delta_HWC = torch.from_numpy(after.rgb() - before.rgb())
         mask_NHW[index] = (delta_HWC != 0).any(-1)
         place = changed[index, ..., :3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -18,44 +19,71 @@ BLOCK = 1 << 16
 """Samples written at a time."""
 
 
-def write_pictures(path: str | Path, pictures: Iterable[np.ndarray], rate: Fraction, pix_fmt: str) -> None:
+def write_pictures(
+    path: str | Path,
+    pictures: Iterable[np.ndarray],
+    rate: Fraction,
+    pix_fmt: str,
+    sound: tuple[np.ndarray, int] | None = None,
+) -> None:
     """A video (.mp4, FFV1) of pictures (H, W, 3), float RGB in 0..1 (beyond is clipped), one at a time.
 
-    `pix_fmt` bgr0 or gbrp16le keeps 8 or 16 bits of each colour; a YUV format is BT.709, limited range. The same
-    pictures give the same bytes. InputError: no pictures, numbers that are not finite, a rate that is not above 0.
+    `pix_fmt` bgr0 or gbrp16le keeps 8 or 16 bits of each colour; a YUV format is BT.709, limited range. `sound`:
+    samples (channels, S) and their rate. The same gives the same bytes. InputError: no pictures, numbers that are not
+    finite, a rate that is not above 0.
     """
     if not 0 < rate <= 1000:
         raise InputError(f"the frame rate must be above 0 and at most 1000, got {float(rate):g}")
     with av.open(str(path), "w", format="mp4", container_options={"fflags": "+bitexact"}) as output:
-        stream = None
+        stream, samples = None, None
         for index, picture in enumerate(pictures):
             if not np.isfinite(picture).all():
                 raise InputError(f"frame {index} holds numbers that are not finite (NaN or infinite); mend it first")
             if stream is None:
                 stream = _stream(output, picture.shape, rate, pix_fmt)
+                samples = _Samples(output, *sound) if sound else None
             frame = _frame(picture, pix_fmt)
             frame.pts, frame.time_base = index, 1 / rate
             output.mux(stream.encode(frame))
+            if samples:
+                samples.write(until=float((index + 1) / rate))
         if stream is None:
             raise InputError("there are no frames: the batch is empty")
         output.mux(stream.encode(None))
+        if samples:
+            samples.finish()
 
 
 def write_samples(path: str | Path, wave_CS: np.ndarray, rate: int) -> None:
-    """A sound file (.wav) of float32 samples (channels, S) as they are; beyond 4 GB it is RF64."""
-    wave_CS = np.asarray(wave_CS, np.float32)
-    count = len(wave_CS)
-    layout = next(iter(_LAYOUTS[count : count + 1]), None)
-    if layout is None or not wave_CS.size:
-        raise InputError(f"a sound needs 1 to 8 channels and samples, got shape {wave_CS.shape}")
+    """A sound file (.wav) of float32 samples (channels, S) as they are; beyond 4 GB it is RF64. InputError: none."""
     with av.open(str(path), "w", format="wav", container_options={"rf64": "auto", "fflags": "+bitexact"}) as output:
-        stream = output.add_stream("pcm_f32le", rate=rate, layout=layout)
-        for start in range(0, wave_CS.shape[1], BLOCK):
-            block_CS = wave_CS[:, start : start + BLOCK]
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block_CS.T).reshape(1, -1), "flt", layout)
-            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
+        _Samples(output, wave_CS, rate).finish()
+
+
+class _Samples:
+    """A track of plain float32 samples, written as the time goes on."""
+
+    def __init__(self, output, wave_CS: np.ndarray, rate: int):
+        self._wave_CS, self._rate, self._at = np.asarray(wave_CS, np.float32), rate, 0
+        count = len(self._wave_CS)
+        if not 0 < count < len(_LAYOUTS) or not self._wave_CS.size:
+            raise InputError(f"a sound needs 1 to 8 channels and samples, got shape {self._wave_CS.shape}")
+        self._layout, self._output = _LAYOUTS[count], output
+        self._stream = output.add_stream("pcm_f32le", rate=rate, layout=self._layout)
+
+    def write(self, until: float) -> None:
+        """Samples up to `until` seconds."""
+        stop = min(self._wave_CS.shape[1], math.ceil(until * self._rate))
+        while self._at < stop:
+            block_CS = self._wave_CS[:, self._at : min(stop, self._at + BLOCK)]
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block_CS.T).reshape(1, -1), "flt", self._layout)
+            frame.sample_rate, frame.pts, frame.time_base = self._rate, self._at, Fraction(1, self._rate)
+            self._output.mux(self._stream.encode(frame))
+            self._at += block_CS.shape[1]
+
+    def finish(self) -> None:
+        self.write(until=self._wave_CS.shape[1] / self._rate)
+        self._output.mux(self._stream.encode(None))
 
 
 _LAYOUTS = (None, "mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,8 +66,8 @@ class VideoInfo:
     """When in the file each frame before the part appears."""
 
 
-def probe_video(video: str | Path | Part) -> VideoInfo:
-    """What the video holds, by decoding it once.
+def probe_video(video: str | Path | Part, on_frame: Callable[[int], None] | None = None) -> VideoInfo:
+    """What the video holds, by decoding it once; `on_frame(number of frames so far)` may raise to stop.
 
     InputError: no such file, not a video, no frames. A damaged or cut-off file: what decodes of it, and a warning.
     """
@@ -79,6 +79,8 @@ def probe_video(video: str | Path | Part) -> VideoInfo:
         for frame in source.frames():
             if frame.time >= end:
                 break
+            if on_frame is not None:
+                on_frame(frame.index + 1)
             if not part.is_whole and frame.time < begin:
                 before.append(frame.time)
                 continue
