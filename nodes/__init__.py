@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension
 
 from .conditioning import EncodeAudioWhisper, EncodePromptT5
 from .host import folders
+from .latentsync import LatentSyncEngine, LoadLatentSync
 from .lipsync import Engine, LipSyncImages, LipSyncVideo, Speaker
 from .loaders import LoadModel, LoadWhisper
 from .mouth import MouthCrop, MouthPaste, MouthTrack
@@ -16,6 +17,7 @@ NODES: list = [
     LoadModel, LoadWhisper, EncodeAudioWhisper, EncodePromptT5, MouthTrack, ProgressiveNoise, DSCFGGuider, DSCFGSampler,
     DSCFGPatch, ChunkedVideoDecode, MouthCrop, MouthPaste, SyncReport, Example,
     Engine, Speaker, LipSyncVideo, LipSyncImages,
+    LoadLatentSync, LatentSyncEngine,
     HuMoEngine, LTXEngine, HuMoAudio, OmniEditSampler, OmniEditGuider, LTXEdit,
 ]  # fmt: skip
 

@@ -28,15 +28,15 @@ def bundle_path(name: str) -> Path:
     return BUNDLED if name == BUNDLED_NAME else file_path(FOLDER, name)
 
 
-def file_names(*folders: str) -> list[str]:
-    """The safetensors files in folders of the host, each name once."""
+def file_names(*folders: str, suffixes: tuple[str, ...] = (SUFFIX,)) -> list[str]:
+    """The safetensors (or other) files in folders of the host, each name once."""
     names = (name for folder in folders for name in folder_paths.get_filename_list(folder))
-    return list(dict.fromkeys(name for name in names if name.lower().endswith(SUFFIX)))
+    return list(dict.fromkeys(name for name in names if name.lower().endswith(suffixes)))
 
 
-def file_path(folder: str, name: str) -> Path:
+def file_path(folder: str, name: str, suffixes: tuple[str, ...] = (SUFFIX,)) -> Path:
     """The file of a listed name. CheckpointError for a name that is not listed: no name leaves the host's folders."""
-    found = folder_paths.get_full_path(folder, name) if name in file_names(folder) else None
+    found = folder_paths.get_full_path(folder, name) if name in file_names(folder, suffixes=suffixes) else None
     if found is None:
-        raise CheckpointError(f"no model {name!r} in models/{folder}; put the .safetensors file there and press R")
+        raise CheckpointError(f"no model {name!r} in models/{folder}; put the {suffixes[0]} file there and press R")
     return Path(found)

@@ -25,6 +25,7 @@ from ..protocol import Edit
 from . import align, mask
 from .ddim import TRAIN_STEPS, Schedule, sample
 from .hearing import LayeredSpeech
+from .unet import UNet
 
 RESOLUTIONS = 256, 512
 CROP_UNITS = 112.0
@@ -87,6 +88,17 @@ class Denoiser(Protocol):
 
     def predict(self, sample: Tensor, timestep: int, audio: Tensor, deep: Tensor | None) -> tuple[Tensor, Tensor]:
         """As `UNet.predict`."""
+
+
+class PlacedUNet:
+    """A `Denoiser` of a UNet that already lies where it runs."""
+
+    def __init__(self, unet: UNet):
+        self.dtype, self.device = unet.dtype, unet.conv_in.weight.device
+        self.predict = unet.predict
+
+    def resident(self, sample_shape: tuple[int, ...]) -> AbstractContextManager:
+        return nullcontext()
 
 
 class Codec(Protocol):

@@ -41,5 +41,5 @@ def kept_latents(resolution: int) -> np.ndarray:
 def softly_kept(resolution: int) -> np.ndarray:
     """(S, S) float32: the same with soft edges that lie inside the part drawn anew."""
     sigma = resolution / 64
-    grown = 1 - cv2.erode(1 - kept(resolution), np.ones((3, 3)), iterations=round(2 * sigma))
-    return cv2.GaussianBlur(grown, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    inner = cv2.erode(1 - kept(resolution), np.ones((3, 3)), iterations=round(2.5 * sigma))
+    return np.maximum(kept(resolution), 1 - cv2.GaussianBlur(inner, (0, 0), sigma))

@@ -1,0 +1,122 @@
+"""LatentSync: its files, and the engine that runs them."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+from comfy_api.latest import io
+
+from ..omnisync_core.guidance import Guidance
+from .host import folders
+from .loaders import WEIGHT_DTYPES
+from .types import GUIDANCE_NAMES, EngineType, finite, guidance_inputs, read_guidance
+
+UNET_FOLDER, WHISPER_FOLDER = "diffusion_models", "audio_encoders"
+SUFFIXES = ".safetensors", ".pt"
+RESOLUTIONS = ["256", "512"]
+
+
+class LoadLatentSync(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OmniSyncLoadLatentSync",
+            display_name="Load LatentSync",
+            category="OmniSync/loaders",
+            description="Loads LatentSync 1.5 or 1.6 and the Whisper it hears with, as published (.pt) or as "
+            "safetensors. The files of 1.5 and 1.6 look the same: say which it is by the resolution.",
+            search_aliases=["latentsync", "lip sync model", "latentsync_unet", "lipsync loader"],
+            inputs=[
+                io.Combo.Input(
+                    "unet_name",
+                    options=folders.file_names(UNET_FOLDER, suffixes=SUFFIXES),
+                    tooltip="latentsync_unet.pt, or a safetensors copy of it, in models/diffusion_models.",
+                ),
+                io.Combo.Input(
+                    "whisper_name",
+                    options=folders.file_names(WHISPER_FOLDER, suffixes=SUFFIXES),
+                    tooltip="Whisper's tiny.pt, or a safetensors copy of it, in models/audio_encoders.",
+                ),
+                io.Combo.Input(
+                    "resolution",
+                    options=RESOLUTIONS,
+                    default="512",
+                    tooltip="512 for LatentSync 1.6, 256 for 1.5: what the file was trained on. The other blurs.",
+                ),
+                io.Combo.Input(
+                    "weight_dtype",
+                    options=WEIGHT_DTYPES,
+                    default="default",
+                    advanced=True,
+                    tooltip="How the weights are kept. default: what this machine computes fastest; fp8 halves the "
+                    "memory at some loss.",
+                ),
+            ],
+            outputs=[io.Model.Output(), io.AudioEncoder.Output()],
+        )
+
+    @classmethod
+    def execute(cls, unet_name, whisper_name, resolution, weight_dtype="default") -> io.NodeOutput:
+        from .host.latentsync import load_latentsync
+
+        unet = folders.file_path(UNET_FOLDER, unet_name, SUFFIXES)
+        whisper = folders.file_path(WHISPER_FOLDER, whisper_name, SUFFIXES)
+        return io.NodeOutput(*load_latentsync(unet, whisper, int(resolution), weight_dtype))
+
+
+class LatentSyncEngine(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OmniSyncLatentSyncEngine",
+            display_name="LatentSync Engine",
+            category="OmniSync/engines",
+            description="LatentSync for Lip Sync Video: any frame rate and length, frames without a face pass "
+            "through, and only the mouth's region of the video is changed.",
+            search_aliases=["latentsync", "lip sync engine", "lipsync"],
+            inputs=[
+                io.Model.Input("model", tooltip="From Load LatentSync; LoRAs may be on it."),
+                io.Vae.Input(
+                    "vae", tooltip="Stable Diffusion 1.5's: Load VAE with sd-vae-ft-mse (vae-ft-mse-840000-ema-pruned)."
+                ),
+                io.AudioEncoder.Input("audio_encoder", tooltip="The second output of Load LatentSync."),
+                io.Int.Input(
+                    "steps", default=20, min=1, max=200,
+                    tooltip="Denoising steps of each window. 20 is the authors' choice; more is finer and slower.",
+                ),
+                io.Float.Input(
+                    "cfg", default=1.5, min=0.0, max=20.0, step=0.1,
+                    tooltip="How strongly the mouth follows the sound. Up to 1 it is off and steps are twice as quick; "
+                    "above 2 the mouth may distort.",
+                ),
+                io.Int.Input(
+                    "reuse", default=3, min=1, max=10,
+                    tooltip="Compute the whole network every so many steps and only its last layer between. 3 is the "
+                    "authors' choice, more than twice as quick; 1 computes every step in full.",
+                ),
+                io.Boolean.Input(
+                    "ds_cfg", default=False, advanced=True,
+                    tooltip="Guide by the widgets below instead of cfg: more at the mouth and early, less elsewhere.",
+                ),
+                *_advanced(guidance_inputs()),
+            ],
+            outputs=[EngineType.Output(display_name="engine")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, model, vae, audio_encoder, steps, cfg, reuse, ds_cfg=False, **weights) -> io.NodeOutput:
+        from ..omnisync_core.engines.latentsync.engine import Settings
+        from .host.latentsync import LatentSyncHandle, check_model
+
+        check_model(model)
+        usual = dict(zip(GUIDANCE_NAMES, astuple(Guidance()), strict=True))
+        guidance = read_guidance(**{**usual, **weights}) if ds_cfg else None
+        settings = Settings(model.model.resolution, steps, finite("cfg", cfg, 0, 100), reuse, guidance)
+        return io.NodeOutput(LatentSyncHandle(model, vae, audio_encoder, settings))
+
+
+def _advanced(inputs: list) -> list:
+    """Hidden until asked for, and not needed in a prompt."""
+    for given in inputs:
+        given.advanced = given.optional = True
+    return inputs

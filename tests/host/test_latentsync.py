@@ -1,0 +1,184 @@
+"""LatentSync through the host: its published files as MODEL and AUDIO_ENCODER, and the engine in Lip Sync Video."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+WEIGHTS = {"unet_name": "latentsync_unet.pt", "whisper_name": "tiny.pt", "resolution": "256", "weight_dtype": "float32"}
+OPTIONS = {
+    "seed": 3, "length_policy": "source", "silence_policy": "close", "preview_seconds": 0.0, "resume": True,
+    "lossless": True,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def files(host):
+    """Tiny random networks under the published names, as the published files hold them, and a tiny VAE."""
+    small = sizes(host)
+    torch.manual_seed(0)
+    network = host.module("omnisync_core.engines.latentsync").UNet(small)
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    folder = host.base / "models"
+    for name in ("diffusion_models", "audio_encoders", "vae", "loras"):
+        (folder / name).mkdir(exist_ok=True)
+    torch.save({"global_step": 7, "state_dict": state}, folder / "diffusion_models" / "latentsync_unet.pt")
+    save_file(state, folder / "diffusion_models" / "latentsync_unet.safetensors")
+    whisper = host.module("omnisync_core.models.whisper").WhisperEncoder(
+        {"d_model": 16, "encoder_layers": 4, "encoder_attention_heads": 2, "encoder_ffn_dim": 16, "num_mel_bins": 80,
+         "max_source_positions": 1500}
+    )  # fmt: skip
+    dims = {"n_audio_head": 2, "n_audio_layer": 4}
+    torch.save({"dims": dims, "model_state_dict": whisper.state_dict()}, folder / "audio_encoders" / "tiny.pt")
+    from comfy.taesd.taesd import TAESD
+
+    codec = TAESD(latent_channels=4)
+    save_file({key: value.contiguous() for key, value in codec.state_dict().items()}, folder / "vae" / "sd.safetensors")
+    import folder_paths
+
+    folder_paths.filename_list_cache.clear()
+    return state
+
+
+def sizes(host):
+    """A UNet with one layer a block that hears 16 numbers a state."""
+    layout = host.module("omnisync_core.engines.latentsync.layout")
+
+    def layer(inputs, attends=True, moves=True):
+        attention = layout.AttentionConfig(1, 32, 16, linear=False) if attends else None
+        return layout.LayerConfig(inputs, 32, attention, layout.MotionConfig(1, 2, 32, 24) if moves else None)
+
+    down = (layout.BlockConfig((layer(32, False),), True), layout.BlockConfig((layer(32, False),), False))
+    up = (
+        layout.BlockConfig((layer(64, False), layer(64, False)), True),
+        layout.BlockConfig((layer(64, False), layer(64, False)), False),
+    )
+    mid = (layer(32, False, False), layer(32, True, False))
+    return layout.UNetConfig(13, 4, 32, 128, down, mid, up)
+
+
+def node(name, **inputs):
+    return {"class_type": name, "inputs": inputs}
+
+
+OURS = node("OmniSyncLoadModel", model_name="omnisync_mini (bundled)", weight_dtype="default")
+
+
+def engine_nodes(**changed):
+    settings = {"steps": 2, "cfg": 1.5, "reuse": 1, **changed}
+    return {
+        "model": node("OmniSyncLoadLatentSync", **WEIGHTS),
+        "vae": node("VAELoader", vae_name="sd.safetensors"),
+        "engine": node(
+            "OmniSyncLatentSyncEngine", model=["model", 0], vae=["vae", 0], audio_encoder=["model", 1], **settings
+        ),
+    }
+
+
+def clip(host, folder: Path) -> tuple:
+    """Nine pictures with somebody's mouth in all but three, and stereo sound at 48 kHz: (VIDEO, AUDIO, TRACK)."""
+    from comfy_api.latest import InputImpl, Types
+
+    pictures = torch.rand(9, 1, 1, 3, generator=torch.Generator().manual_seed(0)) * 0.1
+    pictures = pictures + torch.linspace(0.2, 0.8, 96)[:, None] * torch.ones(1, 1, 128, 3)
+    video = InputImpl.VideoFromComponents(Types.VideoComponents(images=pictures, frame_rate=25))
+    sound = {"waveform": torch.randn(1, 2, 24000, generator=torch.Generator().manual_seed(1)) * 0.2,
+             "sample_rate": 48000}  # fmt: skip
+    confidence = np.ones(9, np.float32)
+    confidence[6:] = 0
+    track = host.module("omnisync_core.mouth").MouthTrack(
+        np.arange(9) / 25, np.tile([[0.5, 0.6]], (9, 1)), np.full(9, 0.2), confidence, np.full(9, "user"),
+        np.zeros(9, int), (128, 96),
+    )  # fmt: skip
+    return video, sound, track
+
+
+def test_the_published_files_become_host_models(host, files):
+    out = host.run({"model": node("OmniSyncLoadLatentSync", **WEIGHTS)})["model"]
+    model, encoder = out[:2]
+    unet = model.model.diffusion_model
+    assert model.model.resolution == 256 and encoder.model.config["encoder_attention_heads"] == 2
+    assert all(torch.equal(value, files[key]) for key, value in unet.state_dict().items())
+    import comfy.ops
+
+    assert isinstance(unet.conv_in, comfy.ops.disable_weight_init.Conv2d)
+
+
+def test_fp8_and_lora(host, files):
+    """Weights in fp8 compute in float32 here, positions keep theirs, and a LoRA changes what is predicted."""
+    import comfy.sd
+
+    small = node("OmniSyncLoadLatentSync", **{**WEIGHTS, "weight_dtype": "fp8_e4m3fn"})
+    whole, model = (host.run({"m": n})["m"][0] for n in (node("OmniSyncLoadLatentSync", **WEIGHTS), small))
+    assert model.model.diffusion_model.conv_in.weight.dtype == torch.float8_e4m3fn
+    given = torch.randn(1, 13, 2, 8, 8, generator=torch.Generator().manual_seed(0)), 500, torch.randn(1, 2, 50, 16)
+    key = "down_blocks.0.resnets.0.conv1"
+    lora = {f"diffusion_model.{key}.lora_A.weight": torch.randn(2, 32, 3, 3),
+            f"diffusion_model.{key}.lora_B.weight": torch.randn(32, 2, 1, 1)}  # fmt: skip
+    patched = comfy.sd.load_lora_for_models(whole, None, lora, 1.0, 0)[0]
+    assert patched.patches
+    exact, rough, changed = (predicted(host, each, given) for each in (whole, model, patched))
+    assert 0 < (rough - exact).abs().max() < exact.abs().max()
+    assert (changed - exact).abs().max() > 1e-3
+    assert torch.equal(predicted(host, whole, given), exact)
+
+
+def predicted(host, patcher, given):
+    denoiser = host.module("nodes.host.latentsync").HostDenoiser(patcher)
+    sample, timestep, audio = given
+    with torch.inference_mode(), denoiser.resident(tuple(sample.shape)):
+        return denoiser.predict(sample.to(denoiser.dtype), timestep, audio.to(denoiser.dtype), None)[0].float()
+
+
+def test_lip_sync_video_through_the_engine(host, files, tmp_path):
+    """Edited where there is a mouth, the source's own frames where there is none, and a report that says so."""
+    video, sound, track = clip(host, tmp_path)
+    prompt = {
+        **engine_nodes(),
+        "given": host.give(video, sound, track),
+        "synced": node(
+            "OmniSyncLipSyncVideo", video=["given", 0], engine=["engine", 0], audio=["given", 1],
+            mouth_track=["given", 2], **OPTIONS,
+        ),
+    }  # fmt: skip
+    result, report, *_ = host.run(prompt)["synced"]
+    found, before = result.get_components().images, video.get_components().images
+    assert found.shape == before.shape
+    change = (found - before).abs().amax((1, 2, 3))
+    assert change[:4].min() > 2 / 255 and change[7:].max() <= 2 / 255
+    assert "no mouth" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [({"model": OURS}, "LatentSync"), ({"vae": OURS}, "VAE")],
+    ids=["model", "vae"],
+)
+def test_models_of_another_kind_are_told(host, files, changed, told):
+    prompt = {**engine_nodes(), **changed}
+    if "vae" in changed:
+        prompt["engine"]["inputs"]["vae"] = ["vae", 1]
+    if "model" in changed:
+        prompt["engine"]["inputs"]["audio_encoder"] = ["model", 3]
+    with pytest.raises(Exception, match=told):
+        host.run(prompt)
+
+
+def test_a_sampler_is_refused(host, files):
+    model = host.run({"model": node("OmniSyncLoadLatentSync", **WEIGHTS)})["model"][0]
+    with pytest.raises(Exception, match="LatentSync Engine"):
+        model.model.extra_conds()
+
+
+def test_files_of_another_kind_are_told(host, files):
+    folder = host.base / "models"
+    torch.save({"state_dict": {"some.weight": torch.zeros(1)}}, folder / "diffusion_models" / "other.pt")
+    (folder / "diffusion_models" / "broken.pt").write_bytes(b"no model")
+    import folder_paths
+
+    folder_paths.filename_list_cache.clear()
+    for name, told in (("other.pt", "no LatentSync UNet"), ("broken.pt", "damaged")):
+        with pytest.raises(Exception, match=told):
+            host.run({"model": node("OmniSyncLoadLatentSync", **{**WEIGHTS, "unet_name": name})})
