@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -289,6 +290,9 @@ def _sync(video, sound, output: Path, engine, roles: Sequence[Role], options: Sy
         )
     except InputError as error:
         raise InputError(_said_here(str(error))) from error
+    finally:
+        with suppress(OSError):  # other jobs' work lies there, or nothing ever did
+            unfinished_folder().rmdir()
 
 
 def _written(path: Path, sound: tuple[np.ndarray, int]) -> Path:
