@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ...omnisync_core.audio import ArrayWave, Wave, resample
 from ...omnisync_core.checkpoint import Bundle, load_strictly, tensor_digest
+from ...omnisync_core.engines.humo_audio import GROUPS, LAYERS, HuMoSpeech, group
 from ...omnisync_core.errors import CheckpointError, InputError
 from ...omnisync_core.models.text import LENGTH, TextEncoder
 from ...omnisync_core.models.whisper import (
@@ -31,6 +32,8 @@ from ...omnisync_core.models.whisper import (
 
 SPEECH = "omnisync_speech"
 """Key of the speech (1, T, N, D), T video frames, in AUDIO_ENCODER_OUTPUT and CONDITIONING."""
+LAYER_GROUPS = "omnisync_layer_groups"
+"""Key of `engines.humo_audio.group` of a whole sound, (T, 5, D) at 50 Hz, in an AUDIO_ENCODER_OUTPUT."""
 SPEECH_TOKENS = 4
 """Features a video frame where no bundle says otherwise."""
 STACK_SECONDS = 30.0
@@ -95,7 +98,20 @@ class AudioEncoder:
             layers = self._layers(features)
             return {"encoded_audio": layers[-1], "encoded_audio_all_layers": layers, "audio_samples": samples}
         states = features.states(0, round(wave.duration * STATES_PER_SECOND))
-        return {"encoded_audio": torch.from_numpy(states)[None], "audio_samples": samples}
+        return {"encoded_audio": torch.from_numpy(states)[None], "audio_samples": samples, **self.grouped(wave)}
+
+    def grouped(self, wave: Wave) -> dict:
+        """What HuMo hears of a sound of any length, (T, 5, D) at 50 Hz, for `LAYER_GROUPS`; {} if this is no large."""
+        if self.model.config["encoder_layers"] != LAYERS - 1:
+            return {}
+
+        def encode(wave_S: np.ndarray) -> np.ndarray:
+            layers = self._layers(self.features(ArrayWave(wave_S)))
+            return group(torch.stack([layer[0] for layer in layers], 1)).cpu().numpy()
+
+        states = HuMoSpeech(encode, wave, self.model.width).states(0, round(wave.duration * STATES_PER_SECOND))
+        samples = round(wave.duration * self.model_sample_rate)
+        return {LAYER_GROUPS: torch.from_numpy(states).unflatten(1, (GROUPS, -1)), "audio_samples": samples}
 
     @torch.inference_mode()
     def _layers(self, features: SpeechFeatures) -> tuple[Tensor, ...]:
@@ -112,13 +128,14 @@ def encode_speech(
 ) -> dict:
     """An AUDIO_ENCODER_OUTPUT with the speech of every video frame; `frames` 0 is as many as the sound is long.
 
-    The host's own keys are there for a sound of one window: the host's models hear no longer one.
+    The host's own keys are there for a sound of one window: the host's models hear no longer one. Of a longer one,
+    Whisper large-v3 gives `LAYER_GROUPS`, for HuMo Audio Conditioning.
     """
     if not isinstance(encoder, AudioEncoder):
         raise InputError("this audio encoder knows no video frames; use Load OmniSync Model or Load Whisper Encoder")
     frames = frames or max(1, round(wave.duration * fps))
     speech = strength * speech_of_frames(encoder, wave, fps, frames, offset)
-    usual = encoder.encode(wave) if wave.duration <= encoder.stack_seconds else {}
+    usual = encoder.encode(wave) if wave.duration <= encoder.stack_seconds else encoder.grouped(wave)
     return {**usual, SPEECH: speech, "fps": fps, "frame_count": frames}
 
 

@@ -24,17 +24,19 @@ from ...omnisync_core.engines.protocol import Edit
 from ...omnisync_core.errors import InputError
 from .digest import digest
 from .editing import Handle, Settings, WindowEngine, with_values
+from .encoders import LAYER_GROUPS
 from .trajectory import VIDEO_CHANNELS, ZERO_VIDEO, Focus, OmniEditSampler
 
 
 def audio_embed(encoded: dict, fps: float, length: int) -> Tensor:
     """HuMo's `audio_embed` (1, K, 8, 5, 1280) for `length` frames at `fps`, from an AUDIO_ENCODER_OUTPUT."""
-    states = layers_of(encoded)
+    states = encoded.get(LAYER_GROUPS)
+    states = group(layers_of(encoded)) if states is None else states
     samples = int(encoded.get("audio_samples", len(states) * 320))
     if samples // 320 > len(states) + 2 and length / fps > len(states) / 50:
         raise InputError(
             f"the sound lasts {samples / 16000:.1f} s, its encoding ends at {len(states) / 50:.0f} s (the host's "
-            "encoder stops at 30 s) and the video needs more; use OmniSync Encode Audio Whisper"
+            "encoder stops at 30 s) and the video needs more; use Load Whisper Encoder and Encode Audio Whisper"
         )
     return humo_audio(states, samples, fps, length)[None]
 
@@ -46,7 +48,7 @@ def layers_of(encoded: dict) -> Tensor:
         found = "none" if layers is None else f"{len(layers)} layers"
         raise InputError(
             f"HuMo hears the {LAYERS} layers of Whisper large-v3, got {found}; "
-            "load whisper_large_v3_encoder_fp16.safetensors from models/audio_encoders"
+            "load whisper_large_v3_fp16.safetensors from models/audio_encoders"
         )
     return torch.stack([layer[0].float() for layer in layers], 1)
 
@@ -81,12 +83,12 @@ def check_vae(vae) -> None:
 
 def check_encoder(encoder) -> None:
     if encoder is None or not hasattr(encoder, "encode_audio"):
-        raise InputError("HuMo needs Whisper large-v3; load whisper_large_v3_encoder_fp16.safetensors")
+        raise InputError("HuMo needs Whisper large-v3; load whisper_large_v3_fp16.safetensors")
     layers, width = encoder_size(encoder)
     if (layers, width) != (LAYERS - 1, WIDTH):
         raise InputError(
             f"HuMo hears Whisper large-v3 (32 layers of 1280), this audio encoder has {layers} layers of {width}; "
-            "load whisper_large_v3_encoder_fp16.safetensors from models/audio_encoders"
+            "load whisper_large_v3_fp16.safetensors from models/audio_encoders"
         )
 
 

@@ -28,12 +28,12 @@ SAMPLES_PER_PAIR = 640
 """Samples of two states: the official code cuts a sound to whole pairs."""
 
 
-def humo_audio(states_TLD: Tensor, samples: int, fps: float, frames: int) -> Tensor:
+def humo_audio(states_TGD: Tensor, samples: int, fps: float, frames: int) -> Tensor:
     """HuMo's `audio_embed` without its batch: (K, 8, 5, D) for `frames` video frames at `fps`, as OmniEdit's.
 
-    `states_TLD` (T, 33, D) are all layers' states of a sound of `samples` at 16 kHz, of any length.
+    `states_TGD` are the grouped states (see `group`) of a sound of `samples` at 16 kHz, of any length.
     """
-    return humo_windows(at_rate(group(states_TLD)[: samples // SAMPLES_PER_PAIR * 2], fps), frames)
+    return humo_windows(at_rate(states_TGD[: samples // SAMPLES_PER_PAIR * 2], fps), frames)
 
 
 def group(states_TLD: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def group(states_TLD: Tensor) -> Tensor:
     if states_TLD.ndim != 3 or states_TLD.shape[1] != LAYERS:
         raise InputError(
             f"HuMo hears the {LAYERS} layers of Whisper large-v3, got states of shape {tuple(states_TLD.shape)}; "
-            "load whisper_large_v3_encoder_fp16.safetensors"
+            "load whisper_large_v3_fp16.safetensors"
         )
     return torch.stack([*(states_TLD[:, at : at + 8].mean(1) for at in range(0, 32, 8)), states_TLD[:, 32]], 1)
 

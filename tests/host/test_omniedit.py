@@ -331,6 +331,25 @@ def test_humo_audio_node_gives_what_the_official_code_gives(host, fps, seconds):
     prompt["g"] = host.give(text, {**encoded, "audio_samples": 40 * 16000})
     with pytest.raises(Exception, match="stops at 30 s"):
         host.run(prompt)
+    long = {"omnisync_layer_groups": torch.arange(2000.0)[:, None, None].expand(2000, 5, 4), "audio_samples": 640000}
+    prompt["g"] = host.give(text, long)
+    told = host.run({**prompt, "a": {**prompt["a"], "inputs": {**inputs, "length": 40 * fps + 1}}})["a"][0][0][1]
+    assert told["audio_embed"].shape == (1, 10 * fps + 1, 8, 5, 4) and told["audio_embed"][0, -2, 3, 0, 0] > 1980
+
+
+def test_a_long_sound_is_encoded_in_layer_groups(host):
+    """A Whisper of 32 tiny layers, through our encoder: one window equals the whole where they overlap nothing."""
+    encoders, waves = host.module("nodes.host.encoders"), host.module("omnisync_core.audio")
+    whisper = host.module("omnisync_core.models.whisper")
+    sizes = {**whisper.MINI, "d_model": 16, "encoder_layers": 32, "encoder_attention_heads": 2, "encoder_ffn_dim": 16}
+    torch.manual_seed(0)
+    encoder = encoders.AudioEncoder(whisper.WhisperEncoder({**sizes, "max_source_positions": 1500}), "tiny")
+    wave = np.random.default_rng(0).normal(0, 0.1, 35 * 16000).astype(np.float32)
+    grouped = encoder.grouped(waves.ArrayWave(wave))
+    assert grouped["omnisync_layer_groups"].shape == (1750, 5, 16) and grouped["audio_samples"] == len(wave)
+    first = encoder.encode(waves.ArrayWave(wave[:480000]))
+    expected = host.module("omnisync_core.engines.humo_audio").group(host.module("nodes.host.humo").layers_of(first))
+    torch.testing.assert_close(grouped["omnisync_layer_groups"][:900], expected[:900], atol=1e-4, rtol=0)
 
 
 def test_wrong_models_are_told_before_anything_runs(host, small_humo, ltx, vae):
