@@ -19,6 +19,6 @@ def _refuse_older_host() -> None:
     from comfyui_version import __version__ as version
 
     found = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if found < OLDEST_HOST:
+    if found and found < OLDEST_HOST:
         oldest = ".".join(map(str, OLDEST_HOST))
         raise RuntimeError(f"OmniSync needs ComfyUI {oldest} or newer, this is {version}; update ComfyUI")

@@ -21,8 +21,8 @@ from ...omnisync_core.models.vae import VAEConfig, VideoVAE
 
 CHUNK = 8
 """Latent frames decoded (and four times as many frames encoded) at a time; a chunk goes on exactly where one ended."""
-VALUES_PER_PIXEL = 200
-"""Numbers held at the widest point of a chunk, per pixel and frame."""
+VALUES_PER_PIXEL = 240
+"""Numbers held at the widest point of a chunk, per pixel and frame: measured for decoding; encoding holds fewer."""
 
 
 class VideoVAEAdapter(comfy.sd.VAE):

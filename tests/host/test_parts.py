@@ -64,6 +64,16 @@ def test_the_patch_guides_the_host_s_ksampler(host, parts):
     assert torch.equal(outputs["ours"][0]["samples"], outputs["theirs"][0]["samples"])
 
 
+def test_the_host_s_ksampler(host, parts):
+    steps = {"seed": 1, "steps": 2, "cfg": 2.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 0.9}
+    sampled = parts.node(
+        "KSampler", model=["model", 0], positive=["prompt", 0], negative=["prompt", 1], latent_image=["encoded", 0],
+        **steps,
+    )  # fmt: skip
+    pictures = host.run(parts(sampled=sampled))["decoded"][1]
+    assert pictures.shape == (9, 96, 96, 3) and torch.isfinite(pictures).all()
+
+
 def test_the_noise_is_equation_5_in_the_model_s_space(host, parts):
     outputs = host.run(parts())
     noise, sigmas, latent = outputs["noise"]
