@@ -1,6 +1,5 @@
 """LatentSync through the host: its published files as MODEL and AUDIO_ENCODER, and the engine in Lip Sync Video."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,12 +76,12 @@ def engine_nodes(**changed):
     }
 
 
-def clip(host, folder: Path) -> tuple:
+def clip(host) -> tuple:
     """Nine pictures with somebody's mouth in all but three, and stereo sound at 48 kHz: (VIDEO, AUDIO, TRACK)."""
     from comfy_api.latest import InputImpl, Types
 
     pictures = torch.rand(9, 1, 1, 3, generator=torch.Generator().manual_seed(0)) * 0.1
-    pictures = pictures + torch.linspace(0.2, 0.8, 96)[:, None] * torch.ones(1, 1, 128, 3)
+    pictures = pictures + torch.linspace(0.2, 0.8, 96)[:, None, None] * torch.ones(1, 1, 128, 3)
     video = InputImpl.VideoFromComponents(Types.VideoComponents(images=pictures, frame_rate=25))
     sound = {"waveform": torch.randn(1, 2, 24000, generator=torch.Generator().manual_seed(1)) * 0.2,
              "sample_rate": 48000}  # fmt: skip
@@ -132,9 +131,9 @@ def predicted(host, patcher, given):
         return denoiser.predict(sample.to(denoiser.dtype), timestep, audio.to(denoiser.dtype), None)[0].float()
 
 
-def test_lip_sync_video_through_the_engine(host, files, tmp_path):
+def test_lip_sync_video_through_the_engine(host, files):
     """Edited where there is a mouth, the source's own frames where there is none, and a report that says so."""
-    video, sound, track = clip(host, tmp_path)
+    video, sound, track = clip(host)
     prompt = {
         **engine_nodes(),
         "given": host.give(video, sound, track),
