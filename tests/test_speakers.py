@@ -159,6 +159,12 @@ def test_a_part_is_the_video_it_shows(folder, codec, suffix, start, stop, frames
     np.testing.assert_array_equal(before[:, :8, 40:], after[:, :8, 40:])
 
 
+def test_a_part_that_begins_a_hair_after_a_frame_begins_with_it(folder):
+    info = media.probe_video(media.Part(folder / "in.mkv", 0.4003))
+    assert info.times_N[0] == 0 and info.frame_count == 20
+    assert [frame.index for frame in media.frames_of(info, 2, 4)] == [2, 3]
+
+
 def test_a_part_beyond_the_end_is_refused(folder):
     with pytest.raises(InputError, match=r"no frame from 2 s on: its last one is at 1.16 s"):
         run(folder, "out.mkv", video=media.Part(folder / "in.mkv", 2.0))

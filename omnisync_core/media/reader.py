@@ -84,8 +84,9 @@ def probe_video(video: str | Path | Part, on_frame: Callable[[int], None] | None
             if not part.is_whole and frame.time < begin:
                 before.append(frame.time)
                 continue
-            first = first or frame
-            times.append(frame.time - part.start)
+            if first is None:
+                first, start = frame, min(part.start, frame.time)
+            times.append(frame.time - start)
             opaque = opaque and is_opaque(frame.native, frame.layout)
             last_duration = float((frame.native.duration or 0) * source.stream.time_base)
         if first is None:
@@ -104,7 +105,7 @@ def probe_video(video: str | Path | Part, on_frame: Callable[[int], None] | None
             has_alpha=not opaque,
             has_audio=any(s.type == "audio" and s.codec_context is not None for s in source.container.streams),
             has_hdr=first.is_hdr,
-            start=part.start,
+            start=start,
             before_N=np.array(before, np.float64),
         )
 
