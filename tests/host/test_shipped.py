@@ -63,7 +63,7 @@ def test_browser_workflows_hold_their_widgets_in_order(schemas, path):
             if kind not in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO") and not isinstance(kind, list):
                 continue
             value = values.pop(0)
-            right = {"INT": int, "FLOAT": (int, float), "BOOLEAN": bool}.get(kind, str)
+            right = {"INT": int, "FLOAT": (int, float), "BOOLEAN": bool}.get(str(kind), str)
             assert isinstance(value, right), (node["type"], name, value)
             if options.get("control_after_generate"):
                 assert values.pop(0) in ("fixed", "randomize", "increment", "decrement")
