@@ -95,7 +95,7 @@ class LatentSyncEngine(io.ComfyNode):
                     "authors' choice, more than twice as quick; 1 computes every step in full.",
                 ),
                 io.Boolean.Input(
-                    "ds_cfg", default=False, advanced=True,
+                    "ds_cfg", default=False, advanced=True, optional=True,
                     tooltip="Guide by the widgets below instead of cfg: more at the mouth and early, less elsewhere.",
                 ),
                 *_advanced(guidance_inputs()),
