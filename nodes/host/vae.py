@@ -72,11 +72,14 @@ def load_vae_patcher(path: str | Path, disable_dynamic: bool = False):
 def decode_pictures(vae, latent_BCthw: Tensor) -> Iterator[Tensor]:
     """Pictures (N, H, W, 3), 0..1, of the first clip of a batch, in chunks; another VAE's come as one.
 
-    Memory does not grow with the clip's length; the chunks together equal a decode of the whole.
+    Memory does not grow with the clip's length; the chunks together equal a decode of the whole. Of latents that hold
+    several streams the first is the video.
     """
     network = getattr(vae, "first_stage_model", None)
+    if latent_BCthw.is_nested:
+        latent_BCthw = latent_BCthw.unbind()[0]
     if not isinstance(network, ChunkedVAE):
-        pictures = vae.decode(latent_BCthw[:1])
+        pictures = vae.decode(latent_BCthw if latent_BCthw.ndim == 4 else latent_BCthw[:1])
         yield pictures[0] if pictures.ndim == 5 else pictures
         return
     if latent_BCthw.ndim != 5 or latent_BCthw.shape[1] != vae.latent_channels:

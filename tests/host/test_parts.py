@@ -148,6 +148,21 @@ def test_chunks_equal_the_whole(host, parts):
         torch.testing.assert_close(vae.decode(latent)[0], whole, atol=1e-5, rtol=0)
 
 
+class PictureVAE:
+    """Stands for a VAE of pictures: it knows no chunks."""
+
+    def decode(self, latent):
+        return latent.movedim(1, -1).repeat_interleave(8, 1).repeat_interleave(8, 2)[..., :3]
+
+
+def test_another_vae_decodes_in_one_piece(host, parts):
+    latent = {"samples": torch.rand(5, 4, 6, 8)}
+    decoded = {**parts()["decoded"]["inputs"], "vae": ["other", 0], "samples": ["other", 1]}
+    prompt = {"given": parts()["given"], "other": host.give(PictureVAE(), latent),
+              "decoded": parts.node("OmniSyncChunkedVideoDecode", **decoded)}  # fmt: skip
+    assert host.run(prompt)["decoded"][1].shape == (5, 48, 64, 3)
+
+
 def test_the_host_s_vae_nodes(host, parts):
     node = parts.node
     outputs = host.run({
