@@ -14,6 +14,7 @@ from comfy_api.latest import Input, InputImpl
 from ..omnisync_core import media
 from ..omnisync_core.errors import InputError
 from ..omnisync_core.pipeline import TRACKED_SIDE
+from .host.video import open_video, working_folder
 from .types import rgb_frames
 
 USUAL_FPS = 25
@@ -36,10 +37,15 @@ class Pictures:
     def count(self) -> int:
         return len(self.images)
 
+    @property
+    def times(self) -> np.ndarray:
+        """When each frame is shown, seconds."""
+        return np.arange(self.count) / float(self.fps)
+
     def read(self) -> Iterator[tuple[float, np.ndarray]]:
         """(seconds, picture (H, W, 3))."""
-        for index, image in enumerate(self.images):
-            yield float(index / self.fps), image.float().cpu().numpy()
+        for time, image in zip(self.times, self.images, strict=True):
+            yield float(time), image.float().cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,10 @@ class File:
     def count(self) -> int:
         return self.video.frame_count
 
+    @property
+    def times(self) -> np.ndarray:
+        return self.video.times_N
+
     def read(self) -> Iterator[tuple[float, np.ndarray]]:
         longest = round(TRACKED_SIDE * max(self.size) / min(self.size))
         for frame in media.frames_of(self.video):
@@ -65,8 +75,6 @@ class File:
 @contextmanager
 def open_frames(source, fps: float = USUAL_FPS) -> Iterator[Pictures | File]:
     """The frames of an IMAGE (shown at `fps`) or of a VIDEO (at its own times). InputError: neither, or no frames."""
-    from .host.video import open_video, working_folder
-
     if isinstance(source, torch.Tensor):
         yield Pictures(rgb_frames(source), fps)
     elif not isinstance(source, Input.Video):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from comfy_api.latest import InputImpl, io
 
-from ..omnisync_core import media, mouth
 from ..omnisync_core.errors import InputError
-from .frames import Pictures, open_frames
 from .types import Track, mono_wave, positive_fps
 
 EXAMPLES = {
@@ -59,25 +55,8 @@ class SyncReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, source, audio, fps, mouth_track=None) -> io.NodeOutput:
-        from ..omnisync_core.evaluation import sync_report
-        from .host.counting import counted
-
-        wave = mono_wave(audio)
-        with open_frames(source, positive_fps(fps)) as frames:
-            passes = 1 if mouth_track is not None else 2
-            looked = counted((pair for _ in range(passes) for pair in frames.read()), passes * frames.count)
-            if mouth_track is None:
-                first_pass = (pair for _, pair in zip(range(frames.count), looked, strict=False))
-                mouth_track = mouth.track(first_pass, frame_size=frames.size)
-            times = _times(frames)
-            if len(mouth_track.pts_N) != len(times):
-                raise InputError(
-                    f"the mouth track has {len(mouth_track.pts_N)} frames, the source {len(times)}: connect the "
-                    "track of this source"
-                )
-            reading = sync_report.read((picture for _, picture in looked), times, mouth_track, wave)
-        chart = torch.from_numpy(sync_report.draw(reading).astype(np.float32) / 255)
-        return io.NodeOutput(chart[None], sync_report.describe(reading))
+        chart, text = report(source, mono_wave(audio), positive_fps(fps), mouth_track)
+        return io.NodeOutput(chart, text)
 
 
 class Example(io.ComfyNode):
@@ -104,17 +83,40 @@ class Example(io.ComfyNode):
 
     @classmethod
     def execute(cls, name) -> io.NodeOutput:
-        from ..omnisync_core.demo import ASSETS
-
-        clip, heard = (ASSETS.parent / file for file in EXAMPLES[name])
-        info = media.open_audio(heard)
-        wave_CS = np.concatenate(list(media.read_audio(heard)), axis=1)
-        sound = {"waveform": torch.from_numpy(np.ascontiguousarray(wave_CS))[None], "sample_rate": info.rate}
-        return io.NodeOutput(InputImpl.VideoFromFile(str(clip)), sound)
+        clip, sound = example(name)
+        return io.NodeOutput(InputImpl.VideoFromFile(clip), sound)
 
 
-def _times(frames) -> np.ndarray:
-    """When each frame is shown, seconds."""
-    if isinstance(frames, Pictures):
-        return np.arange(frames.count) / float(frames.fps)
-    return frames.video.times_N
+def report(source, wave, fps: float, track=None) -> tuple:
+    """The chart as IMAGE and the figures as text. InputError: a track of another number of frames."""
+    import numpy as np
+    import torch
+
+    from ..omnisync_core import mouth
+    from ..omnisync_core.evaluation import sync_report
+    from .frames import open_frames
+    from .host.counting import counted
+
+    with open_frames(source, fps) as frames:
+        if track is None:
+            track = mouth.track(counted(frames.read(), frames.count), frame_size=frames.size)
+        if len(track.pts_N) != frames.count:
+            raise InputError(
+                f"the mouth track has {len(track.pts_N)} frames, the source {frames.count}: connect its own track"
+            )
+        pictures = (picture for _, picture in counted(frames.read(), frames.count))
+        reading = sync_report.read(pictures, frames.times, track, wave)
+    return torch.from_numpy(sync_report.draw(reading).astype(np.float32) / 255)[None], sync_report.describe(reading)
+
+
+def example(name: str) -> tuple[str, dict]:
+    """A bundled clip's path and its sound as AUDIO."""
+    import numpy as np
+    import torch
+
+    from ..omnisync_core import media
+    from ..omnisync_core.demo import ASSETS
+
+    clip, heard = (ASSETS.parent / file for file in EXAMPLES[name])
+    wave_CS = np.ascontiguousarray(np.concatenate(list(media.read_audio(heard)), axis=1))
+    return str(clip), {"waveform": torch.from_numpy(wave_CS)[None], "sample_rate": media.open_audio(heard).rate}
