@@ -72,7 +72,7 @@ class Example(io.ComfyNode):
                 io.Combo.Input(
                     "name", options=list(EXAMPLES), default="person",
                     tooltip="person: a drawn person who says something else. true lips: the same with the lips of the "
-                    "sound, to compare with. animal: a drawn fox. two speakers: a sound each, left and right.",
+                    "sound, to compare with. animal: a drawn duck. two speakers: a sound each, left and right.",
                 ),
             ],
             outputs=[

@@ -17,7 +17,7 @@ from .scene import Scene
 from .speech import AMPLITUDE, utterance
 
 FOLDER = Path(__file__).parents[1] / "assets" / "examples"
-ANIMAL, LEFT, RIGHT = 910_000_061, 910_000_003, 910_000_000
+ANIMAL, LEFT, RIGHT = 910_000_077, 910_000_003, 910_000_000
 FPS, SECONDS, SIDE = 25, 4, 288
 TURNS = ((0.0, 2.15), (1.9, 4.0))
 """When the left and the right one speak, seconds."""
