@@ -141,7 +141,7 @@ def log_mel(wave_S: np.ndarray, n_mels: int = 80) -> np.ndarray:
 
 
 def mel_levels(wave_S: np.ndarray, n_mels: int = 80) -> np.ndarray:
-    """log10 of the mel powers (..., n_mels, F) of every window of 400 samples that lies wholly in (..., S), 160 apart."""
+    """log10 of mel powers (..., n_mels, F): all windows of 400 samples, 160 apart, that lie wholly in (..., S)."""
     wave_S = np.asarray(wave_S, np.float64)
     frames_FW = np.lib.stride_tricks.sliding_window_view(wave_S, MEL_WINDOW, axis=-1)[..., ::MEL_HOP, :]
     spectrum_FK = fft.rfft(frames_FW * signal.get_window("hann", MEL_WINDOW), axis=-1)

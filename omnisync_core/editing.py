@@ -61,7 +61,11 @@ class Editor:
         """One call of the engine: padded to 1 + 4k frames by repeating the last, and cut again."""
         layout, count = self._layout, len(window)
         positions = layout.positions(window)
-        mouth_T3 = np.stack([layout.spot(position).mouth_3 for position in positions])
+        spots = [layout.spot(position) for position in positions]
+        mouth_T3 = np.stack([spot.mouth_3 for spot in spots])
+        if getattr(self._engine, "sees_roll", False):
+            rolls_T1 = np.array([[spot.roll] for spot in spots], np.float32)
+            mouth_T3 = np.concatenate([mouth_T3, rolls_T1], axis=1)
         fed = np.minimum(np.arange(chunks.fed_length(count, layout.spec)), count - 1)
         anchored = 0 if lead is None else chunks.anchor_length(len(lead), layout.spec)
         edit = self._engine.edit(

@@ -18,10 +18,11 @@ from .timeline import Timeline
 
 @dataclass(frozen=True)
 class Spot:
-    """The mouth on one frame: the crop's box in the source's pixels, and x, y, width inside it (0..1)."""
+    """The mouth on one frame: the crop's box in the source's pixels, x, y, width inside it (0..1), the head's roll."""
 
     box: region.Box
     mouth_3: np.ndarray
+    roll: float
 
 
 class Layout:
@@ -52,7 +53,7 @@ class Layout:
         """The mouth on a frame of the result."""
         frame = int(self.timeline.source_V[position])
         here = self._regions[self._region_N[frame]]
-        return Spot(here.box(frame), here.mouth_T3[frame - here.start])
+        return Spot(here.box(frame), here.mouth_T3[frame - here.start], float(here.roll_T[frame - here.start]))
 
     def positions(self, window: chunks.Window) -> np.ndarray:
         """The frames of the result that a window edits."""

@@ -54,6 +54,8 @@ class Region:
     """x, y and width of the mouth inside the crop, 0..1."""
     strength_T: np.ndarray
     """0 where there is no mouth to edit, else up to 1; rises and falls softly inside the shot, at once at a cut."""
+    roll_T: np.ndarray
+    """How far the head is turned, radians, clockwise; 0 where nobody knows."""
 
     def box(self, frame: int) -> Box:
         """The crop of frame `frame`, counted from the start of the video."""
@@ -161,7 +163,8 @@ def _plan_shot(track, spec, start, stop) -> Region:
     center_T2[:, 1] -= (spec.mouth_height - 0.5) * side
     inside_T2 = (mouth_T2 - center_T2) / side + 0.5
     mouth_T3 = np.concatenate([inside_T2, width_T[:, None] / side], axis=1).astype(np.float32)
-    return Region(start, stop, side, spec.crop_size, center_T2, mouth_T3, _strength(times, known))
+    roll_N = track.roll_N if len(track.roll_N) == len(track.pts_N) else np.zeros(len(track.pts_N))
+    return Region(start, stop, side, spec.crop_size, center_T2, mouth_T3, _strength(times, known), roll_N[here])
 
 
 def _strength(times_T, known_T):

@@ -37,7 +37,8 @@ class Engine(Protocol):
     """Edits one window; long video, any rate, any size, faceless stretches, resume and cancel are the pipeline's.
 
     With an attribute `hears_source` that is true, `speech_TND` is a pair: the features of the new sound, and those of
-    the video's own sound at the same frames (None where it has none).
+    the video's own sound at the same frames (None where it has none). With an attribute `sees_roll` that is true,
+    `mouth_T3` has a fourth number: how far the head is turned, radians, clockwise.
     """
 
     spec: VideoSpec

@@ -11,7 +11,7 @@ from .smoothing import fill_gaps, smooth
 from .types import MouthTrack
 
 CENTER_SECONDS, WIDTH_SECONDS = 0.05, 0.15
-"""Gaussian sigma of the smoothing within a shot: the width is steadier than the place."""
+"""Gaussian sigma of the smoothing within a shot: width and roll are steadier than the place."""
 LONGEST_GAP = 0.5
 FILLED_CONFIDENCE, FALLBACK_CONFIDENCE = 0.5, 0.25
 SOURCES = ("user", "landmarks", "detector", "filled", "fallback")
@@ -40,14 +40,17 @@ class Record:
             x = x + width * (np.cos(roll) * right - np.sin(roll) * down)
             y = y + width * (np.sin(roll) * right + np.cos(roll) * down)
             width = width * grown
-        values, sources = np.stack([x, y / self._aspect, width], axis=1), np.array(SOURCES)[source.astype(int)]
+        values = np.stack([x, y / self._aspect, width, np.unwrap(roll)], axis=1)
+        sources = np.array(SOURCES)[source.astype(int)]
         confidence = confidence.astype(np.float32)
         for number in np.unique(shot):
             here = shot == number
             parts = _smooth_shot(times[here], values[here], confidence[here], sources[here])
             values[here], confidence[here], sources[here] = parts
-        center, shot = values[:, :2], shot.astype(int)
-        return MouthTrack(times, center, values[:, 2], confidence, sources, shot, self._frame_size, self._warnings)
+        center, width, roll, shot = values[:, :2], values[:, 2], values[:, 3], shot.astype(int)
+        return MouthTrack(
+            times, center, width, confidence, sources, shot, self._frame_size, self._warnings, roll_N=roll
+        )
 
 
 def _smooth_shot(times, values, confidence, sources):
@@ -65,5 +68,5 @@ def _smooth_shot(times, values, confidence, sources):
     weights = np.where(known, np.clip(confidence, 0.1, 1), 0.0)
     smoothed = values.copy()
     smoothed[:, :2] = smooth(times, values[:, :2], CENTER_SECONDS, weights)
-    smoothed[:, 2] = smooth(times, values[:, 2], WIDTH_SECONDS, weights)
+    smoothed[:, 2:] = smooth(times, values[:, 2:], WIDTH_SECONDS, weights)
     return np.where(known[:, None], smoothed, values), confidence, sources

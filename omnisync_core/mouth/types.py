@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class MouthTrack:
     """Width and height that pixels refer to."""
     warnings: tuple[str, ...] = ()
     """What the user should know, one line each."""
+    roll_N: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """How far the head is turned in the picture, radians, clockwise; empty where nobody knows."""
 
 
 @dataclass(frozen=True)

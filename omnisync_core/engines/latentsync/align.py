@@ -67,10 +67,11 @@ class SmoothedAlignment:
         return affine_A
 
 
-def points_of_mouth(mouth_3: np.ndarray) -> np.ndarray:
-    """Brows and nose (3, 2) of an upright average face whose mouth has this centre x, y and width."""
-    unit = mouth_3[2] / MOUTH_WIDTH
-    return (np.asarray(mouth_3[:2], np.float32) + (TEMPLATE - MOUTH) * unit).astype(np.float32)
+def points_of_mouth(mouth_3: np.ndarray, roll: float = 0.0) -> np.ndarray:
+    """Brows and nose (3, 2) of an average face whose mouth has this centre x, y and width; roll in radians."""
+    unit, c, s = mouth_3[2] / MOUTH_WIDTH, np.cos(roll), np.sin(roll)
+    turned = (TEMPLATE - MOUTH) @ np.array([[c, s], [-s, c]])
+    return (np.asarray(mouth_3[:2], np.float32) + turned * unit).astype(np.float32)
 
 
 def warp(picture_HWC: np.ndarray, affine_A: np.ndarray, size: tuple[int, int], fill: float = GREY) -> np.ndarray:

@@ -124,6 +124,8 @@ class Face:
 class LatentSyncEngine:
     """See `engines/protocol.py`."""
 
+    sees_roll = True
+
     def __init__(
         self,
         denoiser: Denoiser,
@@ -158,18 +160,19 @@ class LatentSyncEngine:
     ) -> Edit:
         if len(frames_THWC) > self.spec.window_frames:
             raise InputError(f"a window has at most {self.spec.window_frames} frames, got {len(frames_THWC)}")
-        affines = [self._affine(mouth_3, len(frames_THWC[0])) for mouth_3 in mouth_T3]
+        affines = [self._affine(mouth, len(frames_THWC[0])) for mouth in mouth_T3]
         faces = self._prepare(frames_THWC, affines)
         fixed = None if anchor is None else self._encode_anchor(anchor, affines)
-        weight = self._weight(mouth_T3, affines, len(frames_THWC[0]))
+        weight = self._weight(mouth_T3[:, :3], affines, len(frames_THWC[0]))
         drawn = self._draw(faces, fixed, torch.as_tensor(speech_TND), weight, seed, on_step)
         return self._put_back(frames_THWC, faces, self._decode(drawn), affines)
 
-    def _affine(self, mouth_3: np.ndarray, size: int) -> np.ndarray:
-        """To the aligned face. The mouth gives the place; the size is the crop's, steady through a shot."""
-        x, y = mouth_3[:2] * size - 0.5
+    def _affine(self, mouth: np.ndarray, size: int) -> np.ndarray:
+        """To the aligned face. The mouth gives place and turn; the size is the crop's, steady through a shot."""
+        x, y = mouth[:2] * size - 0.5
         steady = np.float32([x, y, size / self.spec.crop_scale])
-        return align.from_points(align.points_of_mouth(steady), self.settings.resolution)
+        roll = float(mouth[3]) if len(mouth) > 3 else 0.0
+        return align.from_points(align.points_of_mouth(steady, roll), self.settings.resolution)
 
     def _prepare(self, frames_THWC: np.ndarray, affines: list[np.ndarray]) -> list[Face]:
         """Each frame's face; those that the window before has seen are not encoded again."""

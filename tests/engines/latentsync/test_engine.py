@@ -165,6 +165,19 @@ def test_the_face_fits_the_crop():
         assert (corners[0] < 0).all() and corners[1][0] > width and corners[1][1] > height
 
 
+def test_a_turned_head_is_seen_upright():
+    """The mouth stays where it is; the brows of a head turned clockwise go to the right of it."""
+    roll = np.float32(0.4)
+    affine = align.from_points(align.points_of_mouth(np.float32([100, 120, 30]), roll), 256)
+    assert np.allclose(affine @ [100, 120, 1], align.MOUTH * 2.8, atol=0.05)
+    above = np.array([100 + 40 * np.sin(roll), 120 - 40 * np.cos(roll), 1])
+    assert np.allclose(affine @ above - affine @ [100, 120, 1], [0, -40 * 2.8 * align.MOUTH_WIDTH / 30], atol=0.05)
+    engine = small.engine(steps=2)
+    turned = np.concatenate([mouths(2), np.full((2, 1), roll)], axis=1)
+    edit = engine.edit(pictures(2), spoken(2), turned, anchor=None, seed=7, on_step=lambda step, steps: None)
+    assert np.abs(edit.edited_THWC - edited(small.engine(steps=2), 2).edited_THWC).max() > 0.01
+
+
 def test_noise_and_data_meet_the_schedules_ends():
     schedule, x0, eps = Schedule(20), torch.ones(1), torch.full((1,), 3.0)
     assert float(schedule.noised(0, x0, eps)) == pytest.approx(3.0 * (1 - 0.0065) ** 0.5 + 0.081, abs=0.05)
