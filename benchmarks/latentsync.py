@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import types
+from functools import partial
 from pathlib import Path
 
 import common
@@ -46,7 +47,7 @@ def main() -> None:
             rows.append(["/".join(map(str, widths)), side, f"{found['seconds']:.2f} s", f"{found['megabytes']:.0f} MB"])
     print(common.table(["one UNet forward, 2 x 16 frames, 32 x 32", "", "processor", "memory above the weights"], rows))
     rows = []
-    for side in sides:
+    for side in ("ours", "ours, no overlap", *sides[1:]):
         found = _child("clip", side)
         rows.append([side, *(f"{found[name]:.2f}" for name in ("forwards", "encodes", "decodes", "outside"))])
         rows[-1].append(f"{found['megabytes']:.0f} MB")
@@ -114,7 +115,8 @@ def _ours(widths: tuple[int, ...]):
 def _official(checkout: str, widths: tuple[int, ...]):
     import yaml
 
-    sys.path.insert(0, checkout)
+    # It has no __init__.py: a file of its name beside this one would be taken for it.
+    sys.path[:] = [checkout, *(path for path in sys.path if Path(path or ".").resolve() != Path(__file__).parent)]
     # Its helpers import packages for reading videos; the network needs one name of them.
     helpers = types.ModuleType("latentsync.utils.util")
     helpers.__spec__, helpers.zero_rank_log = importlib.machinery.ModuleSpec(helpers.__name__, None), print
@@ -131,14 +133,17 @@ def _clip(side: str, options) -> dict:
     import cv2
     import torch
 
+    from omnisync_core.engines.latentsync.engine import Settings
+
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         video, sound = Path(folder) / "in.mp4", Path(folder) / "in.wav"
         _encode(video, _pictures(options.seconds), crf=18)
         common.write_sound(sound, options.seconds)
-        run = _clip_ours if side == "ours" else _clip_official
-        network = _ours(SMALL) if side == "ours" else _official(options.official, SMALL)
+        overlap = 0 if "no overlap" in side else Settings.overlap_frames
+        run = _clip_official if side == "official" else partial(_clip_ours, overlap=overlap)
+        network = _official(options.official, SMALL) if side == "official" else _ours(SMALL)
         meter, before = Meter(), _memory("VmRSS")
         _forget_peak()
         began = time.process_time()
@@ -154,11 +159,12 @@ class Meter:
     def __init__(self):
         self.seconds, self.counts = 0.0, {"forwards": 0, "encodes": 0, "decodes": 0}
 
-    def call(self, what: str, count: int, function, *given):
+    def call(self, what: str | None, count: int, function, *given):
         began = time.process_time()
         out = function(*given)
         self.seconds += time.process_time() - began
-        self.counts[what] += count
+        if what is not None:
+            self.counts[what] += count
         return out
 
     def encode(self, faces_NRRC):
@@ -174,7 +180,7 @@ class Meter:
         return (faces / 2 + 0.5).permute(0, 2, 3, 1)
 
 
-def _clip_ours(network, meter: Meter, video: Path, sound: Path, options) -> int:
+def _clip_ours(network, meter: Meter, video: Path, sound: Path, options, *, overlap: int) -> int:
     """The whole pipeline, from file to file; the mouth is given."""
     import numpy as np
 
@@ -190,8 +196,8 @@ def _clip_ours(network, meter: Meter, video: Path, sound: Path, options) -> int:
     whisper = WhisperEncoder({"d_model": 384, "encoder_layers": 4, "encoder_attention_heads": 6,
                               "encoder_ffn_dim": 1536, "num_mel_bins": 80, "max_source_positions": 1500})  # fmt: skip
     encode = whisper.encoder.forward
-    whisper.encoder.forward = lambda *given, **more: meter.call("forwards", 0, lambda: encode(*given, **more))
-    engine = LatentSyncEngine(placed, meter, whisper, Settings(steps=STEPS), "random")
+    whisper.encoder.forward = lambda *given, **more: meter.call(None, 0, lambda: encode(*given, **more))
+    engine = LatentSyncEngine(placed, meter, whisper, Settings(steps=STEPS, overlap_frames=overlap), "random")
     count = round(options.seconds * FPS)
     x, y, across = FACE
     center = np.tile([[x / SIZE[0], (y + across * 40 / 41) / SIZE[1]]], (count, 1))
