@@ -6,12 +6,13 @@ import torch
 from comfy_api.latest import io
 
 from ..omnisync_core.errors import InputError
-from .types import finite, mono_wave, positive_fps
+from .types import checked, mono_wave, within
 
 SPEECH = "omnisync_speech"
 """Key of the speech in AUDIO_ENCODER_OUTPUT and CONDITIONING."""
 LONGEST = 1_000_000
 """Frames of a video; eleven hours at 25 a second."""
+BOUNDS = {"fps": (0.01, 1000), "strength": (0, 4), "offset_ms": (-2000, 2000)}
 
 
 class EncodeAudioWhisper(io.ComfyNode):
@@ -48,12 +49,16 @@ class EncodeAudioWhisper(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    def validate_inputs(cls, fps=None, strength=None, offset_ms=None):
+        return within(BOUNDS, fps=fps, strength=strength, offset_ms=offset_ms)
+
+    @classmethod
     def execute(cls, audio_encoder, audio, fps, frame_count, strength, offset_ms) -> io.NodeOutput:
         from .host.encoders import encode_speech
 
-        fps, strength = positive_fps(fps), finite("strength", strength, 0, 4)
-        offset = finite("offset_ms", offset_ms, -2000, 2000) / 1000
-        return io.NodeOutput(encode_speech(audio_encoder, mono_wave(audio), fps, frame_count, strength, offset))
+        checked(BOUNDS, fps=fps, strength=strength, offset_ms=offset_ms)
+        wave = mono_wave(audio)
+        return io.NodeOutput(encode_speech(audio_encoder, wave, fps, frame_count, strength, offset_ms / 1000))
 
 
 class EncodePromptT5(io.ComfyNode):

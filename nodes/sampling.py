@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from .types import GUIDANCE_NAMES, Track, finite, guidance_inputs, read_guidance
+from .types import GUIDANCE_BOUNDS, GUIDANCE_NAMES, Track, checked, guidance_inputs, read_guidance, within
 
 TRACK_TIP = (
     "Where the mouth is in the encoded pictures, from Mouth Track. Left open (or a track of pictures of another size): "
     "the middle, where Mouth Crop puts it."
 )
+NOISE_BOUNDS = {"tau": (0.01, 1)}
 
 
 class ProgressiveNoise(io.ComfyNode):
@@ -43,10 +44,15 @@ class ProgressiveNoise(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    def validate_inputs(cls, tau=None):
+        return within(NOISE_BOUNDS, tau=tau)
+
+    @classmethod
     def execute(cls, model, latent, tau, steps, spacing, seed) -> io.NodeOutput:
         from .host import guider
 
-        sigmas = guider.progressive_sigmas(model, finite("tau", tau, 0.01, 1), steps, spacing)
+        checked(NOISE_BOUNDS, tau=tau)
+        sigmas = guider.progressive_sigmas(model, tau, steps, spacing)
         return io.NodeOutput(guider.ProgressiveNoise(seed), sigmas, latent)
 
 
@@ -63,6 +69,10 @@ class DSCFGGuider(io.ComfyNode):
             inputs=[*_conditions(), *guidance_inputs()],
             outputs=[io.Guider.Output()],
         )
+
+    @classmethod
+    def validate_inputs(cls, w_peak=None, w_base=None, gamma=None, sigma_g=None):
+        return within(GUIDANCE_BOUNDS, w_peak=w_peak, w_base=w_base, gamma=gamma, sigma_g=sigma_g)
 
     @classmethod
     def execute(cls, model, positive, negative, mouth_track=None, **weights) -> io.NodeOutput:
@@ -87,6 +97,10 @@ class DSCFGSampler(io.ComfyNode):
             ],
             outputs=[io.Latent.Output()],
         )
+
+    @classmethod
+    def validate_inputs(cls, w_peak=None, w_base=None, gamma=None, sigma_g=None):
+        return within(GUIDANCE_BOUNDS, w_peak=w_peak, w_base=w_base, gamma=gamma, sigma_g=sigma_g)
 
     @classmethod
     def execute(
@@ -117,6 +131,10 @@ class DSCFGPatch(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, w_peak=None, w_base=None, gamma=None, sigma_g=None):
+        return within(GUIDANCE_BOUNDS, w_peak=w_peak, w_base=w_base, gamma=gamma, sigma_g=sigma_g)
+
+    @classmethod
     def execute(cls, model, mouth_track=None, **weights) -> io.NodeOutput:
         from .host import guider
 
@@ -142,4 +160,5 @@ def _guider(model, positive, negative, mouth_track, weights: dict):
 
 
 def _guidance(weights: dict):
+    checked(GUIDANCE_BOUNDS, **{name: weights[name] for name in GUIDANCE_BOUNDS})
     return read_guidance(*(weights[name] for name in GUIDANCE_NAMES))

@@ -17,6 +17,7 @@ EngineType = io.Custom("OMNISYNC_ENGINE")
 Speakers = io.Custom("OMNISYNC_SPEAKERS")
 
 GUIDANCE_NAMES = ("w_peak", "w_base", "gamma", "sigma_g", "convention")
+GUIDANCE_BOUNDS = {"w_peak": (0, 20), "w_base": (0, 20), "gamma": (0, 10), "sigma_g": (0.05, 10)}
 
 
 def guidance_inputs() -> list:
@@ -24,20 +25,20 @@ def guidance_inputs() -> list:
     usual = Guidance()
     return [
         io.Float.Input(
-            "w_peak", default=usual.w_peak, min=0.0, max=20.0, step=0.1,
+            "w_peak", default=usual.w_peak, **_between("w_peak"), step=0.1,
             tooltip="Strength of the guidance at the mouth and at full noise. 1 is none; more makes the mouth obey the "
             "sound more, too much distorts it.",
         ),
         io.Float.Input(
-            "w_base", default=usual.w_base, min=0.0, max=20.0, step=0.1,
+            "w_base", default=usual.w_base, **_between("w_base"), step=0.1,
             tooltip="Strength far from the mouth; 1 leaves the rest of the face as the model sees it.",
         ),
         io.Float.Input(
-            "gamma", default=usual.gamma, min=0.0, max=10.0, step=0.1, advanced=True,
+            "gamma", default=usual.gamma, **_between("gamma"), step=0.1, advanced=True,
             tooltip="How fast the guidance fades with the noise: its weight follows sigma ^ gamma. 0 does not fade.",
         ),
         io.Float.Input(
-            "sigma_g", default=usual.spread, min=0.05, max=10.0, step=0.05, advanced=True,
+            "sigma_g", default=usual.spread, **_between("sigma_g"), step=0.05, advanced=True,
             tooltip="Width of the guidance's Gaussian around the mouth, in mouth widths.",
         ),
         io.Combo.Input(
@@ -46,6 +47,11 @@ def guidance_inputs() -> list:
             "as printed, up to w_peak squared at the mouth.",
         ),
     ]  # fmt: skip
+
+
+def _between(name: str) -> dict[str, float]:
+    low, high = GUIDANCE_BOUNDS[name]
+    return {"min": float(low), "max": float(high)}
 
 
 def read_guidance(w_peak: float, w_base: float, gamma: float, sigma_g: float, convention: str) -> Guidance:
@@ -58,6 +64,24 @@ def finite(name: str, value: float, low: float = -math.inf, high: float = math.i
     if not (math.isfinite(value) and low <= value <= high):
         raise InputError(f"{name} must be a number within {low}..{high}, got {value}")
     return float(value)
+
+
+def within(bounds: dict[str, tuple[float, float]], **values) -> bool | str:
+    """What `validate_inputs` returns: True, or which value is out of its bounds or no number.
+
+    The host's own check lets NaN pass, and leaves out the inputs that are named there. None is linked: not known yet.
+    """
+    try:
+        checked(bounds, **{name: value for name, value in values.items() if value is not None})
+    except (InputError, TypeError) as error:
+        return str(error)
+    return True
+
+
+def checked(bounds: dict[str, tuple[float, float]], **values) -> None:
+    """InputError for the first value out of its bounds: what is linked is only known when a node runs."""
+    for name, value in values.items():
+        finite(name, value, *bounds[name])
 
 
 def positive_fps(fps: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import InputImpl, io
 
 from ..omnisync_core.errors import InputError
-from .types import positive_fps, read_sound
+from .types import positive_fps, read_sound, within
 
 
 class ChunkedVideoDecode(io.ComfyNode):
@@ -32,6 +32,10 @@ class ChunkedVideoDecode(io.ComfyNode):
             ],
             outputs=[io.Video.Output(), io.Image.Output()],
         )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, fps=None):
+        return within({"fps": (0.01, 1000)}, fps=fps)
 
     @classmethod
     def execute(cls, vae, samples, fps, output, audio=None) -> io.NodeOutput:

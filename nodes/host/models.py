@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ...omnisync_core.checkpoint import Bundle, check_strictly, read_bundle, tensor_digest
+from ...omnisync_core.chunks import SHORTEST
 from ...omnisync_core.engines.omnisync import build_spec
 from ...omnisync_core.errors import CheckpointError, InputError
 from ...omnisync_core.models.dit import DiT, DiTConfig, group_speech
@@ -189,6 +190,8 @@ def _checked_speech(speech: Tensor | None, latent_frames: int, sizes: DiTConfig)
             f"{' x '.join(map(str, speech.shape[2:]))}; use the AUDIO_ENCODER of the same Load OmniSync Model"
         )
     frames = 1 + DiT.stride * (latent_frames - 1)
+    if speech.shape[1] < frames <= SHORTEST:  # so short a clip was filled with its last picture before it was encoded
+        speech = torch.cat([speech, speech[:, -1:].expand(-1, frames - speech.shape[1], -1, -1)], 1)
     if speech.shape[1] != frames:
         raise InputError(
             f"the speech covers {speech.shape[1]} frames, the latents {frames}; "
