@@ -97,6 +97,7 @@ class Crops:
             source_N=self.track.source_N[at],
             shot_N=self.track.shot_N[at],
             frame_size=(self.size, self.size),
+            roll_N=self.track.roll_N[at] if len(self.track.roll_N) else self.track.roll_N,
         )
 
     def _region(self, frame: int) -> region.Region:

@@ -1,5 +1,7 @@
 """Crops of pictures in memory and their edits back, against the pipeline and against nothing happening."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,7 +58,9 @@ def test_the_mouths_track_is_that_of_the_padded_crops():
     mouths = cut.mouths()
     assert cut.padded == len(mouths.pts_N) == 13 and mouths.frame_size == (32, 32)
     assert np.allclose(mouths.center_N2, 0.5, atol=0.1) and np.allclose(mouths.width_N, 1 / 2.4, atol=0.01)
-    assert np.allclose(np.diff(mouths.pts_N), 0.04) and mouths.shot_N[-1] == 1
+    assert np.allclose(np.diff(mouths.pts_N), 0.04) and mouths.shot_N[-1] == 1 and not len(mouths.roll_N)
+    turned = replace(centred(10), roll_N=np.arange(10) / 10)
+    assert crops.plan(turned, SIZE, 10, 32).mouths().roll_N.tolist()[-4:] == [0.9] * 4
     assert crops.plan(centred(1), SIZE, 1, 32).padded == 9
 
 
