@@ -68,7 +68,7 @@ class MouthTrack(io.ComfyNode):
                     "MASK", tooltip="Where the frames will be edited: a mask per image; of a video one for all frames."
                 ),
             ],
-            is_output_node=True,  # it runs by itself, and its picture is told again where its result is still known
+            has_intermediate_output=True,  # its picture is told again where its result is still known
         )  # fmt: skip
 
     @classmethod

@@ -109,7 +109,7 @@ async def _run(host: str, prompt: dict, changes: list[Setting], out: Path, say: 
             server = _Server(host, session)
             for change in changes:
                 prompt[change.node]["inputs"][change.input] = await server.uploaded(prompt, change)
-            outputs = await server.work(prompt, say)
+            outputs = await server.work(prompt)
             for text in _texts(outputs):
                 say(text)
             return [await server.fetch(item, out) for item in _unique(_files(outputs))]
@@ -161,11 +161,11 @@ class _Server:
                 stored = await _json(response)
         return "/".join(part for part in (stored.get("subfolder"), stored["name"]) if part)
 
-    async def work(self, prompt: dict, say: Callable[[str], None]) -> dict:
+    async def work(self, prompt: dict) -> dict:
         """Queue the prompt and follow it to its end; returns the outputs of its nodes, by id."""
         address = f"{self._host}/ws?clientId={self._client}"
         async with self._session.ws_connect(address, heartbeat=30, max_msg_size=0) as socket:
-            job = await self._post(prompt, say)
+            job = await self._post(prompt)
             try:
                 with _Bars(prompt) as bars:
                     return await self._follow(socket, job, bars)
@@ -173,14 +173,14 @@ class _Server:
                 await self._cancel(job)
                 raise
 
-    async def _post(self, prompt: dict, say: Callable[[str], None]) -> str:
+    async def _post(self, prompt: dict) -> str:
+        """The new job's id. The host would run a workflow without the parts that are wrong; here that is refused."""
         body = {"prompt": prompt, "client_id": self._client}
         async with self._session.post(f"{self._host}/prompt", json=body) as response:
             answer = await _json(response)
-            if response.status != 200:
-                raise JobError(f"the server refused the workflow: {_refusal(prompt, answer)}")
-        if answer.get("node_errors"):
-            say(f"warning: the server leaves out a part of the workflow: {_refusal(prompt, answer)}")
+        if response.status != 200 or answer.get("node_errors"):
+            await self._cancel(answer.get("prompt_id"))
+            raise JobError(f"the server refused the workflow: {_refusal(prompt, answer)}")
         return answer["prompt_id"]
 
     async def _follow(self, socket, job: str, bars: _Bars) -> dict:
@@ -205,8 +205,10 @@ class _Server:
                 raise JobError(f"the job failed in {node}: {_line(data.get('exception_message'))}")
         raise JobError(f"{self._host} went away before the job was done; look at the server's own log")
 
-    async def _cancel(self, job: str) -> None:
+    async def _cancel(self, job: str | None) -> None:
         """Take the job out of the queue, or stop it where it runs; the server may be gone already."""
+        if job is None:
+            return
         with suppress(Exception):
             await self._session.post(f"{self._host}/queue", json={"delete": [job]})
             await self._session.post(f"{self._host}/interrupt", json={"prompt_id": job})

@@ -68,7 +68,7 @@ class Server:
         self.prompts.append((await request.json())["prompt"])
         self.posted.set()
         if self.refusal:
-            return web.json_response(self.refusal, status=400)
+            return web.json_response(self.refusal, status=200 if "prompt_id" in self.refusal else 400)
         return web.json_response({"prompt_id": JOB, "number": 1, "node_errors": {}})
 
     async def upload(self, request):
@@ -216,6 +216,13 @@ def test_too_large_a_file(workflow, tmp_path, capsys):
     clip.write_bytes(b"")
     assert queue(Server(upload_status=413), workflow, "--set", f"1.file={clip}") == 2
     assert "larger than the server takes" in capsys.readouterr().err
+
+
+def test_a_workflow_of_which_a_part_is_wrong_is_not_run(workflow, capsys):
+    server = Server(refusal={"prompt_id": JOB, "node_errors": REFUSAL["node_errors"]})
+    assert queue(server, workflow) == 2
+    assert "the server refused the workflow: 2.seed (Sync): Value -1" in capsys.readouterr().err
+    assert server.cancelled == [("/queue", {"delete": [JOB]}), ("/interrupt", {"prompt_id": JOB})]
 
 
 def test_an_interrupt_cancels_the_job(workflow, monkeypatch):
