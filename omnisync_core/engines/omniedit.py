@@ -181,11 +181,12 @@ class _Path:
         for i in range(self.start, len(self.sigmas)):
             s, s_next = levels[i], levels[i + 1]
             if i <= self.end:
-                vp, vq = self._evaluate(streams, s, editing=True)
-                for stream, p, q in zip(streams, vp, vq, strict=True):
-                    stream.edit(s, s_next, p, q, self._next_noise)
+                sources = [stream.source(s) for stream in streams]
+                vp, vq = self._evaluate(streams, s, sources)
+                for stream, zs, p, q in zip(streams, sources, vp, vq, strict=True):
+                    stream.edit(s, s_next, zs, p, q, self._next_noise)
             else:
-                vp, _ = self._evaluate(streams, s, editing=False)
+                vp, _ = self._evaluate(streams, s)
                 for stream, p in zip(streams, vp, strict=True):
                     stream.sample(s, s_next, p)
             self._tell(i + 1 - self.start, streams, s_next)
@@ -209,13 +210,13 @@ class _Path:
             for stream, e in zip(streams, estimated, strict=True)
         ]
 
-    def _evaluate(self, streams: list[_Stream], s: Tensor, *, editing: bool):
-        """(vp, vq) per stream, all branches in one call; vq is empty where the step does not edit."""
-        weights = self.weights(s)
+    def _evaluate(self, streams: list[_Stream], s: Tensor, sources: Sequence[Tensor] = ()):
+        """(vp, vq) per stream, all branches in one call; vq is empty where the step does not edit (no `sources`)."""
+        weights, editing = self.weights(s), bool(sources)
         branches = ("target",) + ("source",) * (weights is not None) + ("source",) * editing
-        stacks = [
-            [stream.target] * (len(branches) - editing) + ([stream.source(s)] if editing else []) for stream in streams
-        ]
+        stacks = [[stream.target] * (len(branches) - editing) for stream in streams]
+        for stack, zs in zip(stacks, sources, strict=False):
+            stack.append(zs)
         v = self.velocities(tuple(torch.stack(stack) for stack in stacks), s, branches)
         v = [v_one.to(stream.x0) for stream, v_one in zip(streams, v, strict=True)]
         vp = [one[0] for one in v]
@@ -256,8 +257,8 @@ class _Stream:
     def source(self, s: Tensor) -> Tensor:
         return (1 - s) * self.x0 + s * self.e
 
-    def edit(self, s: Tensor, s_next: Tensor, vp: Tensor, vq: Tensor, next_noise: Callable) -> None:
-        e_next = next_noise(self.source(s), s, s_next, vq)
+    def edit(self, s: Tensor, s_next: Tensor, zs: Tensor, vp: Tensor, vq: Tensor, next_noise: Callable) -> None:
+        e_next = next_noise(zs, s, s_next, vq)
         step = (s_next - s) * (vp - vq) + (s - s_next) * self.x0 + s_next * e_next - s * self.e
         self.target, self.e = (self.target + step).to(self.x0), e_next
 
@@ -274,14 +275,14 @@ class _Unsourced(_Stream):
     def source(self, s: Tensor) -> Tensor:
         return self.followed
 
-    def edit(self, s: Tensor, s_next: Tensor, vp: Tensor, vq: Tensor, next_noise: Callable) -> None:
+    def edit(self, s: Tensor, s_next: Tensor, zs: Tensor, vp: Tensor, vq: Tensor, next_noise: Callable) -> None:
         self.sample(s, s_next, vp)
         self.followed = self.followed + (s_next - s) * vq
 
 
 def rescale(x: Tensor) -> Tensor:
     """x with the norm that Gaussian noise of its size has: sqrt(numel)."""
-    return x / torch.linalg.vector_norm(x) * math.sqrt(x.numel())
+    return x * (math.sqrt(x.numel()) / torch.linalg.vector_norm(x))
 
 
 def _plain(cfg: float, streams: int) -> Callable[[Tensor], tuple[float, ...] | None]:
