@@ -23,7 +23,7 @@ from pathlib import Path
 import common
 
 SMALL, LARGE = (32, 32, 32, 32), (160, 320, 640, 640)
-SIZE, FPS, STEPS, CHUNK = (1080, 1920), 25, 20, 16
+SIZE, FPS, CHUNK = (1080, 1920), 25, 16
 FACE = 540, 700, 380
 """Where the face is: brows' middle x, y and their distance, in pixels."""
 
@@ -32,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--official", default="", metavar="CHECKOUT", help="a checkout of bytedance/LatentSync")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the clip")
+    parser.add_argument("--steps", type=int, default=20, help="denoising steps of each window of the clip")
     parser.add_argument("--forwards", type=int, default=3, help="of which the quickest counts")
     parser.add_argument("--small", action="store_true", help="leave the larger UNet out")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
@@ -52,7 +53,7 @@ def main() -> None:
         rows.append([side, *(f"{found[name]:.2f}" for name in ("forwards", "encodes", "decodes", "outside"))])
         rows[-1].append(f"{found['megabytes']:.0f} MB")
     head = ["UNet forwards", "pictures encoded", "pictures decoded", "seconds outside the networks"]
-    print(common.table([f"per frame of {options.seconds:g} s at 1080 x 1920", *head, "memory"], rows))
+    print(common.table([f"per frame of {options.seconds:g} s at 1080 x 1920, {options.steps} steps", *head, "memory"], rows))
 
 
 def _child(job: str, what: str) -> dict:
@@ -197,7 +198,7 @@ def _clip_ours(network, meter: Meter, video: Path, sound: Path, options, *, over
                               "encoder_ffn_dim": 1536, "num_mel_bins": 80, "max_source_positions": 1500})  # fmt: skip
     encode = whisper.encoder.forward
     whisper.encoder.forward = lambda *given, **more: meter.call(None, 0, lambda: encode(*given, **more))
-    engine = LatentSyncEngine(placed, meter, whisper, Settings(steps=STEPS, overlap_frames=overlap), "random")
+    engine = LatentSyncEngine(placed, meter, whisper, Settings(steps=options.steps, overlap_frames=overlap), "random")
     count = round(options.seconds * FPS)
     x, y, across = FACE
     center = np.tile([[x / SIZE[0], (y + across * 40 / 41) / SIZE[1]]], (count, 1))
@@ -235,7 +236,7 @@ def _clip_official(network, meter: Meter, video: Path, sound: Path, options) -> 
         latents = [meter.encode(part).transpose(0, 1)[None] for part in (chunk, chunk)]
         given = torch.cat([latents[0], latents[0][:, :1], *latents], 1).repeat(2, 1, 1, 1, 1)
         audio = torch.zeros(2, len(chunk), 50, 384)
-        for _ in range(STEPS):
+        for _ in range(options.steps):
             out = meter.call("forwards", 1, network, given, torch.tensor([501]), audio)
             given = torch.cat([given[:, :4] - 0.01 * out[:1], given[:, 4:]], 1)
         drawn.append(meter.decode(given[0, :4].transpose(0, 1)))
