@@ -53,7 +53,8 @@ def main() -> None:
         rows.append([side, *(f"{found[name]:.2f}" for name in ("forwards", "encodes", "decodes", "outside"))])
         rows[-1].append(f"{found['megabytes']:.0f} MB")
     head = ["UNet forwards", "pictures encoded", "pictures decoded", "seconds outside the networks"]
-    print(common.table([f"per frame of {options.seconds:g} s at 1080 x 1920, {options.steps} steps", *head, "memory"], rows))
+    what = f"per frame of {options.seconds:g} s at 1080 x 1920, {options.steps} steps"
+    print(common.table([what, *head, "memory"], rows))
 
 
 def _child(job: str, what: str) -> dict:
@@ -125,7 +126,8 @@ def _official(checkout: str, widths: tuple[int, ...]):
     from latentsync.models.unet import UNet3DConditionModel
 
     config = yaml.safe_load((Path(checkout) / "configs/unet/stage2.yaml").read_text())["model"]
-    network = UNet3DConditionModel(**{**config, "block_out_channels": list(widths)}).eval().requires_grad_(False)
+    config = {**config, "block_out_channels": list(widths), "norm_eps": float(config["norm_eps"])}
+    network = UNet3DConditionModel(**config).eval().requires_grad_(False)
     return lambda sample, timestep, audio: network(sample, timestep, encoder_hidden_states=audio).sample
 
 
