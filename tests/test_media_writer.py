@@ -261,6 +261,20 @@ def test_subtitles_chapters_and_metadata_come_along(tmp_path, given, suffix, kep
         assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["One", "Two"]
 
 
+@pytest.mark.parametrize(("given", "suffix"), [("mkv", "mkv"), ("mp4", "mp4")])
+def test_of_a_part_come_its_own_subtitles_at_its_own_times(tmp_path, given, suffix):
+    part, result = media.Part(_with_subtitles(tmp_path, given), 0.08, 0.2), tmp_path / f"result.{suffix}"
+    info = media.probe_video(part)
+    with media.VideoWriter(result, part) as writer:
+        for frame in media.frames_of(info):
+            writer.write(frame)
+    with av.open(str(result)) as container:
+        track = container.streams.subtitles[0]
+        shown = [(float(p.pts * p.time_base), line.dialogue) for p in container.demux(track) for line in p.decode()]
+        assert [text.decode().replace("\\N", "\n") for _, text in shown] == ["zwei\nZeilen"]
+        assert shown[0][0] == pytest.approx(0.04, abs=0.002) and not container.chapters()
+
+
 def test_fonts_come_along(tmp_path):
     with av.open(str(tmp_path / "source.mkv"), "w") as output:
         stream = output.add_stream("ffv1", rate=25, width=48, height=32)
