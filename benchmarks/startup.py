@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LOADED = re.compile(r"^\s*([\d.]+) seconds.*: .*custom_nodes[/\\]omnisync", re.MULTILINE)
+LOADED = re.compile(r"([\d.]+) seconds.*: .*custom_nodes[/\\]omnisync")
 
 
 def main() -> None:
@@ -57,6 +57,8 @@ def start(given: argparse.Namespace, base: Path) -> tuple[float, float, float]:
     took, after = time.monotonic() - began, os.times()
     work = after.children_user + after.children_system - before.children_user - before.children_system
     found = LOADED.search(done.stdout + done.stderr)
+    if found is None and (base / "custom_nodes" / "omnisync").exists():
+        raise SystemExit(f"the host did not load the pack:\n{done.stderr[-2000:]}")
     return took, work, float(found[1]) if found else 0.0
 
 

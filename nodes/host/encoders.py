@@ -23,12 +23,8 @@ from ...omnisync_core.checkpoint import Bundle, load_strictly, tensor_digest
 from ...omnisync_core.engines.humo_audio import GROUPS, LAYERS, HuMoSpeech, group
 from ...omnisync_core.errors import CheckpointError, InputError
 from ...omnisync_core.models.text import LENGTH, TextEncoder
-from ...omnisync_core.models.whisper import (
-    STATES_PER_SECOND,
-    SpeechFeatures,
-    WhisperEncoder,
-    load_whisper,
-)
+from ...omnisync_core.models.whisper import STATES_PER_SECOND, SpeechFeatures, WhisperEncoder, load_whisper
+from ...omnisync_core.silence import GatedWave, Voice
 
 SPEECH = "omnisync_speech"
 """Key of the speech (1, T, N, D), T video frames, in AUDIO_ENCODER_OUTPUT and CONDITIONING."""
@@ -142,8 +138,10 @@ def encode_speech(
 def speech_of_frames(encoder: AudioEncoder, wave: Wave, fps: float, frames: int, offset: float = 0.0) -> Tensor:
     """Speech (1, T, N, D) of `frames` video frames, T the next 1 + 4k (the last frame's is repeated).
 
-    `offset` in seconds lets the mouth move later (or earlier, below 0).
+    `offset` in seconds lets the mouth move later (or earlier, below 0). Where nobody speaks the sound is heard as
+    silence, so that the mouth closes: `SyncOptions.silence` "close".
     """
+    wave = GatedWave(Voice(wave, frames / fps + abs(offset)))
     padded = 1 + -(-max(frames - 1, 0) // 4) * 4
     times_T = np.minimum(np.arange(padded), frames - 1) / fps - offset
     return torch.from_numpy(encoder.features(wave).at(times_T))[None]

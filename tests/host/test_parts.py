@@ -11,9 +11,11 @@ BATCHED = 2e-5
 def test_it_gives_the_core_s_frames(host, parts):
     """One window: noise of the job's window 0, the same steps, the same guidance at the same mouth."""
     omnisync, audio = host.module("omnisync_core.engines.omnisync"), host.module("omnisync_core.audio")
+    silence = host.module("omnisync_core.silence")
     found = host.run(parts())["decoded"][1]
     engine = omnisync.load_engine(prompt="A cat speaks.", steps=2, dtype="float32", device="cpu")
     wave = audio.ArrayWave(audio.resample(parts.sound["waveform"][0].mean(0).numpy(), 44100))
+    wave = silence.GatedWave(silence.Voice(wave, 9 / 25))
     mouth_T3 = np.tile(np.float32([0.5, 0.55, 0.4]), (9, 1))
     seed = host.module("omnisync_core.chunks").window_seed(5, 0)
     expected = engine.edit(
@@ -98,7 +100,7 @@ def test_strength_and_offset(host, parts):
     plain = encoders.encode_speech(encoder, wave, 25, 9)["omnisync_speech"]
     torch.testing.assert_close(encoders.encode_speech(encoder, wave, 25, 9, 0.5)["omnisync_speech"], plain / 2)
     later = encoders.encode_speech(encoder, wave, 25, 9, offset=0.04)["omnisync_speech"]
-    torch.testing.assert_close(later[:, 1:], plain[:, :-1])
+    torch.testing.assert_close(later[:, 1:], plain[:, :-1], atol=1e-3, rtol=1e-3)
 
 
 def test_a_long_sound_is_heard_to_its_end(host, parts):
