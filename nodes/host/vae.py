@@ -58,9 +58,11 @@ class VideoVAEAdapter(comfy.sd.VAE):
         self.model_size()
 
     def encode(self, pixel_samples: Tensor) -> Tensor:
-        """Images (N, H, W, C) or clips with a batch in front. InputError: smaller than 8 pixels."""
+        """Images (N, H, W, C) or clips with a batch in front. InputError: smaller than 8 pixels, NaN."""
         if min(pixel_samples.shape[-3:-1]) < 8:
             raise InputError(f"pictures must be at least 8 x 8 pixels, got {tuple(pixel_samples.shape[-3:-1])}")
+        if not torch.isfinite(pixel_samples.sum()):
+            raise InputError("the pictures hold NaN or infinite numbers; check the node before")
         return super().encode(pixel_samples)
 
 
@@ -91,6 +93,8 @@ def decode_pictures(vae, latent_BCthw: Tensor) -> Iterator[Tensor]:
     vae.prepare_decode(pieces[0].shape)
     for video in network.decode_chunks(piece.to(vae.device, vae.vae_dtype) for piece in pieces):
         memory.throw_exception_if_processing_interrupted()
+        if not torch.isfinite(video.sum()):
+            raise InputError("the latents hold NaN or infinite numbers; load the model with a wider weight_dtype")
         pictures = vae.process_output(video[0].to(vae.output_device, vae.vae_output_dtype(), copy=True))
         yield pictures.movedim(0, -1)
 

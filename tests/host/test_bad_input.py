@@ -76,6 +76,14 @@ def test_pictures_of_an_odd_latent_size_and_of_one_pixel(host, parts, fails):
         fails(parts(given=host.give(pictures, parts.sound, parts.track)), words)
 
 
+def test_numbers_that_are_none_in_pictures_and_latents(host, parts, fails):
+    pictures = parts.pictures.clone()
+    pictures[4, 0, 0, 0] = float("nan")
+    fails(parts(given=host.give(pictures, parts.sound, parts.track)), "pictures hold NaN")
+    latent = {"samples": torch.full((1, 16, 3, 4, 4), float("inf"))}
+    fails(parts(decoded={"samples": ["other", 0]}, other=host.give(latent)), "latents hold NaN")
+
+
 def test_another_picture_s_alpha_is_dropped(host, parts):
     pictures = torch.cat([parts.pictures, torch.ones(9, 96, 96, 1)], -1)
     outputs = host.run(parts(given=host.give(pictures, parts.sound, parts.track)))
