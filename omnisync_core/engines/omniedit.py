@@ -105,9 +105,11 @@ def edit_joint(
     on_step: Callable[[int, tuple, Tensor, tuple], tuple] | None = None,
     silent_source: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Algorithm 2: `edit` of a (video, audio) pair whose velocities come from one model; everything is a pair.
+    """Algorithm 2: `edit` of a (video, audio) pair whose velocities come from one model.
 
-    As `edit`, per stream (norms too), with these differences of the official code:
+    Pairs take the place of tensors: `velocities((videos_N, audios_N), sigma, branches)` takes and returns a pair of
+    stacks, `source_latents` and the result are (video, audio). As `edit`, per stream (norms too), but as the official
+    code:
     * The first estimate is not rescaled: e = v_source(x0, sigmas[-1]) + x0. The official schedule ends in 0 and the
       code reads `sigmas[-2]`; without the trailing 0 that is `sigmas[-1]`.
     * Draws are taken per editing step, video first, then audio.
