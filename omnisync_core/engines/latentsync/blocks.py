@@ -110,10 +110,11 @@ class Resnet(nn.Module):
 
     def forward(self, x: Tensor, given: Given) -> Tensor:
         bias_BC = self.time_emb_proj(F.silu(given.time_BE))
-        hidden = self.conv1(F.silu(norm_over_frames(self.norm1, x, given.frames)))
-        hidden = hidden + bias_BC.repeat_interleave(given.frames, 0)[..., None, None]
-        hidden = self.conv2(F.silu(norm_over_frames(self.norm2, hidden, given.frames)))
-        return hidden + (x if self.conv_shortcut is None else self.conv_shortcut(x))
+        hidden = self.conv1(F.silu(norm_over_frames(self.norm1, x, given.frames), inplace=True))
+        hidden += bias_BC.repeat_interleave(given.frames, 0)[..., None, None]
+        hidden = self.conv2(F.silu(norm_over_frames(self.norm2, hidden, given.frames), inplace=True))
+        hidden += x if self.conv_shortcut is None else self.conv_shortcut(x)
+        return hidden
 
 
 def norm_over_frames(norm: nn.Module, x: Tensor, frames: int) -> Tensor:

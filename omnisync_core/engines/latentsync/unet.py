@@ -89,7 +89,7 @@ class UNet(nn.Module):
             deep = self._deep(first, given)
         last = self.up_blocks[-1]
         x = last.layer(len(last.resnets) - 1, torch.cat([deep, first], 1), given)
-        x = self.conv_out(F.silu(norm_over_frames(self.conv_norm_out, x, frames)))
+        x = self.conv_out(F.silu(norm_over_frames(self.conv_norm_out, x, frames), inplace=True))
         return x.unflatten(0, (-1, frames)).transpose(1, 2), deep
 
     def _deep(self, first: Tensor, given: Given) -> Tensor:
