@@ -8,12 +8,18 @@ import torch
 from torch import nn
 
 
+_AT_THE_EDGE = ("embed", "outer", "head", "time_projection")
+"""Matrices between the network and the world outside. Above all the timestep's: its input hardly varies, so that Muon,
+which makes every direction of an update equally long, mostly adds noise to the gates, and the residual stream grows
+until the speech is lost in it."""
+
+
 class Optimiser:
     """Two optimisers behind one `step`. `lr` is AdamW's; matrices inside the network take `muon_ratio` times it."""
 
     def __init__(self, model: nn.Module, lr: float, *, muon_ratio: float = 3.0, weight_decay: float = 0.01):
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name and "outer" not in name]
+        matrices = [p for name, p in named if p.ndim == 2 and not any(part in name for part in _AT_THE_EDGE)]
         inside = {id(p) for p in matrices}
         others = [p for _, p in named if id(p) not in inside]
         self.parts = [torch.optim.AdamW(others, lr, betas=(0.9, 0.99), weight_decay=weight_decay)]

@@ -119,11 +119,12 @@ def test_matrices_inside_go_to_muon_and_the_rest_to_adam():
         def __init__(self):
             super().__init__()
             self.embedding, self.middle, self.outer = nn.Linear(2, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+            self.time_projection, self.head = nn.Linear(4, 8), nn.Linear(4, 2)
 
     net = Net()
     adam, muon = Optimiser(net, 1e-3).parts
     assert [p is net.middle.weight for p in muon.param_groups[0]["params"]] == [True]
-    assert len(adam.param_groups[0]["params"]) == 5
+    assert len(adam.param_groups[0]["params"]) == 9
     frozen = nn.Linear(2, 2).requires_grad_(False)
     assert len(Optimiser(nn.Sequential(nn.LayerNorm(2), frozen), 1e-3).parameters) == 2
 
