@@ -99,19 +99,26 @@ class LatentSyncEngine(io.ComfyNode):
                     tooltip="Guide by the widgets below instead of cfg: more at the mouth and early, less elsewhere.",
                 ),
                 *_advanced(guidance_inputs()),
+                io.Int.Input(
+                    "overlap_frames", default=4, min=0, max=12, advanced=True, optional=True,
+                    tooltip="Frames that two windows share: the later one goes on from the earlier one's.",
+                ),
             ],
             outputs=[EngineType.Output(display_name="engine")],
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, model, vae, audio_encoder, steps, cfg, reuse, ds_cfg=False, **weights) -> io.NodeOutput:
+    def execute(
+        cls, model, vae, audio_encoder, steps, cfg, reuse, ds_cfg=False, overlap_frames=4, **weights
+    ) -> io.NodeOutput:
         from ..omnisync_core.engines.latentsync.engine import Settings
         from .host.latentsync import LatentSyncHandle, check_model
 
         check_model(model)
         usual = dict(zip(GUIDANCE_NAMES, astuple(Guidance()), strict=True))
         guidance = read_guidance(**{**usual, **weights}) if ds_cfg else None
-        settings = Settings(model.model.resolution, steps, finite("cfg", cfg, 0, 100), reuse, guidance)
+        cfg = finite("cfg", cfg, 0, 100)
+        settings = Settings(model.model.resolution, steps, cfg, reuse, guidance, overlap_frames)
         return io.NodeOutput(LatentSyncHandle(model, vae, audio_encoder, settings))
 
 

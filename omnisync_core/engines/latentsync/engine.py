@@ -30,6 +30,8 @@ from .unet import UNet
 RESOLUTIONS = 256, 512
 CROP_UNITS = 112.0
 """Side of the crop in units of the template: the aligned face is 100 of them high."""
+WINDOW = 16
+"""Frames at once, as in training."""
 DECODED = 4
 """Frames decoded at once."""
 
@@ -56,6 +58,8 @@ class Settings:
             raise InputError(f"cfg must be a number within 0..100, got {self.cfg}")
         if self.reuse < 1:
             raise InputError(f"reuse must be at least 1 (every step in full), got {self.reuse}")
+        if not 0 <= self.overlap_frames < WINDOW:
+            raise InputError(f"overlap_frames must be within 0..{WINDOW - 1}, got {self.overlap_frames}")
 
     @property
     def spec(self) -> VideoSpec:
@@ -65,7 +69,7 @@ class Settings:
             latent_channels=4,
             crop_size=self.resolution * 5 // 4,
             crop_scale=CROP_UNITS / align.MOUTH_WIDTH,
-            window_frames=16,
+            window_frames=WINDOW,
             overlap_frames=self.overlap_frames,
             mouth_height=float(align.MOUTH[1]) / align.FACE_UNITS[1],
             shared_noise=True,

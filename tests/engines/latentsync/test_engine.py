@@ -141,6 +141,7 @@ def test_cancelling_leaves_the_engine_usable():
         ({"steps": 1000}, "steps"),
         ({"cfg": float("nan")}, "cfg"),
         ({"reuse": 0}, "reuse"),
+        ({"overlap_frames": 16}, "overlap_frames"),
     ],
 )
 def test_settings_that_cannot_be(settings, told):
