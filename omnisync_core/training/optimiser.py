@@ -7,7 +7,6 @@ import copy
 import torch
 from torch import nn
 
-
 _AT_THE_EDGE = ("embed", "outer", "head", "time_projection")
 """Matrices between the network and the world outside. Above all the timestep's: its input hardly varies, so that Muon,
 which makes every direction of an update equally long, mostly adds noise to the gates, and the residual stream grows
