@@ -28,6 +28,8 @@ from ...omnisync_core.guidance import Guidance, mouth_per_latent_frame
 
 ONE_BY_ONE = ("area", "mask", "hooks", "control", "gligen", "timestep_start", "timestep_end", "default")
 """What the host applies to a conditioning outside the model: such branches run one after the other."""
+UNSTACKED = ("multigpu_clones", "context_handler")
+"""Model options with which they do too: each GPU gets its share, and context windows know one latent at a time."""
 
 ZERO_VIDEO = "omnisync_zero_video"
 """Key of the VAE's latent of a grey (zero) video in a CONDITIONING: what HuMo 17B is shown instead of frames."""
@@ -218,7 +220,7 @@ class Branches:
     def _stacked(self, names: tuple[str, ...]) -> dict | None:
         entries = [self.conds[name] for name in names]
         plain = all(len(entry) == 1 and not any(entry[0].get(key) for key in ONE_BY_ONE) for entry in entries)
-        if not plain or "multigpu_clones" in self.model_options:
+        if not plain or any(self.model_options.get(key) is not None for key in UNSTACKED):
             return None
         conds = [
             {key: cond.process_cond(batch_size=self.shape[0], area=None) for key, cond in entry["model_conds"].items()}

@@ -227,6 +227,19 @@ def test_a_cache_keeps_source_and_target_apart(host, small_humo):
     torch.testing.assert_close(same_sound, latent, atol=1e-3, rtol=0)
 
 
+def test_context_windows_see_one_latent_at_a_time(host, small_humo):
+    host.load("nodes_context_windows.py")
+    conds, sigmas = humo_conds(latent_frames=9), host.module("omnisync_core.engines.omniedit").humo_sigmas(3)
+    latent = torch.randn(1, 16, 9, 8, 8, generator=torch.Generator().manual_seed(3))
+    windowed = host.node("WanContextWindowsManual").execute(
+        small_humo, 17, 4, "standard_static", 1, False, "pyramid", False
+    ).args[0]  # fmt: skip
+    out, rows = counted(windowed, lambda: sampled(host, windowed, conds, latent, sigmas, start=1, end=2))
+    assert out.shape == latent.shape and out.isfinite().all() and len(rows) > 6
+    same = sampled(host, windowed, [conds[0], conds[0]], latent, sigmas, start=1, end=2)
+    torch.testing.assert_close(same, latent, atol=1e-3, rtol=0)
+
+
 def test_guidance_at_the_mouth(host, small_humo):
     conds, sigmas = humo_conds(), host.module("omnisync_core.engines.omniedit").humo_sigmas(4)
     latent, mouth = torch.randn(1, 16, 3, 8, 8), torch.tensor([[0.5, 0.7, 0.3]]).expand(9, 3)
