@@ -1,5 +1,6 @@
 """Engines that hear the source: the video's own sound comes with the frames that are shown."""
 
+from contextlib import ExitStack
 
 import av
 import numpy as np
@@ -28,14 +29,15 @@ def folder(tmp_path):
     write_video(tmp_path / "mute.mkv", 30)
     write_sound(tmp_path / "own.wav", bursts=((0.43, 0.77),))
     write_sound(tmp_path / "new.wav", bursts=((0, 0.3),))
-    with av.open(str(tmp_path / "in.mkv"), "w") as output, av.open(str(tmp_path / "mute.mkv")) as mute:
-        with av.open(str(tmp_path / "own.wav")) as own:
-            pairs = [(source, output.add_stream_from_template(source)) for source in (mute.streams[0], own.streams[0])]
-            for source, stream in pairs:
-                for packet in source.container.demux(source):
-                    if packet.dts is not None:
-                        packet.stream = stream
-                        output.mux(packet)
+    names = (("in.mkv", "w"), ("mute.mkv", "r"), ("own.wav", "r"))
+    with ExitStack() as stack:
+        output, mute, own = (stack.enter_context(av.open(str(tmp_path / name), mode)) for name, mode in names)
+        pairs = [(source, output.add_stream_from_template(source)) for source in (mute.streams[0], own.streams[0])]
+        for source, stream in pairs:
+            for packet in source.container.demux(source):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    output.mux(packet)
     return tmp_path
 
 
