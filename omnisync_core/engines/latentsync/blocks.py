@@ -1,6 +1,7 @@
 """The parts of the UNet: residual blocks over all frames, attention within a frame, attention along time.
 
-Frames are carried as a batch: x is (B * F, C, H, W), N = B * F, P = B * H * W. Names are the checkpoint's.
+Frames are carried as a batch: x is (B * F, C, H, W), N = B * F, P = B * H * W. Names are the checkpoint's. Sums are taken
+in place on what a layer has just made, which is for inference.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ class Transformer(nn.Module):
             tokens_NLC = block(tokens_NLC, given)
         if self.linear:
             return x + to_picture(self.proj_out(tokens_NLC), x)
-        return x + self.proj_out(to_picture(tokens_NLC, x))
+        return self.proj_out(to_picture(tokens_NLC, x)).add_(x)
 
 
 class TransformerBlock(nn.Module):
@@ -161,10 +162,10 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x_NLC: Tensor, given: Given) -> Tensor:
         normed = self.norm1(x_NLC)
-        x_NLC = x_NLC + self.attn1(normed, normed, given.hints)
+        x_NLC = self.attn1(normed, normed, given.hints).add_(x_NLC)
         if self.hears and given.audio_NLD is not None:
-            x_NLC = x_NLC + self.attn2(self.norm2(x_NLC), given.audio_NLD, given.hints)
-        return x_NLC + self.ff(self.norm3(x_NLC))
+            x_NLC = self.attn2(self.norm2(x_NLC), given.audio_NLD, given.hints).add_(x_NLC)
+        return self.ff(self.norm3(x_NLC)).add_(x_NLC)
 
 
 class MotionModule(nn.Module):
@@ -209,8 +210,8 @@ class TemporalBlock(nn.Module):
 
     def forward(self, x_PFC: Tensor, hints: dict) -> Tensor:
         for norm, attention in zip(self.norms, self.attention_blocks, strict=True):
-            x_PFC = x_PFC + attention(norm(x_PFC), hints)
-        return x_PFC + self.ff(self.ff_norm(x_PFC))
+            x_PFC = attention(norm(x_PFC), hints).add_(x_PFC)
+        return self.ff(self.ff_norm(x_PFC)).add_(x_PFC)
 
 
 class CrossAttention(nn.Module):
@@ -269,7 +270,7 @@ class GatedProjection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         value, gate = self.proj(x).chunk(2, -1)
-        return value * F.gelu(gate)
+        return F.gelu(gate).mul_(value)
 
 
 class Downsampler(nn.Module):
