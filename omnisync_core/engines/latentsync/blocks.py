@@ -1,7 +1,7 @@
 """The parts of the UNet: residual blocks over all frames, attention within a frame, attention along time.
 
-Frames are carried as a batch: x is (B * F, C, H, W), N = B * F, P = B * H * W. Names are the checkpoint's. Sums are taken
-in place on what a layer has just made, which is for inference.
+Frames are carried as a batch: x is (B * F, C, H, W), N = B * F, P = B * H * W. Names are the checkpoint's.
+Sums are taken in place on what a layer has just made: for inference alone.
 """
 
 from __future__ import annotations
