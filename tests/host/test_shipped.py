@@ -7,7 +7,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = ("en", "zh", "ja")
-HOST_EXTRAS = ("nodes_video.py", "nodes_audio.py", "nodes_custom_sampler.py", "nodes_images.py", "nodes_preview_any.py")
+HOST_EXTRAS = (
+    "nodes_video.py", "nodes_audio.py", "nodes_audio_encoder.py", "nodes_lt_audio.py", "nodes_custom_sampler.py",
+    "nodes_images.py", "nodes_preview_any.py",
+)  # fmt: skip
 
 
 def read(path):
