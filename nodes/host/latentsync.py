@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import comfy.latent_formats
-import comfy.ldm.modules.attention
 import comfy.model_base
 import comfy.model_management as memory
 import comfy.model_patcher
@@ -29,7 +28,7 @@ from ...omnisync_core.engines.latentsync.mask import LATENT
 from ...omnisync_core.errors import InputError
 from .digest import model_digest
 from .encoders import AudioEncoder
-from .models import WEIGHT_DTYPES
+from .models import chosen_dtype, host_attention
 
 LOADER = "connect Load LatentSync"
 LATENT_SCALE = comfy.latent_formats.SD15().scale_factor
@@ -52,7 +51,7 @@ def load_unet_patcher(path: str, resolution: int, weight_dtype: str = "default",
     tensors, device = read_unet(path), memory.get_torch_device()
     config = LatentSyncConfig(read_layout(tensors))
     kinds = config.supported_inference_dtypes
-    kept = _chosen(weight_dtype) or memory.unet_dtype(
+    kept = chosen_dtype(weight_dtype) or memory.unet_dtype(
         model_params=comfy.utils.calculate_parameters(tensors), supported_dtypes=kinds
     )
     config.set_inference_dtype(kept, memory.unet_manual_cast(kept, device, kinds), device=device)
@@ -82,7 +81,7 @@ class HostUNet(UNet):
     """The core's UNet with the host's layers and attention."""
 
     def __init__(self, config: UNetConfig, *, device=None, dtype=None, operations=None):
-        super().__init__(config, device=device, dtype=dtype, operations=operations, attention=_attend)
+        super().__init__(config, device=device, dtype=dtype, operations=operations, attention=host_attention)
 
 
 class LatentSyncConfig(comfy.supported_models_base.BASE):
@@ -190,15 +189,3 @@ def _check_encoder(encoder, sizes: UNetConfig) -> None:
             f"this UNet hears a Whisper of 4 layers of {sizes.audio_dim} (tiny is 384), this one has {layers} of "
             f"{width}; {LOADER} with tiny.pt"
         )
-
-
-def _chosen(weight_dtype: str) -> torch.dtype | None:
-    if weight_dtype not in WEIGHT_DTYPES:
-        raise InputError(f"weight_dtype must be one of {', '.join(WEIGHT_DTYPES)}, got {weight_dtype!r}")
-    return WEIGHT_DTYPES[weight_dtype]
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int, transformer_options: dict | None = None) -> Tensor:
-    """The attention that the host chose at its start or a node overrides."""
-    attention = comfy.ldm.modules.attention.optimized_attention
-    return attention(q, k, v, heads, transformer_options=transformer_options or {})

@@ -86,7 +86,7 @@ class HostDiT(DiT):
     """The core's transformer with the host's layers, attention and door."""
 
     def __init__(self, config: DiTConfig, *, device=None, dtype=None, operations=None):
-        super().__init__(config, device=device, dtype=dtype, operations=operations, attention=_attend)
+        super().__init__(config, device=device, dtype=dtype, operations=operations, attention=host_attention)
         self.dtype = dtype
 
     def forward(
@@ -129,7 +129,7 @@ def _transformer_patcher(bundle: Bundle, weight_dtype: str, disable_dynamic: boo
     tensors, device = bundle.tensors["dit"], memory.get_torch_device()
     config = OmniSyncConfig(_configured(bundle))
     kinds = config.supported_inference_dtypes
-    kept = _chosen(weight_dtype) or memory.unet_dtype(
+    kept = chosen_dtype(weight_dtype) or memory.unet_dtype(
         model_params=comfy.utils.calculate_parameters(tensors), supported_dtypes=kinds
     )
     config.set_inference_dtype(kept, memory.unet_manual_cast(kept, device, kinds), device=device)
@@ -152,13 +152,14 @@ def _configured(bundle: Bundle) -> DiTConfig:
         ) from None
 
 
-def _chosen(weight_dtype: str) -> torch.dtype | None:
+def chosen_dtype(weight_dtype: str) -> torch.dtype | None:
+    """What the weights are kept in; None leaves it to the host. InputError: another name."""
     if weight_dtype not in WEIGHT_DTYPES:
         raise InputError(f"weight_dtype must be one of {', '.join(WEIGHT_DTYPES)}, got {weight_dtype!r}")
     return WEIGHT_DTYPES[weight_dtype]
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int, transformer_options: dict | None = None) -> Tensor:
+def host_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, transformer_options: dict | None = None) -> Tensor:
     """The attention that the host chose at its start or a node overrides."""
     attention = comfy.ldm.modules.attention.optimized_attention
     return attention(q, k, v, heads, transformer_options=transformer_options or {})
