@@ -14,10 +14,11 @@ SAMPLES = 4096
 def model_digest(patcher) -> str:
     """sha256 over names, shapes, types and a regular sample of a patcher's weights, and over all its patches.
 
-    The same whether the host has merged the patches into loaded weights or not.
+    The same whether the host has merged the patches into loaded weights or not. A digest known of the file says
+    nothing of the type that its weights are kept in (fp8 and bfloat16 may compute in the same type): that counts too.
     """
     known = getattr(patcher.model, "digest", None)
-    sha = hashlib.sha256(str(known).encode())
+    sha = hashlib.sha256(str((known, patcher.model_dtype())).encode())
     if known is None:
         weights = {**patcher.model_state_dict(), **{key: kept.weight for key, kept in patcher.backup.items()}}
         for key in sorted(weights):

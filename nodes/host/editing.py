@@ -15,7 +15,7 @@ from torch import Tensor
 from ...omnisync_core.errors import InputError
 from ...omnisync_core.spec import VideoSpec
 from .digest import digest, model_digest
-from .engine import told
+from .engine import hanging
 from .trajectory import Focus, OmniEditGuider
 
 CROP_SCALE = 4.5
@@ -94,7 +94,7 @@ class WindowEngine:
         self._latest: tuple | None = None
         self.fingerprint = {
             "engine": self.name, "prompt": handle.prompt, **asdict(handle.settings),
-            "models": handle.digests, "options": told(model.model_options), "text": digest(handle.text[0][0]),
+            "models": handle.digests, "options": hanging(model), "text": digest(handle.text[0][0]),
             "dtype": str(model.model.get_dtype_inference()), "device": str(model.load_device),
         }  # fmt: skip
 

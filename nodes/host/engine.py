@@ -6,7 +6,9 @@ Shapes: frames_THWC 0..1, latents BCthw, speech_TND, mouth_T3 (x, y and width in
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from inspect import isfunction
 from typing import Any, Protocol
 
 import comfy.model_management as memory
@@ -29,6 +31,7 @@ from .encoders import SPEECH, AudioEncoder
 from .guider import DSCFGGuider
 
 LOAD_MODEL = "connect Load OmniSync Model"
+PLAIN = (str, int, float, bool, type(None))
 
 
 class EngineHandle(Protocol):
@@ -87,7 +90,7 @@ class HostEngine:
         self.fingerprint = {
             "engine": "omnisync in ComfyUI",
             "models": [model_digest(patcher) for patcher in handle.get_models()],
-            "options": told(handle.model.model_options),
+            "options": hanging(handle.model),
             **asdict(handle.sampling),
             "dtype": str(handle.model.model.get_dtype_inference()),
             "device": str(handle.model.load_device),
@@ -176,8 +179,13 @@ def anchored_euler(model, x, sigmas, extra_args=None, callback=None, disable=Non
     return flow.euler(velocity, hold(x, sigmas[0]), sigmas, finish_step)
 
 
+def hanging(patcher) -> Any:
+    """What hangs on a MODEL beside its patches (EasyCache, wrappers, replaced parts), told."""
+    return told({**patcher.model_options, "replaced": patcher.object_patches})
+
+
 def told(value: Any) -> Any:
-    """What hangs on a MODEL beside its patches (EasyCache, wrappers), as plain values the same in every session."""
+    """Anything as plain values, the same in every session; of a function also the numbers that it encloses."""
     if isinstance(value, Tensor):
         return digest(value)
     if isinstance(value, dict):
@@ -185,12 +193,26 @@ def told(value: Any) -> Any:
         return {key: entry for key, entry in entries.items() if entry not in ({}, [], None)}
     if isinstance(value, (list, tuple)):
         return [told(entry) for entry in value]
-    if isinstance(value, (str, int, float, bool, type(None))):
+    if isinstance(value, PLAIN):
         return value
+    if isinstance(value, torch.dtype):
+        return str(value)
     if hasattr(value, "__qualname__"):
-        return value.__qualname__
+        enclosed = _enclosed(value)
+        return [value.__qualname__, enclosed] if enclosed else value.__qualname__
     kept = getattr(value, "__dict__", {})
-    return [type(value).__name__, {key: kept[key] for key in kept if isinstance(kept[key], (str, int, float, bool))}]
+    return [type(value).__name__, {key: kept[key] for key in kept if isinstance(kept[key], PLAIN[:4])}]
+
+
+def _enclosed(function: Any) -> dict:
+    """Plain values of a function's closure by name: a strength that a node's patch was made with."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True) if isfunction(function) else ()
+    kept = {}
+    for name, cell in cells:
+        with suppress(ValueError):  # nothing is in it yet
+            if isinstance(cell.cell_contents, PLAIN):
+                kept[name] = cell.cell_contents
+    return kept
 
 
 def _conditions(text: list, speech: Tensor) -> tuple[list, list]:

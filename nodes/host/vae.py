@@ -61,7 +61,7 @@ class VideoVAEAdapter(comfy.sd.VAE):
         """Images (N, H, W, C) or clips with a batch in front. InputError: smaller than 8 pixels, NaN."""
         if min(pixel_samples.shape[-3:-1]) < 8:
             raise InputError(f"pictures must be at least 8 x 8 pixels, got {tuple(pixel_samples.shape[-3:-1])}")
-        if not torch.isfinite(pixel_samples.sum()):
+        if not torch.isfinite(pixel_samples.sum(dtype=torch.float32)):
             raise InputError("the pictures hold NaN or infinite numbers; check the node before")
         return super().encode(pixel_samples)
 

@@ -236,6 +236,12 @@ def test_what_hangs_on_the_model_works_and_is_another_job(host, handle):
     np.testing.assert_array_equal(edited(plain), before)
 
 
+def test_pictures_in_half_precision_are_encoded(handle):
+    """As the host gives them with --fp16-intermediates; their sum is beyond that type's largest number."""
+    pictures = torch.ones(9, 96, 96, 3)
+    assert (handle.vae.encode(pictures.half()) - handle.vae.encode(pictures)).abs().max() < 1e-2
+
+
 def test_previews_are_shown_where_the_host_is_asked_for_them(handle, monkeypatch):
     import comfy.cli_args
     import comfy.utils
@@ -269,6 +275,27 @@ def test_an_engine_counts_its_models_and_says_what_it_is(host, handle):
     model.model_options["transformer_options"]["wrapper"] = sound
     other = type(handle)(model, handle.vae, handle.clip, handle.audio_encoder, handle.sampling).open().fingerprint
     assert {key for key in first if first[key] != other[key]} == {"options"}
+
+
+def test_a_strength_a_replaced_part_and_the_kept_type_are_other_jobs(host, handle):
+    """All compute in the same type with the same weights' file: unfinished windows of one are none of the other's."""
+
+    def patched(strength):
+        model = handle.model.clone()
+        model.set_model_sampler_post_cfg_function(lambda given: given["denoised"] * strength)
+        return model
+
+    replaced = handle.model.clone()
+    replaced.set_model_compute_dtype(torch.bfloat16)
+    path = handle.model.cached_patcher_init[1][0]
+    fewer_bits = host.module("nodes.host.models").load_transformer(path, "fp8_e4m3fn")
+    models = [handle.model, patched(0.5), patched(0.5), patched(0.7), replaced, fewer_bits]
+    told = [
+        type(handle)(model, handle.vae, handle.clip, handle.audio_encoder, handle.sampling).open().fingerprint
+        for model in models
+    ]
+    assert len({one["dtype"] for one in told}) == 1
+    assert told[1] == told[2] and all(told.index(one) == at for at, one in enumerate(told) if at != 2)
 
 
 @pytest.mark.parametrize(
