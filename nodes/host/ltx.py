@@ -208,7 +208,7 @@ def edit_video(
     count = len(frames_NHWC)
     frames = padded(scaled(frames_NHWC))
     video = vae.encode(frames)
-    silent = sound is None
+    silent = sound is None or not sound["waveform"].numel()  # a trimmed clip may begin behind its sound
     wave, rate = (torch.zeros(1, 2, 1), SAMPLE_RATE) if silent else (sound["waveform"], sound["sample_rate"])
     audio = encode_sound(audio_vae, wave, rate, len(frames), fps)
     guider = OmniEditGuider(model)
