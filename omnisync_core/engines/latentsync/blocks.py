@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from ...models.layers import Attention
 from .layout import AttentionConfig, BlockConfig, LayerConfig, MotionConfig
 
+FEW = 16
+"""Numbers in a group from which on a norm over it is steady."""
+
 
 @dataclass(frozen=True)
 class Maker:
@@ -120,7 +123,17 @@ class Resnet(nn.Module):
 
 def norm_over_frames(norm: nn.Module, x: Tensor, frames: int) -> Tensor:
     """A group norm with its statistics over (C / groups, F, H, W)."""
-    return norm(x.unflatten(0, (-1, frames)).transpose(1, 2)).transpose(1, 2).flatten(0, 1)
+    return steady_norm(norm, x.unflatten(0, (-1, frames)).transpose(1, 2)).transpose(1, 2).flatten(0, 1)
+
+
+def steady_norm(norm: nn.Module, x: Tensor) -> Tensor:
+    """A group norm of (N, C, ...), exact where a group has but a few numbers.
+
+    There the mean far outweighs what is left of it, and torch subtracts it last: a lone number becomes its rounding
+    error, magnified a thousand times. So the mean is taken off before.
+    """
+    groups = x.reshape(len(x), norm.num_groups, -1) if x[0].numel() < FEW * norm.num_groups else None
+    return norm(x if groups is None else (groups - groups.mean(-1, keepdim=True)).reshape(x.shape))
 
 
 class Transformer(nn.Module):
@@ -138,7 +151,7 @@ class Transformer(nn.Module):
         self.proj_out = project(config.width, width)
 
     def forward(self, x: Tensor, given: Given) -> Tensor:
-        hidden = self.norm(x)
+        hidden = steady_norm(self.norm, x)
         tokens_NLC = to_tokens(hidden if self.linear else self.proj_in(hidden))
         tokens_NLC = self.proj_in(tokens_NLC) if self.linear else tokens_NLC
         for block in self.transformer_blocks:
@@ -188,7 +201,7 @@ class TemporalTransformer(nn.Module):
         self.proj_out = maker.linear(config.width, width)
 
     def forward(self, x: Tensor, given: Given) -> Tensor:
-        tokens_NLC = self.proj_in(to_tokens(self.norm(x)))
+        tokens_NLC = self.proj_in(to_tokens(steady_norm(self.norm, x)))
         pixels = tokens_NLC.shape[1]
         along_PFC = tokens_NLC.unflatten(0, (-1, given.frames)).transpose(1, 2).flatten(0, 1)
         for block in self.transformer_blocks:

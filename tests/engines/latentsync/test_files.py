@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from omnisync_core.engines.latentsync import load_unet, read_unet, read_whisper
+from omnisync_core.engines.latentsync.blocks import steady_norm
 from omnisync_core.engines.latentsync.layout import BlockConfig, read_layout
 from omnisync_core.engines.latentsync.unet import UNet
 from omnisync_core.errors import CheckpointError, InputError
@@ -114,6 +115,19 @@ def test_other_groups_and_heads_are_said(state):
     with pytest.raises(CheckpointError, match="groups="):
         load_unet(state, groups=24)
     assert load_unet(state, heads=4, groups=16).config.heads == 4
+
+
+@pytest.mark.parametrize("time", [7, 7.0, torch.tensor(7), torch.tensor([7]), torch.tensor([7.0, 7.0])])
+def test_timesteps_in_any_form_give_the_same(state, time):
+    unet, sample = load_unet(state), torch.randn(2, 13, 2, 8, 8)
+    audio = torch.randn(2, 2, 50, small.AUDIO)
+    assert torch.equal(unet(sample, time, audio), unet(sample, 7, audio))
+
+
+def test_a_norm_of_lone_numbers_gives_its_bias():
+    """Plain float32 gives their rounding error, magnified a thousand times."""
+    norm, lone = torch.nn.GroupNorm(32, 32, eps=1e-6), torch.full((2, 32, 1, 1), 7.7) + torch.rand(2, 32, 1, 1)
+    assert not steady_norm(norm, lone).any() and norm(lone).any()
 
 
 def test_inputs_that_do_not_fit_are_told():
