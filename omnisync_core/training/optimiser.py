@@ -7,10 +7,12 @@ import copy
 import torch
 from torch import nn
 
-_AT_THE_EDGE = ("embed", "outer", "head", "time_projection")
-"""Matrices between the network and the world outside. Above all the timestep's: its input hardly varies, so that Muon,
-which makes every direction of an update equally long, mostly adds noise to the gates, and the residual stream grows
-until the speech is lost in it."""
+_AT_THE_EDGE = ("embed", "outer", "head", "time_")
+"""Matrices between the network and the world outside: not for Muon, which makes every direction of an update equally
+long."""
+_SLOW, _SLOWNESS = "time_", 0.05
+"""The timestep's network sees nearly the same input at every step, so that a matrix of it moves its output by its width
+times the rate. At the full rate the gates grow until the residual stream drowns what the speech adds to it."""
 
 
 class Optimiser:
@@ -20,20 +22,22 @@ class Optimiser:
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         matrices = [p for name, p in named if p.ndim == 2 and not any(part in name for part in _AT_THE_EDGE)]
         inside = {id(p) for p in matrices}
-        others = [p for _, p in named if id(p) not in inside]
-        self.parts = [torch.optim.AdamW(others, lr, betas=(0.9, 0.99), weight_decay=weight_decay)]
+        slow = [p for name, p in named if _SLOW in name]
+        others = [p for name, p in named if id(p) not in inside and _SLOW not in name]
+        groups = [{"params": others}, {"params": slow, "lr": lr * _SLOWNESS}]
+        self.parts = [torch.optim.AdamW(groups, lr, betas=(0.9, 0.99), weight_decay=weight_decay)]
         if matrices:
             muon_lr = lr * muon_ratio
             muon = torch.optim.Muon(matrices, muon_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
             self.parts.append(muon)
-        self.peaks = [part.param_groups[0]["lr"] for part in self.parts]
+        self.peaks = [[group["lr"] for group in part.param_groups] for part in self.parts]
         self.parameters = [p for _, p in named]
 
     def step(self, factor: float, clip: float = 1.0) -> float:
         """Update with `factor` times the peak rates; returns the gradient's norm."""
         size = nn.utils.clip_grad_norm_(self.parameters, clip)
-        for part, peak in zip(self.parts, self.peaks, strict=True):
-            for group in part.param_groups:
+        for part, peaks in zip(self.parts, self.peaks, strict=True):
+            for group, peak in zip(part.param_groups, peaks, strict=True):
                 group["lr"] = peak * factor
             part.step()
             part.zero_grad(set_to_none=True)

@@ -124,7 +124,10 @@ def test_matrices_inside_go_to_muon_and_the_rest_to_adam():
     net = Net()
     adam, muon = Optimiser(net, 1e-3).parts
     assert [p is net.middle.weight for p in muon.param_groups[0]["params"]] == [True]
-    assert len(adam.param_groups[0]["params"]) == 9
+    usual, slow = adam.param_groups
+    assert len(usual["params"]) == 7
+    assert [id(p) for p in slow["params"]] == [id(p) for p in net.time_projection.parameters()]
+    assert slow["lr"] < 0.1 * usual["lr"]
     frozen = nn.Linear(2, 2).requires_grad_(False)
     assert len(Optimiser(nn.Sequential(nn.LayerNorm(2), frozen), 1e-3).parameters) == 2
 
