@@ -189,11 +189,14 @@ class OmniEditGuider(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, target, source, mouth_track=None, **weights) -> io.NodeOutput:
+        import torch
+
         from .host import trajectory
 
         guider = trajectory.OmniEditGuider(model)
         guider.set_conds(target, source)
-        guider.set_focus(_read_focus(weights), trajectory.mouth_of(mouth_track))
+        mouth_T3 = None if mouth_track is None else torch.as_tensor(mouth_track.mouth_N3)
+        guider.set_focus(_read_focus(weights), mouth_T3)
         return io.NodeOutput(guider)
 
 

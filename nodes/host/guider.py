@@ -151,7 +151,7 @@ def _mouth_in_latents(mouth: Mouth, height: int, width: int) -> Tensor:
     if isinstance(mouth, MouthTrack):
         wide, high = mouth.frame_size
         if any((wide // stride, high // stride) == (width, height) for stride in STRIDES):
-            return torch.cat([torch.as_tensor(mouth.center_N2), torch.as_tensor(mouth.width_N)[:, None]], 1).float()
+            return torch.as_tensor(mouth.mouth_N3)
         mouth = None
     return torch.tensor([MIDDLE]) if mouth is None else torch.as_tensor(mouth, dtype=torch.float32)
 

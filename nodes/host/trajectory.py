@@ -279,13 +279,6 @@ def seeded(seed: int | None) -> Callable[[torch.Size], Tensor]:
     return lambda shape: torch.randn(shape, generator=generator)
 
 
-def mouth_of(track) -> Tensor | None:
-    """(N, 3) of a `MouthTrack`: x, y over the picture's sides, mouth width over its width."""
-    if track is None:
-        return None
-    return torch.cat([torch.as_tensor(track.center_N2), torch.as_tensor(track.width_N)[:, None]], 1).float()
-
-
 def per_latent_frame(mouth_T3: Tensor, frames: int, stride: int) -> Tensor:
     """The mouth per latent frame: the track cut, or its last place repeated, to the video's 1 + stride * k frames."""
     count = (frames - 1) * stride + 1

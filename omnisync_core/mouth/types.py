@@ -32,6 +32,11 @@ class MouthTrack:
     roll_N: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """How far the head is turned in the picture, radians, clockwise; empty where nobody knows."""
 
+    @property
+    def mouth_N3(self) -> np.ndarray:
+        """x, y and width as above, float32: what the guidance is given."""
+        return np.column_stack([self.center_N2, self.width_N]).astype(np.float32)
+
 
 @dataclass(frozen=True)
 class Point:
