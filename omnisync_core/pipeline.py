@@ -188,12 +188,16 @@ def _edit(job: _Job, roles: list[_Role], store: Store, engine: Engine, options: 
         _check_space(folder, plan)
     tell(Progress("planned", count - left, count, plan))
 
-    def on_step(step: int, steps: int) -> None:
-        tell(Progress("editing", (count - left) * steps + step, count * steps))
+    done = 0
+
+    def on_step(_: int, steps: int) -> None:
+        nonlocal done
+        done += 1
+        tell(Progress("editing", (count - left) * steps + done, count * steps))
 
     for editor, pending in work:
         for _ in editor.run(pending, on_step):
-            left -= 1
+            pass
 
 
 def _speech(job: _Job, wave: sound.Wave, engine: Engine) -> Speech:

@@ -57,6 +57,26 @@ class FakeEngine:
         return Edit(edited, frames_THWC)
 
 
+class FakeGroupEngine(FakeEngine):
+    """The same in groups of three: a later window is anchored in what came before as it was, not in 8 bits."""
+
+    group = 3
+
+    def __init__(self, spec=SPEC, steps=3):
+        super().__init__(spec, steps)
+        self.groups = []
+
+    def edit_group(self, excerpts, *, anchor, on_step):
+        self.groups.append([excerpt.lead for excerpt in excerpts])
+        edits = []
+        for excerpt in excerpts:
+            if edits:
+                anchor = edits[-1].edited_THWC[-excerpt.lead :] if excerpt.lead else None
+            given = excerpt.frames_THWC, excerpt.speech_TND, excerpt.mouth_T3
+            edits.append(self.edit(*given, anchor=anchor, seed=excerpt.seed, on_step=on_step))
+        yield from edits
+
+
 def write_video(
     path: Path, frames=30, fps=25, size=(64, 48), cuts=(), times=None, codec="ffv1", pix_fmt="yuv420p", options=None
 ) -> Path:

@@ -14,7 +14,7 @@ from omnisync_core import mouth, store
 from omnisync_core.errors import InputError, OutputError
 from omnisync_core.job import SyncOptions
 from omnisync_core.pipeline import sync_video
-from tests.fake import SPEC, FakeEngine, pictures, planes, times, write_sound, write_video
+from tests.fake import SPEC, FakeEngine, FakeGroupEngine, pictures, planes, times, write_sound, write_video
 
 FRAMES = 30
 LOUD = 0.6 + 0.4 * np.sin(2 * np.pi * 2 * np.arange(FRAMES) / 25)
@@ -59,6 +59,16 @@ def test_windows_continue_what_was_finished(sync):
     assert anchors[0] is None and [len(anchor) for anchor in anchors[1:]] == [5, 5, 5, 5, 5, 5]
     assert len({call["seed"] for call in engine.calls}) == len(engine.calls) == 7
     assert all(call["frames"] == SPEC.window_frames for call in engine.calls)
+
+
+def test_windows_are_edited_in_groups(sync, tmp_path):
+    """A group may go over a cut; a window that shares part of a latent frame (here 7 frames) begins a new one."""
+    engine, events = FakeGroupEngine(), []
+    sync(video=write_video(tmp_path / "cut.mkv", 40, cuts=(19,)), engine=engine, progress=events.append)
+    estimate, *groups = engine.groups
+    assert estimate == [0] and groups == [[0, 5, 5], [7, 0, 5], [5, 5]]
+    told = [event.done for event in events if event.stage == "editing"]
+    assert told == list(range(1, 8 * engine.steps + 1)) and events[-1].stage == "writing"
 
 
 def test_the_seed_decides(sync, tmp_path):

@@ -5,7 +5,7 @@ Shapes: frames_THWC 0..1, latents BCthw, speech_TND, mouth_T3 (x, y and width in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from inspect import isfunction
@@ -22,8 +22,9 @@ from torch import Tensor
 
 from ...omnisync_core import flow
 from ...omnisync_core.audio import Wave
+from ...omnisync_core.engines.latents import Held, LatentEngine, OnStep
 from ...omnisync_core.engines.omnisync import Sampling
-from ...omnisync_core.engines.protocol import Edit, Engine
+from ...omnisync_core.engines.protocol import Edit, Engine, Excerpt
 from ...omnisync_core.errors import InputError
 from ...omnisync_core.models.whisper import SpeechFeatures
 from .digest import digest, model_digest
@@ -75,7 +76,7 @@ class OmniSyncHandle:
         return HostEngine(self)
 
 
-class HostEngine:
+class HostEngine(LatentEngine):
     """The core's `Engine` over the host's models: the same window, seed and settings give the core's own result.
 
     Sampling goes through the host's guider, so that whatever hangs on the MODEL works.
@@ -99,69 +100,51 @@ class HostEngine:
     def speech(self, wave: Wave) -> SpeechFeatures:
         return self._handle.audio_encoder.features(wave)
 
-    @torch.inference_mode()
-    def edit(
-        self,
-        frames_THWC: np.ndarray,
-        speech_TND: np.ndarray,
-        mouth_T3: np.ndarray,
-        *,
-        anchor: np.ndarray | None,
-        seed: int,
-        on_step: Callable[[int, int], None],
-    ) -> Edit:
-        self.spec.latent_frames(len(frames_THWC))
-        source = self._encode(frames_THWC)
-        fixed = None if anchor is None else self._encode(anchor)
-        guider = DSCFGGuider(self._handle.model)
-        guider.set_conds(*_conditions(self._text, torch.as_tensor(speech_TND)[None].float()))
-        guider.set_guidance(self.sampling.guidance, torch.as_tensor(mouth_T3, dtype=torch.float32))
-        result = self._sample(guider, source, fixed, seed, on_step)
-        edit = Edit(self._decode(result), self._decode(source))
-        self._show(edit.edited_THWC[-1])
-        return edit
+    def edit_group(self, excerpts: Sequence[Excerpt], *, anchor: np.ndarray | None, on_step: OnStep) -> Iterator[Edit]:
+        for edit in super().edit_group(excerpts, anchor=anchor, on_step=on_step):
+            self._show(edit.edited_THWC[-1])
+            yield edit
 
     def preview(self) -> tuple | None:
         """The last step (or window, where nothing turns these latents into pictures), if the host shows previews."""
         return self._latest
 
-    def _sample(self, guider: DSCFGGuider, source: Tensor, fixed: Tensor | None, seed: int, on_step) -> Tensor:
+    def encode(self, frames_THWC: np.ndarray) -> Tensor:
+        return self._handle.vae.encode(torch.from_numpy(np.ascontiguousarray(frames_THWC))).float()
+
+    def sample(self, excerpt: Excerpt, source_BCthw: Tensor, held: Held | None, on_step: OnStep) -> Tensor:
         def callback(step: int, x0: Tensor, x: Tensor, steps: int) -> None:
             if self._previewer is not None:
                 self._latest = self._previewer.decode_latent_to_preview_image("JPEG", x0)
             on_step(step + 1, steps)
 
+        guider = DSCFGGuider(self._handle.model)
+        guider.set_conds(*_conditions(self._text, torch.as_tensor(excerpt.speech_TND)[None].float()))
+        guider.set_guidance(self.sampling.guidance, torch.as_tensor(excerpt.mouth_T3, dtype=torch.float32))
         return guider.sample(
-            torch.randn(source.shape, generator=torch.Generator().manual_seed(seed)),
-            source,
-            comfy.samplers.KSAMPLER(anchored_euler, {"fixed": fixed}),
+            torch.randn(source_BCthw.shape, generator=torch.Generator().manual_seed(excerpt.seed)),
+            source_BCthw,
+            comfy.samplers.KSAMPLER(anchored_euler, {"held": held}),
             flow.linear_sigmas(self.sampling.steps, self.sampling.tau),
             callback=callback,
             disable_pbar=True,
-            seed=seed,
+            seed=excerpt.seed,
         )
+
+    def decode(self, latent_BCthw: Tensor) -> np.ndarray:
+        return self._handle.vae.decode(latent_BCthw)[0].float().cpu().numpy()
 
     def _show(self, picture_HWC: np.ndarray) -> None:
         if self._previewer is None and args.preview_method != LatentPreviewMethod.NoPreviews:
             picture = Image.fromarray(np.rint(picture_HWC * 255).astype(np.uint8))
             self._latest = ("JPEG", picture, latent_preview.MAX_PREVIEW_RESOLUTION)
 
-    def _encode(self, frames_THWC: np.ndarray) -> Tensor:
-        return self._handle.vae.encode(torch.from_numpy(np.ascontiguousarray(frames_THWC))).float()
 
-    def _decode(self, latent: Tensor) -> np.ndarray:
-        return self._handle.vae.decode(latent)[0].float().cpu().numpy()
-
-
-def anchored_euler(model, x, sigmas, extra_args=None, callback=None, disable=None, fixed: Tensor | None = None):
-    """Euler's steps as the host's KSAMPLER runs them; `fixed` holds the first latent frames on the path to them."""
+def anchored_euler(model, x, sigmas, extra_args=None, callback=None, disable=None, held: Held | None = None):
+    """Euler's steps as the host's KSAMPLER runs them; `held` latent frames stay on the path to what they shall be."""
 
     def hold(x: Tensor, sigma: Tensor) -> Tensor:
-        if fixed is None:
-            return x
-        count = fixed.shape[2]
-        held = flow.add_noise(fixed.to(x), model.noise[:, :, :count].to(x), float(sigma))
-        return torch.cat([held, x[:, :, count:]], 2)
+        return x if held is None else held.on_path(x, model.noise, sigma)
 
     denoised = x
 

@@ -24,7 +24,8 @@ from ..models.text import TextEncoder
 from ..models.vae import VAEConfig, VideoVAE
 from ..models.whisper import SpeechFeatures, WhisperEncoder
 from ..spec import VideoSpec
-from .protocol import Edit
+from .latents import Held, LatentEngine, OnStep
+from .protocol import Excerpt
 
 BUNDLED = Path(__file__).parents[1] / "assets" / "omnisync_mini.safetensors"
 PROMPT = "A person speaks."
@@ -41,7 +42,7 @@ class Sampling:
     prompt: str = PROMPT
 
 
-class OmniSyncEngine:
+class OmniSyncEngine(LatentEngine):
     """See `engines/protocol.py`. `resident(module)` is entered while a network is used: a host moves weights there."""
 
     def __init__(
@@ -67,42 +68,38 @@ class OmniSyncEngine:
     def speech(self, wave: Wave) -> SpeechFeatures:
         return SpeechFeatures(self.whisper, wave, self.dit.config.speech_tokens, self.resident)
 
-    @torch.inference_mode()
-    def edit(
-        self,
-        frames_THWC: np.ndarray,
-        speech_TND: np.ndarray,
-        mouth_T3: np.ndarray,
-        *,
-        anchor: np.ndarray | None,
-        seed: int,
-        on_step: Callable[[int, int], None],
-    ) -> Edit:
-        self.spec.latent_frames(len(frames_THWC))
+    def encode(self, frames_THWC: np.ndarray) -> Tensor:
         with self.resident(self.vae):
-            source = self._encode(frames_THWC)
-            fixed = None if anchor is None else self._encode(anchor)
-        with self.resident(self.dit):
-            result = self._sample(source, fixed, speech_TND, mouth_T3, seed, on_step)
-        with self.resident(self.vae):
-            return Edit(self._decode(result), self._decode(source))
+            weight = self.vae.latent_mean
+            video = torch.as_tensor(np.ascontiguousarray(frames_THWC)).to(weight).permute(3, 0, 1, 2)[None] * 2 - 1
+            return self.vae.encode(video).float()
 
-    def _sample(self, source: Tensor, fixed: Tensor | None, speech_TND, mouth_T3, seed: int, on_step) -> Tensor:
-        """From progressive noise on the source's latents to the edited ones; `fixed` are the anchor's."""
+    def sample(self, excerpt: Excerpt, source_BCthw: Tensor, held: Held | None, on_step: OnStep) -> Tensor:
+        with self.resident(self.dit):
+            return self._sample(excerpt, source_BCthw, held, on_step)
+
+    def decode(self, latent_BCthw: Tensor) -> np.ndarray:
+        with self.resident(self.vae):
+            video = self.vae.decode(latent_BCthw.to(self.vae.latent_mean))[0]
+            return ((video.float() + 1) / 2).clamp(0, 1).permute(1, 2, 3, 0).cpu().numpy()
+
+    def _sample(self, excerpt: Excerpt, source: Tensor, held: Held | None, on_step: OnStep) -> Tensor:
+        """From progressive noise on the source's latents to the edited ones."""
         steps, tau = self.sampling.steps, self.sampling.tau
         source = source.to(self.dit.patch_embedding.weight.device)
-        eps = torch.randn(source.shape, generator=torch.Generator().manual_seed(seed)).to(source)
+        eps = torch.randn(source.shape, generator=torch.Generator().manual_seed(excerpt.seed)).to(source)
         sigmas = flow.linear_sigmas(steps, tau)
 
         def hold(x: Tensor, sigma: Tensor) -> Tensor:
-            return x if fixed is None else self._hold(x, fixed.to(x), eps, sigma)
+            return x if held is None else held.on_path(x, eps, sigma)
 
         def finish_step(index: int, x: Tensor) -> Tensor:
             on_step(index + 1, steps)
             return hold(x, sigmas[index + 1])
 
         start = hold(flow.add_noise(source, eps, tau), sigmas[0])
-        return flow.euler(self._guided_velocity(source, speech_TND, mouth_T3), start, sigmas, finish_step)
+        velocity = self._guided_velocity(source, excerpt.speech_TND, excerpt.mouth_T3)
+        return flow.euler(velocity, start, sigmas, finish_step)
 
     def _guided_velocity(self, source: Tensor, speech_TND: np.ndarray, mouth_T3: np.ndarray):
         """velocity(x, sigma): conditional and unconditional in one batch; the conditional alone where that is all."""
@@ -125,22 +122,6 @@ class OmniSyncEngine:
             return guide(out[1:], out[:1], guidance.weight(sigma, mouth, tuple(x.shape[-2:])))
 
         return velocity
-
-    @staticmethod
-    def _hold(x: Tensor, fixed: Tensor, eps: Tensor, sigma: Tensor) -> Tensor:
-        """The first latent frames on the straight path to the anchor's: a window goes on where the last one ended."""
-        count = fixed.shape[2]
-        held = flow.add_noise(fixed, eps[:, :, :count], float(sigma))
-        return torch.cat([held, x[:, :, count:]], 2)
-
-    def _encode(self, frames_THWC: np.ndarray) -> Tensor:
-        weight = self.vae.latent_mean
-        video = torch.as_tensor(np.ascontiguousarray(frames_THWC)).to(weight).permute(3, 0, 1, 2)[None] * 2 - 1
-        return self.vae.encode(video).float()
-
-    def _decode(self, latent: Tensor) -> np.ndarray:
-        video = self.vae.decode(latent.to(self.vae.latent_mean))[0]
-        return ((video.float() + 1) / 2).clamp(0, 1).permute(1, 2, 3, 0).cpu().numpy()
 
 
 def load_engine(

@@ -5,7 +5,7 @@ Shapes: T frames, S the side of the crop, N tokens of speech per frame, D their 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,6 +24,18 @@ class Edit:
 
     edited_THWC: np.ndarray
     reference_THWC: np.ndarray
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """One window of a group, as `Engine.edit` is given it."""
+
+    frames_THWC: np.ndarray
+    speech_TND: Any
+    mouth_T3: np.ndarray
+    seed: int
+    lead: int = 0
+    """Frames shared with the end of the excerpt before, 1 + 4j; 0 = it starts anew."""
 
 
 class Speech(Protocol):
@@ -64,3 +76,19 @@ class Engine(Protocol):
         first K results should continue, K = 1 + 4j. The same arguments give the same result, bit for bit.
         `on_step(done, total)` is called after each step; it may raise anything to cancel, and the engine stays usable.
         """
+
+
+class GroupEngine(Engine, Protocol):
+    """An engine that edits several windows in three strokes: encode all, sample all, decode all.
+
+    Its networks then change places once a group where they do not fit into memory together. Inside a group a window is
+    anchored in the latents of the one before, since its pixels are not there yet.
+    """
+
+    group: int
+    """Windows of a group."""
+
+    def edit_group(
+        self, excerpts: Sequence[Excerpt], *, anchor: np.ndarray | None, on_step: Callable[[int, int], None]
+    ) -> Iterator[Edit]:
+        """The edits of up to `group` windows in their order; `anchor` is the first one's, as `edit` takes it."""

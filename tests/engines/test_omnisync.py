@@ -12,7 +12,9 @@ import torch
 from omnisync_core import flow
 from omnisync_core.audio import SAMPLE_RATE, ArrayWave
 from omnisync_core.checkpoint import write_bundle
+from omnisync_core.engines.latents import Held
 from omnisync_core.engines.omnisync import OmniSyncEngine, Sampling, choose_device, choose_dtype, load_engine
+from omnisync_core.engines.protocol import Excerpt
 from omnisync_core.errors import InputError
 from omnisync_core.guidance import CONVENTIONS, Guidance
 from tests import tiny
@@ -35,9 +37,12 @@ def spoken(engine: OmniSyncEngine, frames=FRAMES) -> np.ndarray:
     return engine.speech(ArrayWave(noise)).at(0.3 + np.arange(frames) / 25)
 
 
-def edited(engine, *, frames=FRAMES, seed=7, anchor=None, on_step=lambda step, steps: None, speech=None):
+def edited(
+    engine, *, frames=FRAMES, seed=7, anchor=None, on_step=lambda step, steps: None, speech=None, frames_THWC=None
+):
     heard = spoken(engine, frames) if speech is None else speech
-    return engine.edit(picture(frames), heard, MOUTH[:frames], anchor=anchor, seed=seed, on_step=on_step)
+    given = picture(frames) if frames_THWC is None else frames_THWC
+    return engine.edit(given, heard, MOUTH[:frames], anchor=anchor, seed=seed, on_step=on_step)
 
 
 def batches(engine: OmniSyncEngine) -> list[int]:
@@ -147,6 +152,70 @@ def test_the_anchor_lies_on_the_path_at_every_level():
     assert [level for _, level in seen] == pytest.approx([0.9, 0.6, 0.3])
     for x, level in seen:
         torch.testing.assert_close(x[:, :2], flow.add_noise(fixed, eps, level), atol=1e-4, rtol=1e-4)
+
+
+def test_a_group_is_encoded_then_sampled_then_decoded():
+    """Three strokes, and a window that starts anew is as it would be alone."""
+    used: list[str] = []
+
+    @contextmanager
+    def resident(module):
+        used.append(type(module).__name__)
+        yield
+
+    engine = tiny.engine(sampling(), resident=resident)
+    windows = [Excerpt(picture(seed=seed), spoken(engine), MOUTH, seed=seed) for seed in range(3)]
+    alone = [edited(engine, seed=seed, frames_THWC=window.frames_THWC) for seed, window in enumerate(windows)]
+    used.clear()
+    edits = list(engine.edit_group(windows, anchor=None, on_step=lambda step, steps: None))
+    assert [kind for kind, _ in itertools.groupby(used)] == ["VideoVAE", "DiT", "VideoVAE"]
+    assert used.count("DiT") == 3
+    for edit, expected in zip(edits, alone, strict=True):
+        np.testing.assert_array_equal(edit.edited_THWC, expected.edited_THWC)
+        np.testing.assert_array_equal(edit.reference_THWC, expected.reference_THWC)
+
+
+@pytest.mark.parametrize(("lead", "count"), [(5, 1), (9, 2)])
+def test_inside_a_group_a_window_goes_on_with_the_edit(lead, count):
+    """The last latent frames of a window hold the video frames of those after the first one of the next."""
+    engine = tiny.engine(sampling())
+    seen, ends = [], []
+    engine.decode = lambda latent: ends.append(latent.clone()) or np.zeros(1)
+    engine.dit.register_forward_pre_hook(lambda module, given: seen.append((given[0][0].clone(), float(given[1][0]))))
+    first, second = (Excerpt(picture(seed=seed), spoken(engine), MOUTH, seed, lead) for seed in range(2))
+    list(engine.edit_group([first, second], anchor=None, on_step=lambda step, steps: None))
+    result_before, source_before, result, source = (latent[0] for latent in ends)
+    expected = source[:, 1 : 1 + count] + (result_before - source_before)[:, -count:]
+    eps = torch.randn((1, *source.shape), generator=torch.Generator().manual_seed(1))[0, :, 1 : 1 + count]
+    for x, level in seen[3:]:
+        torch.testing.assert_close(x[:, 1 : 1 + count], flow.add_noise(expected, eps, level), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(result[:, 1 : 1 + count], expected)
+    assert (result[:, 0] - source[:, 0]).abs().max() > 1e-3
+
+
+def test_the_edit_handed_on_is_the_edit_seen_by_the_next_window():
+    """With the shipped autoencoder: far nearer to it than the latents themselves, and as near as by way of pixels."""
+    engine = load_engine(dtype="float32", device="cpu")
+    video = np.stack([drifting(index) for index in range(29)])
+    other = video.copy()
+    other[:, 50:70, 30:66] *= 0.5
+    with torch.inference_mode():
+        source_before, source, result_before, true = (
+            engine.encode(frames) for frames in (video[:17], video[12:], other[:17], other[12:])
+        )
+        pixels = engine.encode(engine.decode(result_before)[-5:])
+    handed = Held.following(source, source_before, result_before, 5, 4).latent_BCthw
+    error, plain, through_pixels = (
+        (latent[:, :, -1] - true[:, :, 1]).square().mean() for latent in (handed, result_before, pixels)
+    )
+    assert error < 0.2 * plain and error < 1.5 * through_pixels
+
+
+def drifting(index: int) -> np.ndarray:
+    """A drifting pattern, 96 x 96."""
+    y, x = np.mgrid[:96, :96] / 96
+    waves = [np.sin((x + 0.01 * index) * hue) * np.cos(y * hue) for hue in (7, 11, 17)]
+    return (0.5 + 0.4 * np.stack(waves, -1)).astype(np.float32)
 
 
 def test_guidance_runs_both_branches_in_one_batch():

@@ -3,6 +3,7 @@
 Most of it is plumbing and runs with an engine that paints; what the models do runs with the bundled mini, two steps.
 """
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 
@@ -217,6 +218,25 @@ class Whole:
         at = round(start_s * 16000) + np.arange(round((stop_s - start_s) * 16000))
         inside = (at >= 0) & (at < len(self._wave_S))
         return np.where(inside, self._wave_S[np.clip(at, 0, len(self._wave_S) - 1)], np.float32(0))
+
+
+def test_vae_and_transformer_change_places_once_a_group(host, clip, sync, handle, monkeypatch):
+    """What is asked of the host's memory, in order, over the windows of two groups (and an estimate before them)."""
+    import comfy.model_management as memory
+
+    load, wanted = memory.load_models_gpu, []
+
+    def watch(models, *arguments, **options):
+        wanted.extend(type(patcher.model).__name__ for patcher in models)
+        return load(models, *arguments, **options)
+
+    monkeypatch.setattr(memory, "load_models_gpu", watch)
+    host.module("omnisync_core.media").write_pictures(clip, pictures(17 + 12 * 5).numpy(), Fraction(FPS), "yuv420p")
+    _, report = sync(clip, sound(4), handle)
+    assert "6 windows" in report
+    used = [name for name in wanted if name in ("OmniSyncModel", "ChunkedVAE")]
+    strokes = [name for name, _ in itertools.groupby(used)]
+    assert strokes == ["ChunkedVAE", "OmniSyncModel"] * 3 + ["ChunkedVAE"]
 
 
 def test_what_hangs_on_the_model_works_and_is_another_job(host, handle):
