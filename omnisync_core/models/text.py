@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoTokenizer, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
 
@@ -27,16 +28,22 @@ LENGTH = 64
 
 
 class TextEncoder(nn.Module):
-    """transformers' encoder. `architecture` in the config is t5, umt5 or byt5; the width is the config's d_model."""
+    """transformers' encoder. `architecture` in the config is t5, umt5 or byt5; the width is the config's d_model.
+
+    `tokenizer` in the config is a tokenizer as the library tokenizers writes it (JSON): a bundle brings its own.
+    """
 
     def __init__(self, config: dict, tokenize: Callable[[str], list[int]] | None = None):
         super().__init__()
         self.config = dict(config)
-        settings = {key: value for key, value in config.items() if key != "architecture"}
+        settings = {key: value for key, value in config.items() if key not in ("architecture", "tokenizer")}
         if config["architecture"] == "umt5":
             self.encoder = UMT5EncoderModel(UMT5Config(**settings, dropout_rate=0.0))
         else:
             self.encoder = T5EncoderModel(T5Config(**settings, dropout_rate=0.0))
+        if tokenize is None and "tokenizer" in config:
+            tokenizer = Tokenizer.from_str(config["tokenizer"])
+            tokenize = lambda text: tokenizer.encode(text).ids  # noqa: E731
         if tokenize is None and config["architecture"] != "byt5":
             raise ValueError(f"a {config['architecture']} encoder needs its tokenizer; only byt5 reads plain bytes")
         self.tokenize = tokenize or byte_tokens
@@ -78,6 +85,8 @@ def load_text(folder: str | Path) -> TextEncoder:
         raise CheckpointError(f"{folder} holds a {settings.model_type}, expected T5, UMT5 or ByT5")
     names = ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads", "feed_forward_proj")
     config = {"architecture": settings.model_type, **{name: getattr(settings, name) for name in names}}
+    if tokenizer.is_fast:
+        config["tokenizer"] = tokenizer.backend_tokenizer.to_str()
     encoder = TextEncoder(config, lambda text: tokenizer(text).input_ids)
     encoder.encoder.load_state_dict(weights.state_dict())
     return encoder.eval()

@@ -3,11 +3,25 @@
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import ByT5Tokenizer, T5Config, T5EncoderModel, WhisperConfig, WhisperModel
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    ByT5Tokenizer,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5EncoderModel,
+    WhisperConfig,
+    WhisperModel,
+)
 
+from omnisync_core.checkpoint import write_bundle
+from omnisync_core.engines.omnisync import load_engine
 from omnisync_core.errors import CheckpointError
 from omnisync_core.models.text import load_text
 from omnisync_core.models.whisper import load_whisper
+from tests import tiny
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +114,27 @@ def test_text_folder_gives_transformers_states(tmp_path):
         found = encoder.encode(["A cat speaks."])[0, : ids.shape[1]]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert encoder.width == 48
+
+
+@pytest.fixture
+def t5(tmp_path):
+    """A tiny T5 with a tokenizer of words, from its folder."""
+    vocabulary = {"<pad>": 0, "</s>": 1, "<unk>": 2, "A": 3, "cat": 4, "speaks": 5, ".": 6}
+    words = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    words.pre_tokenizer = Whitespace()
+    words.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(tmp_path)
+    config = T5Config(vocab_size=8, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2, dropout_rate=0.0)
+    T5EncoderModel(config).save_pretrained(tmp_path)
+    return load_text(tmp_path)
+
+
+def test_a_bundle_with_a_t5_brings_its_tokenizer(t5, tmp_path):
+    assert t5.tokenize("A cat speaks loudly.") == [3, 4, 5, 2, 6, 1]
+    parts = tiny.networks() | {"text": t5}
+    write_bundle(tmp_path / "t5.safetensors", parts, tiny.CONFIG | {"text": t5.config}, torch.float32)
+    engine = load_engine(tmp_path / "t5.safetensors", prompt="A cat speaks.", device="cpu")
+    torch.testing.assert_close(engine.text, t5.encode(["A cat speaks."]))
 
 
 def test_what_is_no_text_encoder_is_named(tmp_path):
