@@ -85,12 +85,13 @@ class DiT(nn.Module):
 
         Speech may also come as `group_speech` gives it. `hints` go to every call of the injected attention by name.
         """
-        keep, gain = precondition(sigma, self.config.residual_std, x)
-        out = self.network(x, sigma, source, speech, text, hints)
-        if gain is None:
-            return out
+        std = self.config.residual_std
+        if std is None:
+            return self.network(x, sigma, source, speech, text, hints)
+        keep, gain = precondition(sigma, std, x)
         scale = sigma.reshape(-1, 1, 1, 1, 1).to(x.dtype)
-        x0 = source + keep * (x - (1 - scale) * source) + gain * out
+        guess = keep * (x - (1 - scale) * source)
+        x0 = source + guess + gain * self.network(guess / std, sigma, source, speech, text, hints)
         return (x - x0) / scale
 
     def network(self, x, sigma, source, speech, text, hints: dict | None = None) -> Tensor:
@@ -113,14 +114,13 @@ class DiT(nn.Module):
         )  # fmt: skip
 
 
-def precondition(sigma: Tensor, std: float | None, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def precondition(sigma: Tensor, std: float, x: Tensor) -> tuple[Tensor, Tensor]:
     """Share of the observation to keep and scale of the network's output, if target = source + N(0, std^2).
 
-    Given x = (1 - s) x0 + s eps, the best linear guess is x0 = source + keep * (x - (1 - s) source) and its error has
-    the spread `gain`: the network then always predicts something of unit size (Karras et al. 2022 with a prior mean).
+    Given x = (1 - s) x0 + s eps, the best linear guess of what differs is keep * (x - (1 - s) source); its error has
+    the spread `gain`. The network sees the guess and predicts its error, both in units: where nothing differs, that
+    is the guess with its sign turned, at every noise level that counts (Karras et al. 2022, with a prior mean).
     """
-    if std is None:
-        return None, None
     s = sigma.reshape(-1, *[1] * (x.ndim - 1)).float()
     total = ((1 - s) * std) ** 2 + s**2
     return ((1 - s) * std**2 / total).to(x.dtype), (s * std / total.sqrt()).to(x.dtype)
@@ -128,6 +128,9 @@ def precondition(sigma: Tensor, std: float | None, x: Tensor) -> tuple[Tensor | 
 
 class Block(nn.Module):
     """Self-attention, speech and text cross-attention, feed-forward; the timestep shifts, scales and gates."""
+
+    GATES = (2, 5)
+    """Where `modulation` holds them."""
 
     def __init__(self, config: DiTConfig, make: dict, operations, attention: Attention):
         super().__init__()

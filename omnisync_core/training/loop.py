@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,7 +41,7 @@ _KEYS = {
     "speech": ("steps", "batch", "lr"),
     "text": ("steps", "batch", "lr"),
     "vae": ("steps", "batch", "frames", "size", "lr", "shards"),
-    "dit": ("steps", "batch", "lr"),
+    "dit": ("steps", "batch", "piece_batch", "lr"),
 }
 
 
@@ -76,10 +76,20 @@ def _write(config: dict, work: Path, networks: dict[str, nn.Module]) -> None:
 
 
 def untrained() -> DiT:
-    """A transformer that leaves every source as it is: what it adds starts at 0."""
+    """A transformer that leaves every source as it is: what it adds starts at 0.
+
+    Its gates start at 1 at every noise level and its branches small. With gates near 0 both have to grow, each as the
+    other does, and the residual stream soon drowns what the speech adds to it.
+    """
     dit = DiT(MINI, attention=attend if torch.cuda.is_available() else attend_plainly)
-    nn.init.zeros_(dit.head.out.weight)
-    nn.init.zeros_(dit.head.out.bias)
+    for zero in (dit.head.out, dit.time_projection[-1]):
+        nn.init.zeros_(zero.weight)
+        nn.init.zeros_(zero.bias)
+    with torch.no_grad():
+        for block in dit.blocks:
+            block.modulation[:, block.GATES] = 1
+            for last in (block.self_attention.o, block.ffn[-1]):
+                last.weight.mul_((2 * dit.config.depth) ** -0.5)
     return dit
 
 
@@ -194,15 +204,16 @@ def _latents(work: Path, split: str, reels: list[Path], vae: VideoVAE, bank: Fea
 def _transformer(config: dict, work: Path, latents: dict[str, list[Path]], captions: text.TextEncoder) -> DiT:
     options, seed = config["dit"], config["seed"]
     objective = ObjectiveOptions(**options.get("objective", {}))
+    coarse = replace(objective, high_noise_share=objective.piece_high_noise_share)
     shards = {split: [dict(np.load(path)) for path in paths] for split, paths in latents.items()}
     texts = encode_captions(captions)
 
     def loss_of(model, step):
         rng = step_rng(seed, 4, step)
-        batch = draw_batch(shards["train"], texts, options["batch"], objective, rng)
-        if step < objective.piece_share * options["steps"]:
-            batch = cut_pieces(batch, min(objective.piece, *batch["target"].shape[-2:]), rng)
-        return flow_loss(model, batch, objective)
+        if step >= objective.piece_share * options["steps"]:
+            return flow_loss(model, draw_batch(shards["train"], texts, options["batch"], objective, rng), objective)
+        batch = draw_batch(shards["train"], texts, options["piece_batch"], coarse, rng)
+        return flow_loss(model, cut_pieces(batch, min(objective.piece, *batch["target"].shape[-2:]), rng), objective)
 
     def report(model, step):
         fixed = np.random.default_rng(5)
@@ -214,6 +225,6 @@ def _transformer(config: dict, work: Path, latents: dict[str, list[Path]], capti
 
     trained = run_stage(
         "dit", work, _fresh(untrained, seed), loss_of, steps=options["steps"], lr=options["lr"], seed=seed, decay=0.999,
-        compiled=options.get("compiled", True), sheet=report,
+        compiled=options.get("compiled", True), matrices={"muon_ratio": 2.0, "muon_decay": 0.4}, sheet=report,
     )  # fmt: skip
     return trained.eval()

@@ -35,6 +35,7 @@ class ObjectiveOptions:
     piece: int = 8
     """Side, in latents, of the pieces around the mouth that the first part of the training sees."""
     piece_share: float = 0.6
+    piece_high_noise_share: float = 0.7
 
 
 def draw_batch(
@@ -87,10 +88,11 @@ def cut_pieces(batch: dict[str, Tensor], side: int, rng: np.random.Generator) ->
 
 
 def flow_loss(model: nn.Module, batch: dict, options: ObjectiveOptions) -> dict[str, Tensor]:
-    """Error of the clean latents that the velocity points at, in units of `precondition`'s gain.
+    """Error of the clean latents that the velocity points at, in units of what differs from the source.
 
     The path leads from the progressive start (1 - tau) V_source + tau eps to the target: at tau = 1 it is the paper's.
-    The unit keeps every noise level equally loud; around the mouth the weight is `1 + mouth_weight * G`.
+    Fine noise weighs little: what is left of it is not seen, while what the lips do is decided at coarse noise. Around
+    the mouth the weight is `1 + mouth_weight * G`; what is told of the mouth is in units of `precondition`'s gain.
     """
     device = device_of(model)
     batch = {key: value.to(device) for key, value in batch.items()}
@@ -100,18 +102,18 @@ def flow_loss(model: nn.Module, batch: dict, options: ObjectiveOptions) -> dict[
     start = (1 - tau) * source + tau * torch.randn_like(target)
     x = (1 - share) * target + share * start
     velocity = model(x, sigma, source, batch["speech"], batch["text"]).float()
-    level = sigma.reshape(-1, 1, 1, 1, 1)
-    error = x - level * velocity - target
-    _, gain = precondition(sigma, model.config.residual_std or 1.0, x)
-    error = (error / gain).square()
+    std = model.config.residual_std or 1.0
+    _, gain = precondition(sigma, std, x)
+    error = (x - sigma.reshape(-1, 1, 1, 1, 1) * velocity - target).square()
     near = torch.stack(
         [gaussian(mouth_per_latent_frame(mouth_T3, 4), tuple(target.shape[-2:]), 0.6) for mouth_T3 in batch["mouth"]]
     )[:, None]
     weight = 1 + options.mouth_weight * near
     high = sigma > options.pair_threshold
-    mouth = (near * error).sum((1, 2, 3, 4)) / (near.sum((1, 2, 3, 4)) * error.shape[1])
+    told = error / gain.square()
+    mouth = (near * told).sum((1, 2, 3, 4)) / (near.sum((1, 2, 3, 4)) * error.shape[1])
     return {
-        "loss": (weight * error).mean() / weight.mean(),
+        "loss": (weight * error).mean() / (weight.mean() * std**2),
         "mouth_high": mouth.detach().where(high, torch.nan).nanmean(),
         "mouth_low": mouth.detach().where(~high, torch.nan).nanmean(),
     }

@@ -10,25 +10,29 @@ from torch import nn
 _AT_THE_EDGE = ("embed", "outer", "head", "time_")
 """Matrices between the network and the world outside: not for Muon, which makes every direction of an update equally
 long."""
-_SLOW, _SLOWNESS = "time_", 0.05
+_SLOW, _SLOWNESS = ("time_", "modulation"), 0.03
 """The timestep's network sees nearly the same input at every step, so that a matrix of it moves its output by its width
 times the rate. At the full rate the gates grow until the residual stream drowns what the speech adds to it."""
 
 
 class Optimiser:
-    """Two optimisers behind one `step`. `lr` is AdamW's; matrices inside the network take `muon_ratio` times it."""
+    """Two optimisers behind one `step`. `lr` is AdamW's; matrices inside the network take `muon_ratio` times it.
 
-    def __init__(self, model: nn.Module, lr: float, *, muon_ratio: float = 3.0, weight_decay: float = 0.01):
+    `muon_decay` keeps those matrices from growing, which deep networks of noisy batches otherwise do.
+    """
+
+    def __init__(self, model: nn.Module, lr: float, *, muon_ratio: float = 3.0, muon_decay: float = 0.01):
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         matrices = [p for name, p in named if p.ndim == 2 and not any(part in name for part in _AT_THE_EDGE)]
         inside = {id(p) for p in matrices}
-        slow = [p for name, p in named if _SLOW in name]
-        others = [p for name, p in named if id(p) not in inside and _SLOW not in name]
+        slow = [p for name, p in named if any(part in name for part in _SLOW)]
+        apart = inside | {id(p) for p in slow}
+        others = [p for _, p in named if id(p) not in apart]
         groups = [{"params": others}, {"params": slow, "lr": lr * _SLOWNESS}]
-        self.parts = [torch.optim.AdamW(groups, lr, betas=(0.9, 0.99), weight_decay=weight_decay)]
+        self.parts = [torch.optim.AdamW(groups, lr, betas=(0.9, 0.99), weight_decay=0.01)]
         if matrices:
             muon_lr = lr * muon_ratio
-            muon = torch.optim.Muon(matrices, muon_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+            muon = torch.optim.Muon(matrices, muon_lr, weight_decay=muon_decay, adjust_lr_fn="match_rms_adamw")
             self.parts.append(muon)
         self.peaks = [[group["lr"] for group in part.param_groups] for part in self.parts]
         self.parameters = [p for _, p in named]
@@ -51,7 +55,7 @@ class Optimiser:
             part.load_state_dict(saved)
 
 
-def schedule(step: int, share: float, *, warmup: int = 100, flat: float = 0.4) -> float:
+def schedule(step: int, share: float, *, warmup: int = 100, flat: float = 0.25) -> float:
     """Part of the peak rate at `share` of the stage: a short rise, flat, then linear to zero."""
     return min(1.0, (step + 1) / warmup, (1 - share) / (1 - flat))
 

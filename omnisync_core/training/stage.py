@@ -26,6 +26,7 @@ def run_stage(
     decay: float = 0.998,
     seed: int = 0,
     compiled: bool = False,
+    matrices: dict | None = None,
     until: float | None = None,
     save_minutes: float = 4.0,
     sheet: Callable[[nn.Module, int], None] | None = None,
@@ -35,11 +36,11 @@ def run_stage(
     The state is saved every `save_minutes` to `work/name.pt` and read from there at the start; a loss that takes its
     randomness from torch and `step_rng` then goes on exactly as if it had not been stopped. `until` is a wall-clock
     time (time.time()) at which the stage ends: the schedule's decay is then reached early. Under `accelerate launch`
-    every process draws its own batch and the gradients' mean is taken.
+    every process draws its own batch and the gradients' mean is taken. `matrices` are settings of `Optimiser`.
     """
     accelerator = Accelerator(mixed_precision="bf16", cpu=not torch.cuda.is_available())
     model.to(accelerator.device)
-    optimiser, average = Optimiser(model, lr), Average(model, decay)
+    optimiser, average = Optimiser(model, lr, **(matrices or {})), Average(model, decay)
     path, log = work / f"{name}.pt", work / f"{name}.jsonl"
     first = _load(path, model, average, optimiser)
     running = torch.compile(model, dynamic=False) if compiled else model

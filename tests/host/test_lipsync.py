@@ -149,10 +149,11 @@ def handle(host):
 
 
 def test_the_node_gives_the_frames_of_the_command_line(host, clip, sync, handle, tmp_path, left):
-    """Same files, seed, type (float32 on CPU): at most one 8-bit level apart.
+    """Same files, seed, type (float32 on CPU): one sample in 10,000 apart, by at most two 8-bit levels.
 
     The host's samplers speak of the clean prediction, the core of the velocity; turning one into the other rounds in
-    the last bits of float32, which moves a sample over the edge between two levels here and there.
+    the last bits of float32, which moves a sample over the edge between two levels here and there. Edit and reference
+    are both kept with 8 bits, so that where the edit is their difference a level can become two.
     """
     audio = sound()
     host.module("omnisync_core.media").write_samples(tmp_path / "a.wav", audio["waveform"][0].numpy(), 44100)
@@ -165,7 +166,7 @@ def test_the_node_gives_the_frames_of_the_command_line(host, clip, sync, handle,
     mine, theirs, source = shown(result), shown(tmp_path / "cli.mkv"), shown(clip)
     apart = np.abs(mine - theirs)
     assert np.abs(theirs - source).max() > 8, "nothing was edited"
-    assert apart.max() <= 1 and (apart > 0).mean() < 1e-4
+    assert apart.max() <= 2 and (apart > 0).mean() < 1e-4
     assert "20 of 20 frames edited in 2 windows" in report and "fallback in 20 frames" in report
     assert left() == ([], [])
 

@@ -57,16 +57,30 @@ def test_the_output_is_scaled_by_the_guess_own_error():
         precision = 1 / 0.5**2 + (1 - s) ** 2 / s**2
         assert gain[row].item() == pytest.approx(precision**-0.5, rel=1e-5)
         assert keep[row].item() == pytest.approx((1 - s) / s**2 / precision, rel=1e-5)
-    assert gain.dtype == x.dtype and precondition(sigma, None, x) == (None, None)
+    assert gain.dtype == x.dtype
 
 
 def test_the_network_moves_the_guess_by_its_output():
     dit = network()
     x, sigma, source, speech, text = inputs()
     moved = dit(x, sigma, source, speech, text) - silent()(x, sigma, source, speech, text)
-    _, gain = precondition(sigma, 0.5, x)
-    expected = -gain * dit.network(x, sigma, source, speech, text) / sigma.reshape(-1, 1, 1, 1, 1)
+    keep, gain = precondition(sigma, 0.5, x)
+    level = sigma.reshape(-1, 1, 1, 1, 1)
+    guess = keep * (x - (1 - level) * source) / 0.5
+    expected = -gain * dit.network(guess, sigma, source, speech, text) / level
     torch.testing.assert_close(moved, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_where_nothing_differs_the_answer_is_the_guess_with_its_sign_turned():
+    """At coarse noise at any level alike, so that leaving pixels alone is a fixed linear map."""
+    torch.manual_seed(0)
+    source, eps = torch.randn(2, 1, 16, 3, 8, 8)
+    for s in (0.6, 0.8, 0.95):
+        x, sigma = (1 - s) * source + s * eps, torch.tensor([s])
+        keep, gain = precondition(sigma, 0.5, x)
+        guess = keep * (x - (1 - s) * source)
+        wanted = -guess / gain
+        torch.testing.assert_close(wanted, -guess / 0.5, atol=0.01, rtol=0.06)
 
 
 def test_without_preconditioning_the_output_is_the_velocity():

@@ -50,6 +50,7 @@ compiled = false
 [dit]
 steps = 2
 batch = 4
+piece_batch = 6
 lr = 1e-3
 compiled = false
 [dit.objective]
@@ -122,6 +123,9 @@ def test_every_caption_of_a_style_is_known_to_the_transformer():
 def test_an_untrained_transformer_leaves_the_source():
     dit = loop.untrained()
     assert not dit.head.out.weight.any() and dit.config == loop.MINI
+    for block in dit.blocks:
+        shift, scale, gate = block.modulation[0].unflatten(0, (2, 3)).unbind(1)
+        assert (gate == 1).all() and not shift.any() and not scale.any()
 
 
 def test_the_shipped_configuration_is_complete():

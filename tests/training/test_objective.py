@@ -125,25 +125,27 @@ def test_a_velocity_that_points_at_the_target_has_no_error():
 
 
 @pytest.mark.parametrize("std", [None, 0.5])
-def test_the_error_is_counted_in_units_of_the_best_guess(std):
-    """A miss of one such unit costs 1 at every noise level, near the mouth and far from it."""
-    batch = plain_batch()
-    _, gain = precondition(batch["sigma"], std or 1.0, batch["target"])
-    model = Told(lambda x, sigma: (x - batch["target"] - gain) / level(sigma), std)
-    losses = flow_loss(model, batch, ObjectiveOptions())
-    assert all(value.item() == pytest.approx(1, rel=1e-4) for value in losses.values())
+def test_the_error_is_counted_in_units_of_what_differs(std):
+    """A miss of one such unit costs 1 at every noise level; the mouth's are told in units of the best guess's error."""
+    batch, unit = plain_batch(), std or 1.0
+    _, gain = precondition(batch["sigma"], unit, batch["target"])
+
+    def missed(by):
+        return flow_loss(Told(lambda x, s: (x - batch["target"] - by) / level(s), std), batch, ObjectiveOptions())
+
+    assert missed(unit)["loss"].item() == pytest.approx(1, rel=1e-4)
+    assert [missed(gain)[name].item() for name in ("mouth_high", "mouth_low")] == pytest.approx([1, 1], rel=1e-4)
 
 
 def test_an_error_at_the_mouth_costs_more():
     batch = plain_batch()
-    _, gain = precondition(batch["sigma"], 1.0, batch["target"])
     costs = {}
     for name, at in (("mouth", (2, 2)), ("corner", (0, 0))):
         place = torch.zeros(4, 4)
         place[at] = 1
 
         def answer(x, sigma, place=place):
-            return (x - batch["target"] - gain * place) / level(sigma)
+            return (x - batch["target"] - place) / level(sigma)
 
         losses = flow_loss(Told(answer), batch, ObjectiveOptions(mouth_weight=8.0))
         costs[name] = losses["loss"].item()

@@ -108,10 +108,10 @@ def test_draws_by_step():
 
 def test_schedule_by_hand():
     assert schedule(0, 0.0) == pytest.approx(0.01) and schedule(49, 0.1) == pytest.approx(0.5)
-    assert schedule(500, 0.3) == 1 and schedule(500, 0.4) == 1
-    assert schedule(500, 0.7) == pytest.approx(0.5) and schedule(500, 1.0) == 0
+    assert schedule(500, 0.2) == 1 and schedule(500, 0.25) == 1
+    assert schedule(500, 0.625) == pytest.approx(0.5) and schedule(500, 1.0) == 0
     rates = [schedule(step, step / 1000) for step in range(1000)]
-    assert max(rates) == 1 and all(np.diff(rates[400:]) < 1e-9)
+    assert max(rates) == 1 and all(np.diff(rates[250:]) < 1e-9)
 
 
 def test_matrices_inside_go_to_muon_and_the_rest_to_adam():
@@ -120,13 +120,14 @@ def test_matrices_inside_go_to_muon_and_the_rest_to_adam():
             super().__init__()
             self.embedding, self.middle, self.outer = nn.Linear(2, 4), nn.Linear(4, 4), nn.Linear(4, 2)
             self.time_projection, self.head = nn.Linear(4, 8), nn.Linear(4, 2)
+            self.modulation = nn.Parameter(torch.zeros(1, 2, 4))
 
     net = Net()
     adam, muon = Optimiser(net, 1e-3).parts
     assert [p is net.middle.weight for p in muon.param_groups[0]["params"]] == [True]
     usual, slow = adam.param_groups
     assert len(usual["params"]) == 7
-    assert [id(p) for p in slow["params"]] == [id(p) for p in net.time_projection.parameters()]
+    assert {id(p) for p in slow["params"]} == {id(p) for p in (net.modulation, *net.time_projection.parameters())}
     assert slow["lr"] < 0.1 * usual["lr"]
     frozen = nn.Linear(2, 2).requires_grad_(False)
     assert len(Optimiser(nn.Sequential(nn.LayerNorm(2), frozen), 1e-3).parameters) == 2
@@ -134,14 +135,14 @@ def test_matrices_inside_go_to_muon_and_the_rest_to_adam():
 
 def test_a_step_of_the_optimiser():
     net = nn.Sequential(nn.LayerNorm(4))
-    optimiser = Optimiser(net, 0.1, weight_decay=0.0)
+    optimiser = Optimiser(net, 0.1)
     net(torch.randn(3, 4)).sum().mul(1e3).backward()
     before = weights(net).clone()
     size = optimiser.step(0.5)
     assert size > 1, "the gradient's norm before it is clipped"
-    # Adam's first step is the rate, whatever the gradient.
+    # Adam's first step is the rate, whatever the gradient; the decay takes a hundredth of it.
     moved = (weights(net) - before).abs()
-    assert moved[moved > 1e-6].numpy() == pytest.approx(0.05, rel=1e-2)
+    assert moved[moved > 1e-6].numpy() == pytest.approx(0.05, rel=2e-2)
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
