@@ -91,6 +91,7 @@ class HostEngine(LatentEngine):
         self.fingerprint = {
             "engine": "omnisync in ComfyUI",
             "models": [model_digest(patcher) for patcher in handle.get_models()],
+            "transformer": asdict(handle.model.model.diffusion_model.config),
             "options": hanging(handle.model),
             **asdict(handle.sampling),
             "dtype": str(handle.model.model.get_dtype_inference()),

@@ -61,7 +61,7 @@ class OmniSyncEngine(LatentEngine):
             self.text = networks["text"].encode([sampling.prompt])
         weight = self.dit.patch_embedding.weight
         self.fingerprint = {
-            "engine": "omnisync", "model": digest, **asdict(sampling),
+            "engine": "omnisync", "model": digest, "transformer": asdict(self.dit.config), **asdict(sampling),
             "dtype": str(weight.dtype), "device": str(weight.device),
         }  # fmt: skip
 

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from .layers import Attention, attend, rope_table, rotate, timestep_embedding
 
+COARSE = 0.8
+"""Noise levels above decide where the lips are, those below how they look."""
+
 
 @dataclass(frozen=True)
 class DiTConfig:
@@ -39,6 +42,9 @@ class DiTConfig:
     text_first: bool = False
     residual_std: float | None = None
     """Spread of target - source latents. With it the network predicts what differs from the source (`precondition`)."""
+    overshoot: float = 0.0
+    """With `residual_std`, and for inference alone: at coarse noise the result goes this much further from the source
+    than predicted, as a share of the way. What is left of the source's lips there no later step takes away."""
 
     @property
     def in_channels(self) -> int:
@@ -91,8 +97,9 @@ class DiT(nn.Module):
         keep, gain = precondition(sigma, std, x)
         scale = sigma.reshape(-1, 1, 1, 1, 1).to(x.dtype)
         guess = keep * (x - (1 - scale) * source)
-        x0 = source + guess + gain * self.network(guess / std, sigma, source, speech, text, hints)
-        return (x - x0) / scale
+        change = guess + gain * self.network(guess / std, sigma, source, speech, text, hints)
+        further = 1 + self.config.overshoot * (scale > COARSE).to(x.dtype)
+        return (x - source - further * change) / scale
 
     def network(self, x, sigma, source, speech, text, hints: dict | None = None) -> Tensor:
         """The transformer itself, without preconditioning."""

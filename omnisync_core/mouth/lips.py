@@ -1,6 +1,8 @@
-"""Finds the mouth near a roughly given point: the blob that stands out from the calm ring of skin around it."""
+"""Finds the mouth near a roughly given point: the blob that moves or, in one picture, that stands out from the skin."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -10,8 +12,14 @@ from .pose import MIDDLE, UNIT, Pose, patch
 ASPECTS = (0.3, 0.5)
 ENOUGH = 0.8
 """Score from which a blob is believed to be the mouth."""
-STUDY_EVERY, STUDIED = 4, 40
-"""Every how many frames a face is studied, and how many times in all."""
+STUDY_EVERY, STUDIED, LEAST_LOOKS = 4, 40, 8
+"""Every how many frames a face is studied, how many times in all, and from how many looks on by its movement."""
+USUAL = 65
+"""Percentile, over time, of how much a pixel changes between two looks."""
+MOVES, LIPS = 5.0, 0.3
+"""The usual change (CIELAB) from which lips are believed to move, and the share of it that still belongs to them."""
+LEAST_WIDTH, MOST_WIDTH = 0.25, 2.2
+PATCH_MIDDLE = MIDDLE + 0.5
 
 
 def find_mouth(rgb_HWC, x, y, likely, widths, reach=0.9):
@@ -21,7 +29,7 @@ def find_mouth(rgb_HWC, x, y, likely, widths, reach=0.9):
     reach: how far from the point the centre may be, in widths. A blob's score is how far its pixels (CIELAB) are from
     the mean of the ring around it, over the ring's own spread; redder than the ring and nearer to the point is better.
     """
-    lab = cv2.cvtColor(rgb_HWC.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) * np.float32([0.5, 1, 1])
+    lab = _lab(rgb_HWC) * np.float32([0.5, 1, 1])
     sums = _integral(np.dstack([lab, (lab * lab).sum(axis=-1)]).astype(np.float64))
     best, at_best = ENOUGH, None
     for width in widths[0] * 1.1 ** np.arange(1 + int(np.log(widths[1] / widths[0]) / np.log(1.1))):
@@ -38,25 +46,51 @@ def find_mouth(rgb_HWC, x, y, likely, widths, reach=0.9):
 
 
 class MouthStudy:
-    """Looks at a followed face now and then: the median of what it sees is surer than the first frame."""
+    """Looks at a followed face now and then: what moves there is surer than what stands out on the first frame."""
 
     def __init__(self):
-        self._frames, self._looks, self._found = 0, 0, []
+        self._frames, self._looks = 0, []
 
     def add(self, rgb_HWC, pose: Pose):
         """One more uint8 frame and the pose that was found on it."""
         self._frames += 1
-        if self._frames % STUDY_EVERY != 1 or self._looks >= STUDIED:
-            return
-        self._looks += 1
-        at = MIDDLE + 0.5
-        found = find_mouth(patch(rgb_HWC, pose), at, at, UNIT, (0.4 * UNIT, 2.2 * UNIT), reach=0.7)
-        if found is not None:
-            self._found.append(((found[0] - at) / UNIT, (found[1] - at) / UNIT, found[2] / UNIT))
+        if self._frames % STUDY_EVERY == 1 and len(self._looks) < STUDIED:
+            self._looks.append(patch(rgb_HWC, pose))
 
     def mouth(self) -> np.ndarray | None:
         """How far right and down (mouth widths) and how many times as wide the mouth is than thought; None: unclear."""
-        return np.median(self._found, axis=0) if len(self._found) > max(2, self._looks / 2) else None
+        found = self._moving()
+        if found is None:
+            found = self._standing_out()
+        return None if found is None else (np.array(found) - [PATCH_MIDDLE, PATCH_MIDDLE, 0]) / UNIT
+
+    def _moving(self):
+        """The blob that changes most of the time: lips that speak do, not what passes before them or blinks."""
+        if len(self._looks) < LEAST_LOOKS:
+            return None
+        labs = [cv2.GaussianBlur(_lab(look), (0, 0), 1.5) for look in self._looks]
+        changes = [np.linalg.norm(after - before, axis=-1) for before, after in pairwise(labs)]
+        usual = np.percentile(changes, USUAL, axis=0)
+        y, x = np.mgrid[: usual.shape[0], : usual.shape[1]] + 0.5
+        near = np.exp(-((x - PATCH_MIDDLE) ** 2 + (y - PATCH_MIDDLE) ** 2) / (2 * (0.5 * UNIT) ** 2))
+        usual = cv2.GaussianBlur(usual, (0, 0), 1.5)
+        peak = np.unravel_index((usual * near).argmax(), usual.shape)
+        if usual[peak] < MOVES:
+            return None
+        _, labels = cv2.connectedComponents((usual > LIPS * usual[peak]).astype(np.uint8))
+        blob = labels == labels[peak]
+        left, right = np.percentile(x[blob], [2, 98])
+        width = right - left + 1
+        if not LEAST_WIDTH * UNIT < width < MOST_WIDTH * UNIT:
+            return None
+        return (left + right) / 2, np.average(y[blob], weights=usual[blob]), width
+
+    def _standing_out(self):
+        """The median of the blobs that differ from the skin around them, if most looks show one."""
+        sizes = LEAST_WIDTH * UNIT, MOST_WIDTH * UNIT
+        found = [find_mouth(look, PATCH_MIDDLE, PATCH_MIDDLE, UNIT, sizes, reach=0.7) for look in self._looks]
+        found = [one for one in found if one is not None]
+        return np.median(found, axis=0) if len(found) > max(2, len(self._looks) / 2) else None
 
 
 def _stands_out(sums, xs, ys, width, aspect):
@@ -89,6 +123,10 @@ def _measure(lab, x, y, width):
     if not 0.6 < right - left < 1.5:
         return x, y, width
     return x + (left + right) / 2 * width, y, (right - left) * width
+
+
+def _lab(rgb_HWC):
+    return cv2.cvtColor(rgb_HWC.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
 
 
 def _integral(image_HWC):

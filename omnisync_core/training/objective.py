@@ -21,9 +21,11 @@ from .stage import device_of
 @dataclass(frozen=True)
 class ObjectiveOptions:
     pair_threshold: float = 0.85
+    """1: arbitrary pairs at every noise level."""
     arbitrary_share: float = 0.12
+    high_noise: float = 0.85
     high_noise_share: float = 0.5
-    """Samples with sigma uniform in (pair_threshold, 1); the others are uniform in (0, pair_threshold)."""
+    """Samples with sigma uniform in (high_noise, 1); the others are uniform in (0, high_noise)."""
     start_share: float = 0.7
     """Samples whose path starts from progressive noise, as at inference, with tau uniform in (tau_least, 1)."""
     tau_least: float = 0.85
@@ -47,7 +49,7 @@ def draw_batch(
         shard = shards[rng.integers(len(shards))]
         reel = rng.integers(len(shard["latent"]))
         high = rng.random() < options.high_noise_share
-        sigma = rng.uniform(options.pair_threshold, 1) if high else rng.uniform(0.001, options.pair_threshold)
+        sigma = rng.uniform(options.high_noise, 1) if high else rng.uniform(0.001, options.high_noise)
         target, source = rng.choice(POSE_A, size=2, replace=False)
         if sigma <= options.pair_threshold and rng.random() < options.arbitrary_share:
             target, source = (POSE_A, source) if rng.random() < 0.5 else (target, POSE_A)
@@ -109,7 +111,7 @@ def flow_loss(model: nn.Module, batch: dict, options: ObjectiveOptions) -> dict[
         [gaussian(mouth_per_latent_frame(mouth_T3, 4), tuple(target.shape[-2:]), 0.6) for mouth_T3 in batch["mouth"]]
     )[:, None]
     weight = 1 + options.mouth_weight * near
-    high = sigma > options.pair_threshold
+    high = sigma > options.high_noise
     told = error / gain.square()
     mouth = (near * told).sum((1, 2, 3, 4)) / (near.sum((1, 2, 3, 4)) * error.shape[1])
     return {

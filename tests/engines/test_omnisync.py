@@ -311,6 +311,9 @@ def test_the_fingerprint_says_what_decides():
     assert json.loads(json.dumps(told)) == told and told["model"] == "tiny" and told["dtype"] == "torch.float32"
     others = (replace(engine.sampling, tau=0.5), replace(engine.sampling, guidance=OFF))
     assert all(tiny.engine(other).fingerprint != told for other in others)
+    further = tiny.networks()
+    further["dit"].config = replace(further["dit"].config, overshoot=1.0)
+    assert OmniSyncEngine(further, tiny.SPEC, sampling(), "tiny").fingerprint != told
 
 
 def test_half_precision_gives_the_same_edit_roughly():

@@ -83,6 +83,17 @@ def test_where_nothing_differs_the_answer_is_the_guess_with_its_sign_turned():
         torch.testing.assert_close(wanted, -guess / 0.5, atol=0.01, rtol=0.06)
 
 
+def test_overshoot_leads_further_from_the_source_at_coarse_noise_alone():
+    x, _, source, speech, text = inputs()
+    sigma = torch.tensor([0.7, 0.9])
+    exact, further = (
+        x - sigma.reshape(-1, 1, 1, 1, 1) * network(config)(x, sigma, source, speech, text)
+        for config in (DIT, replace(DIT, overshoot=0.5))
+    )
+    torch.testing.assert_close(further[0], exact[0])
+    torch.testing.assert_close(further[1] - source[1], 1.5 * (exact[1] - source[1]), atol=1e-4, rtol=1e-4)
+
+
 def test_without_preconditioning_the_output_is_the_velocity():
     plain = replace(DIT, residual_std=None)
     dit, given = network(plain), inputs()

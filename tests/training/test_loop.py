@@ -52,6 +52,7 @@ steps = 2
 batch = 4
 piece_batch = 6
 lr = 1e-3
+overshoot = 0.5
 compiled = false
 [dit.objective]
 arbitrary_share = 1.0
@@ -80,6 +81,7 @@ def test_from_a_file_to_an_engine(small, capsys):
     bundle = loop.train(small)
     found = read_bundle(bundle)
     assert found.config["spec"]["crop_size"] == 32 and found.config["spec"]["window_frames"] == 9
+    assert found.config["dit"]["overshoot"] == 0.5
     engine = load_engine(bundle, steps=2, device="cpu", dtype="float32")
     noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
     edit = engine.edit(

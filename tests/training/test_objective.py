@@ -58,6 +58,13 @@ def test_pairs_depend_on_the_noise(share):
         assert (target[across] >= POSE_A).any() and (source[across] >= POSE_A).any()
 
 
+def test_pairs_that_do_not_depend_on_the_noise():
+    batch = drawn(ObjectiveOptions(arbitrary_share=1.0, pair_threshold=1.0), 400)
+    (_, target), (_, source) = clips(batch, "target"), clips(batch, "source")
+    assert ((target >= POSE_A) | (source >= POSE_A)).all()
+    assert (batch["sigma"] > 0.85).float().mean().item() == pytest.approx(0.5, abs=0.08)
+
+
 def test_sound_mouth_and_words_are_the_targets():
     batch = drawn(ObjectiveOptions(joint_dropout=0.0, speech_dropout=0.0, text_dropout=0.0, arbitrary_share=1.0))
     reel, target = clips(batch, "target")
