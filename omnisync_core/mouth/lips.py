@@ -18,7 +18,8 @@ USUAL = 65
 """Percentile, over time, of how much a pixel changes between two looks."""
 MOVES, LIPS = 5.0, 0.3
 """The usual change (CIELAB) from which lips are believed to move, and the share of it that still belongs to them."""
-LEAST_WIDTH, MOST_WIDTH = 0.25, 2.2
+LEAST_MOVING, LEAST, MOST = 0.15, 0.4, 2.2
+"""Widths of a blob over the width that the mouth was thought to have."""
 PATCH_MIDDLE = MIDDLE + 0.5
 
 
@@ -81,14 +82,14 @@ class MouthStudy:
         blob = labels == labels[peak]
         left, right = np.percentile(x[blob], [2, 98])
         width = right - left + 1
-        if not LEAST_WIDTH * UNIT < width < MOST_WIDTH * UNIT:
+        if not LEAST_MOVING * UNIT < width < MOST * UNIT:
             return None
         return (left + right) / 2, np.average(y[blob], weights=usual[blob]), width
 
     def _standing_out(self):
         """The median of the blobs that differ from the skin around them, if most looks show one."""
-        sizes = LEAST_WIDTH * UNIT, MOST_WIDTH * UNIT
-        found = [find_mouth(look, PATCH_MIDDLE, PATCH_MIDDLE, UNIT, sizes, reach=0.7) for look in self._looks]
+        widths = LEAST * UNIT, MOST * UNIT
+        found = [find_mouth(look, PATCH_MIDDLE, PATCH_MIDDLE, UNIT, widths, reach=0.7) for look in self._looks]
         found = [one for one in found if one is not None]
         return np.median(found, axis=0) if len(found) > max(2, len(self._looks) / 2) else None
 
