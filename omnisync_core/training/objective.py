@@ -100,13 +100,14 @@ def flow_loss(model: nn.Module, batch: dict, options: ObjectiveOptions) -> dict[
     batch = {key: value.to(device) for key, value in batch.items()}
     target, source, sigma = batch["target"], batch["source"], batch["sigma"]
     tau = batch["tau"].reshape(-1, 1, 1, 1, 1)
-    share = sigma.reshape(-1, 1, 1, 1, 1) / tau
+    level = sigma.reshape(-1, 1, 1, 1, 1)
+    share = level / tau
     start = (1 - tau) * source + tau * torch.randn_like(target)
     x = (1 - share) * target + share * start
     velocity = model(x, sigma, source, batch["speech"], batch["text"]).float()
     std = model.config.residual_std or 1.0
     _, gain = precondition(sigma, std, x)
-    error = (x - sigma.reshape(-1, 1, 1, 1, 1) * velocity - target).square()
+    error = (x - level * velocity - target).square()
     near = torch.stack(
         [gaussian(mouth_per_latent_frame(mouth_T3, 4), tuple(target.shape[-2:]), 0.6) for mouth_T3 in batch["mouth"]]
     )[:, None]

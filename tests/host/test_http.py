@@ -12,12 +12,11 @@ import av
 import numpy as np
 import pytest
 
+from omnisync_core.engines.latents import LatentEngine
 from tests.host.serving import ROOT, Server
 
 API = ROOT / "workflows" / "api"
 ASSETS = ROOT / "omnisync_core" / "assets" / "demo"
-GROUP = 4
-"""Windows of a group, see `LatentEngine`."""
 FRAMES = {
     # workflow: (inputs that make it quick, frames of the result)
     "lip_sync_a_video": ({"3.steps": 2, "5.preview_seconds": 0.6}, 15),
@@ -151,9 +150,9 @@ def test_a_killed_server_goes_on_where_it_was(server):
     asked = {"3.steps": 3, "5.preview_seconds": 3.0, "5.seed": 3}  # six windows: a group of four, and one of two
     prompt = prompt_of("lip_sync_a_video", **asked)
     server.queue(prompt)
-    wait_for(lambda: len(windows(server)) >= GROUP, server)
+    wait_for(lambda: len(windows(server)) >= LatentEngine.group, server)
     server.kill()
-    before = {path: path.stat().st_mtime_ns for path in windows(server)[:GROUP]}
+    before = {path: path.stat().st_mtime_ns for path in windows(server)[: LatentEngine.group]}
     server.start()
     resumed = server.queue(prompt)
     kept = copy.copy(before)
