@@ -19,17 +19,19 @@ from typing import Any
 import numpy as np
 
 from . import audio as sound
-from . import media, mouth, timeline
-from .composite import Compositor
-from .editing import BothSounds, Editor
+from . import media, mouth
 from .engines.protocol import Engine, Speech
 from .errors import InputError
-from .job import Listener, Passed, Plan, Progress, Report, Speaker, SyncOptions, size
-from .layout import Layout
-from .manifest import manifest
-from .playback import play
-from .silence import GatedWave, Voice
-from .store import Store
+from .job.manifest import manifest
+from .job.options import Speaker, SyncOptions
+from .job.report import Listener, Passed, Plan, Progress, Report, size
+from .job.store import Store
+from .timing import timeline
+from .timing.playback import play
+from .timing.silence import GatedWave, Voice
+from .windows.composite import Compositor
+from .windows.editing import BothSounds, Editor
+from .windows.placement import Layout
 
 TRACKED_SIDE = 480
 """Pixels of the shorter side of the frames in which the mouth is looked for."""

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from omnisync_core import cli, guidance, pipeline
+from omnisync_core import cli, pipeline
+from omnisync_core.diffusion import guidance
 from omnisync_core.engines import omnisync
 from omnisync_core.errors import CheckpointError, OutputError
-from omnisync_core.job import Plan, Progress, SyncOptions
+from omnisync_core.job.options import SyncOptions
+from omnisync_core.job.report import Plan, Progress
 from tests.fake import FakeEngine, pictures, write_sound, write_video
 
 ROOT = Path(__file__).resolve().parents[1]

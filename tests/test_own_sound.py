@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from omnisync_core import media
-from omnisync_core.job import SyncOptions
+from omnisync_core.job.options import SyncOptions
 from omnisync_core.pipeline import sync_video
 from tests.fake import FakeEngine, write_sound, write_video
 

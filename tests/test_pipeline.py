@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from omnisync_core import mouth, store
+from omnisync_core import mouth
 from omnisync_core.errors import InputError, OutputError
-from omnisync_core.job import SyncOptions
+from omnisync_core.job import store
+from omnisync_core.job.options import SyncOptions
 from omnisync_core.pipeline import sync_video
 from tests.fake import SPEC, FakeEngine, FakeGroupEngine, pictures, planes, times, write_sound, write_video
 

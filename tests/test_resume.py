@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from omnisync_core.errors import InputError
-from omnisync_core.job import SyncOptions
-from omnisync_core.manifest import plain
+from omnisync_core.job.manifest import plain
+from omnisync_core.job.options import SyncOptions
+from omnisync_core.job.store import Store
 from omnisync_core.pipeline import sync_video
-from omnisync_core.store import Store
 from tests.fake import SPEC, FakeEngine, FakeGroupEngine, write_sound, write_video
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ import pytest
 
 from omnisync_core import media, pipeline
 from omnisync_core.errors import InputError
-from omnisync_core.job import Speaker, SyncOptions
+from omnisync_core.job.options import Speaker, SyncOptions
 from omnisync_core.mouth import track
 from omnisync_core.pipeline import sync_video
 from tests.fake import FakeEngine, pictures, planes, times, write_sound, write_video

@@ -8,7 +8,7 @@ import comfy.model_management as memory
 import comfy.utils
 
 from ...omnisync_core.engines.protocol import Engine
-from ...omnisync_core.job import Progress
+from ...omnisync_core.job.report import Progress
 
 PARTS = {"opening": (0, 0), "reading": (0, 40), "planned": (40, 40), "editing": (40, 960), "writing": (960, 1000)}
 """Which thousandths of the bar a stage fills."""

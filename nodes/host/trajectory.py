@@ -21,10 +21,10 @@ import comfy.utils
 import torch
 from torch import Tensor
 
+from ...omnisync_core.diffusion.flow import add_noise
+from ...omnisync_core.diffusion.guidance import Guidance, mouth_per_latent_frame
 from ...omnisync_core.engines.omniedit import Weight, edit, edit_joint
 from ...omnisync_core.errors import InputError
-from ...omnisync_core.flow import add_noise
-from ...omnisync_core.guidance import Guidance, mouth_per_latent_frame
 
 ONE_BY_ONE = ("area", "mask", "hooks", "control", "gligen", "timestep_start", "timestep_end", "default")
 """What the host applies to a conditioning outside the model: such branches run one after the other."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import flow
+from ..diffusion import flow
 from ..spec import VideoSpec
 from .protocol import Edit, Excerpt
 

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import flow
 from ..audio import Wave
 from ..checkpoint import Bundle, read_bundle
+from ..diffusion import flow
+from ..diffusion.guidance import Guidance, guide, mouth_per_latent_frame
 from ..errors import CheckpointError, InputError
-from ..guidance import Guidance, guide, mouth_per_latent_frame
 from ..models.dit import DiT, DiTConfig
 from ..models.text import TextEncoder
 from ..models.vae import VAEConfig, VideoVAE

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import media, mouth, region, timeline
+from .. import media, mouth
 from ..audio import SpeechWave
-from ..layout import Layout
+from ..crop import region
 from ..pipeline import TRACKED_SIDE
 from ..spec import VideoSpec
+from ..timing import timeline
+from ..windows.placement import Layout
 
 
 @lru_cache(maxsize=256)

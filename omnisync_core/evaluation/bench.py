@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .. import region
 from ..checkpoint import read_bundle
+from ..crop import region
 from ..engines.omnisync import BUNDLED, OmniSyncEngine, Sampling, build_spec, ready_networks
 from ..engines.protocol import Edit, Engine
-from ..job import SyncOptions
-from ..layout import Layout
+from ..job.options import SyncOptions
 from ..pipeline import sync_video
+from ..sheets.reader import read_opening
 from ..spec import VideoSpec
 from ..synth.clips import Clip, read_clip, read_video
+from ..windows.placement import Layout
 from .area import layout_of, outside
 from .figures import ClipFigures, clip_figures
-from .reader import read_opening
 
 Engines = Callable[[Path, Sampling], Engine]
 """The engine for a clip's folder, sampling as told."""

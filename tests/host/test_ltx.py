@@ -141,7 +141,7 @@ def a_pair():
 
 
 def test_a_pair_is_algorithm_2_around_the_hosts_forward(host, ltx):
-    trajectory, module = host.module("nodes.host.trajectory"), host.module("nodes.host.ltx")
+    trajectory, module = host.module("nodes.host.trajectory"), host.module("nodes.host.engines.ltx")
     pair, texts = a_pair(), {"target": words(1), "source": words(2)}
     sigmas = host.module("omnisync_core.engines.omniedit").ltx_sigmas(6)
     for start, end, cfg in ((2, 6, 10.0), (2, 3, 1.0)):
@@ -168,7 +168,7 @@ def engine_prompt(host, ltx, **values):
 
 
 def test_lip_sync_is_algorithm_1_with_a_clean_sound(host, ltx):
-    module, trajectory = host.module("nodes.host.ltx"), host.module("nodes.host.trajectory")
+    module, trajectory = host.module("nodes.host.engines.ltx"), host.module("nodes.host.trajectory")
     video, sound = a_pair()
     sounds = {"target": sound, "source": sound.flip(2)}
     text, steps = words(3), 4
@@ -236,7 +236,7 @@ def test_the_edit_node(host, ltx, has_sound):
 
 
 def test_wrong_models_are_told_before_anything_runs(host, ltx):
-    module = host.module("nodes.host.ltx")
+    module = host.module("nodes.host.engines.ltx")
     other = SimpleNamespace(latent_channels=16, latent_dim=3)
     for models, told in (
         ((SimpleNamespace(model=object()), VideoVAE(), AudioVAE()), "not LTX-2"),

@@ -32,7 +32,7 @@ def clip(host) -> tuple[np.ndarray, str]:
 
 def synced(host, pictures, sound, folder) -> np.ndarray:
     """The pictures as `sync_video` writes them without loss."""
-    omnisync, job = host.module("omnisync_core.engines.omnisync"), host.module("omnisync_core.job")
+    omnisync, job = host.module("omnisync_core.engines.omnisync"), host.module("omnisync_core.job.options")
     media = host.module("omnisync_core.media")
     files = host.module("omnisync_core.media.pictures")
     files.write_pictures(folder / "clip.mp4", pictures, Fraction(25), "bgr0")

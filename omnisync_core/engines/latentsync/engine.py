@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ...audio import Wave
+from ...diffusion.guidance import Guidance, guide
 from ...errors import InputError
-from ...guidance import Guidance, guide
 from ...models.whisper import WhisperEncoder
 from ...spec import VideoSpec
 from ..protocol import Edit

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from omnisync_core.audio import SAMPLE_RATE, ArrayWave
+from omnisync_core.diffusion.guidance import Guidance
 from omnisync_core.engines.latentsync import align, mask
 from omnisync_core.engines.latentsync.ddim import Schedule
 from omnisync_core.engines.latentsync.engine import PlacedUNet, Settings
 from omnisync_core.engines.latentsync.hearing import LayeredSpeech
 from omnisync_core.errors import InputError
-from omnisync_core.guidance import Guidance
 from tests.engines.latentsync import small
 
 SIZE = Settings().spec.crop_size
