@@ -136,10 +136,10 @@ def test_errors_of_the_model_and_the_disk(files, monkeypatch, capsys, error):
 
 def test_an_interrupt_keeps_finished_windows(loaded, files, tmp_path, capsys, monkeypatch):
     class Interrupted(FakeEngine):
-        def edit(self, *arguments, **options):
+        def edit_window(self, *arguments):
             if self.calls:
                 raise KeyboardInterrupt
-            return super().edit(*arguments, **options)
+            return super().edit_window(*arguments)
 
     monkeypatch.setattr(omnisync, "load_engine", lambda *_, **__: Interrupted())
     assert cli.main([*files, "--mouth", "30,30"]) == 130

@@ -18,8 +18,8 @@ LAZY = ("cli", "demo")
 RANKS = [
     {"errors", "spec", "diffusion", "models.layers"},
     {"audio", "media", "models", "timing", "windows.chunks", "engines.protocol"},
-    {"mouth", "crop", "checkpoint", "job"},
-    {"windows", "engines", "sheets"},
+    {"mouth", "crop", "checkpoint"},
+    {"job", "windows", "engines", "sheets"},
     {"pipeline"},
     {"cli", "__main__", "demo", "queue"},
 ]

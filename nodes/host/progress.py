@@ -21,7 +21,7 @@ class JobBar:
     """
 
     def __init__(self, engine: Engine):
-        self._preview = getattr(engine, "preview", lambda: None)
+        self._preview = engine.preview
         self._bar = comfy.utils.ProgressBar(1000)
 
     def __call__(self, progress: Progress) -> None:

@@ -43,7 +43,7 @@ def evaluate(
 
     `out` gets the clips with their results, report.json, report.md and sheet.png. What was done there before by the
     same engine is not done again. engines: the shipped bundle's where None; the codec's ceiling is left out for those
-    without an autoencoder (`vae`).
+    without an autoencoder.
     """
     out = Path(out)
     engines = engines or bench.bundled()
@@ -54,7 +54,7 @@ def evaluate(
     if 0 < len(clear) < len(main):
         rows[f"result, the {len(clear)} clips without occluder"] = clear
     engine = engines(folders[0], sampling)
-    if hasattr(engine, "vae"):
+    if engine.has_codec:
         rows["truth through the codec"] = bench.run(folders, bench.ceiling(engines), "ceiling", sampling)
     rows |= {"truth itself": bench.take(folders, "truth"), "source unchanged": bench.take(folders, "source")}
     report = {"clips": clips, "seed": seed, "engine": engine.fingerprint, "rows": _rows(rows)}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..engines.protocol import Edit, Engine, Excerpt, Speech
+from ..engines.protocol import Edit, Engine, Excerpt, OnStep, Speech
 from ..errors import InputError
 from ..job.store import Store
 from ..timing.playback import play
@@ -16,8 +16,6 @@ from . import chunks
 from .chunks import Window
 from .composite import window_name
 from .placement import Layout
-
-OnStep = Callable[[int, int], None]
 
 
 class Editor:
@@ -28,24 +26,17 @@ class Editor:
 
     def pending(self) -> list[Window]:
         """Windows to edit: those of every group that is not whole on disk."""
-        groups = (group for group in self._groups() if not all(map(self._is_done, group)))
-        return [window for group in groups for window in group]
+        return [window for group in self._pending_groups() for window in group]
 
-    def run(self, windows: Sequence[Window], on_step: OnStep) -> Iterator[Window]:
-        """Edit windows (what `pending` gives) in their order; each is yielded when it is safe on disk."""
-        crops, wanted = self._crops(windows), set(windows)
-        for group in self._groups():
-            if group[0] not in wanted:
-                continue
-            excerpts = [self._excerpt(window, crops_THWC) for window, crops_THWC in zip(group, crops, strict=False)]
-            anchor = self._finished_lead(group[0]).get("edited")
-            for window, edit in zip(group, self._edits(excerpts, anchor, on_step), strict=True):
-                lead, edit = self._finished_lead(window), _checked(edit, window)
-                arrays = {"edited": edit.edited_THWC, "reference": edit.reference_THWC}
-                arrays = {name: chunks.quantise(array[: len(window)]) for name, array in arrays.items()}
-                joined = {name: chunks.blend(lead[name], array) if lead else array for name, array in arrays.items()}
-                self._store.write(window_name(window.index), **joined)
-                yield window
+    def run(self, on_step: OnStep) -> None:
+        """Edit what is pending; a window is safe on disk before the next one is asked for."""
+        groups = self._pending_groups()
+        crops = self._crops([window for group in groups for window in group])
+        for group in groups:
+            excerpts = [self._excerpt(window, next(crops)) for window in group]
+            edits = self._engine.edit_group(excerpts, anchor=self._anchor(group[0]), on_step=on_step)
+            for window, edit in zip(group, edits, strict=True):
+                self._keep(window, edit)
 
     def seconds_per_window(self, window: Window) -> float:
         """Estimated time of one edit, from the first two steps of one on grey frames (then it is cancelled)."""
@@ -60,14 +51,14 @@ class Editor:
 
         try:
             grey_THWC = np.full((len(window), size, size, 3), 0.5, np.float32)
-            next(self._edits([self._excerpt(window, grey_THWC)], None, on_step))
+            next(self._engine.edit_group([self._excerpt(window, grey_THWC)], anchor=None, on_step=on_step))
         except _Enough:
             return marks[1] - marks[0] + (steps - 1) * (marks[2] - marks[1])
         return time.monotonic() - marks[0]
 
     def _groups(self) -> list[list[Window]]:
         """All windows of the job in the groups that they are edited in; they depend on the plan alone."""
-        size, stride = getattr(self._engine, "group", 1), self._layout.spec.temporal_stride
+        size, stride = self._engine.group, self._layout.spec.temporal_stride
         groups: list[list[Window]] = []
         for window in self._layout.windows:
             # Only whole latent frames can be handed over; the last window of a run may lie anywhere.
@@ -77,6 +68,9 @@ class Editor:
             else:
                 groups.append([window])
         return groups
+
+    def _pending_groups(self) -> list[list[Window]]:
+        return [group for group in self._groups() if not all(map(self._is_done, group))]
 
     def _is_done(self, window: Window) -> bool:
         return self._store.has(window_name(window.index))
@@ -91,7 +85,7 @@ class Editor:
         positions = layout.positions(window)
         spots = [layout.spot(position) for position in positions]
         mouth_T3 = np.stack([spot.mouth_3 for spot in spots])
-        if getattr(self._engine, "sees_roll", False):
+        if self._engine.sees_roll:
             rolls_T1 = np.array([[spot.roll] for spot in spots], np.float32)
             mouth_T3 = np.concatenate([mouth_T3, rolls_T1], axis=1)
         fed = np.minimum(np.arange(chunks.fed_length(count, layout.spec)), count - 1)
@@ -103,17 +97,20 @@ class Editor:
             lead=window.lead if self._follows(window) else 0,
         )
 
-    def _edits(self, excerpts: Sequence[Excerpt], lead: np.ndarray | None, on_step: OnStep) -> Iterator[Edit]:
-        """The engine's edits of a group; `lead` are the finished frames that its first window shares."""
-        anchored = 0 if lead is None else chunks.anchor_length(len(lead), self._layout.spec)
-        anchor = lead[:anchored] / np.float32(255) if anchored else None
-        if hasattr(self._engine, "edit_group"):
-            yield from self._engine.edit_group(excerpts, anchor=anchor, on_step=on_step)
-            return
-        (one,) = excerpts
-        yield self._engine.edit(
-            one.frames_THWC, one.speech_TND, one.mouth_T3, anchor=anchor, seed=one.seed, on_step=on_step
-        )
+    def _anchor(self, window: Window) -> np.ndarray | None:
+        """The finished frames, 0..1, that a group's first window shares with the one before, as many as can be held."""
+        lead_KHWC = self._finished_lead(window).get("edited", ())
+        count = chunks.anchor_length(len(lead_KHWC), self._layout.spec)
+        return lead_KHWC[:count] / np.float32(255) if count else None
+
+    def _keep(self, window: Window, edit: Edit) -> None:
+        """Let a window grow out of the one before and put it on disk. InputError: numbers that are not finite."""
+        if not (np.isfinite(edit.edited_THWC).all() and np.isfinite(edit.reference_THWC).all()):
+            raise InputError(f"the model gave numbers that are not finite in window {window.index}: try a wider dtype")
+        lead, arrays = self._finished_lead(window), {"edited": edit.edited_THWC, "reference": edit.reference_THWC}
+        arrays = {name: chunks.quantise(array[: len(window)]) for name, array in arrays.items()}
+        joined = {name: chunks.blend(lead[name], array) if lead else array for name, array in arrays.items()}
+        self._store.write(window_name(window.index), **joined)
 
     def _finished_lead(self, window: Window) -> dict[str, np.ndarray]:
         """The frames shared with the window before, as it left them; empty where it edited none."""
@@ -149,12 +146,6 @@ class BothSounds:
             return self._new.at(times_T), None
         positions = np.searchsorted(self._timeline.time_V, np.asarray(times_T) - 1e-9)
         return self._new.at(times_T), self._own.at(self._times_N[self._timeline.source_V[positions]])
-
-
-def _checked(edit: Edit, window: Window) -> Edit:
-    if np.isfinite(edit.edited_THWC).all() and np.isfinite(edit.reference_THWC).all():
-        return edit
-    raise InputError(f"the model gave numbers that are not finite in window {window.index}: try a wider dtype")
 
 
 class _Enough(Exception):

@@ -298,7 +298,7 @@ def test_humo_engine_edits_a_window(host, humo, vae):
     def edit(sound, anchor=None):
         steps.clear()
         tell = lambda done, total: steps.append((done, total))  # noqa: E731
-        return engine.edit(frames, sound, mouth, anchor=anchor, seed=5, on_step=tell)
+        return host.edit_alone(engine, frames, sound, mouth, anchor=anchor, seed=5, on_step=tell)
 
     result = edit(heard)
     assert result.edited_THWC.shape == frames.shape and steps == [(1, 2), (2, 2)]

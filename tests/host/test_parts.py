@@ -18,8 +18,8 @@ def test_it_gives_the_core_s_frames(host, parts):
     wave = silence.GatedWave(silence.Voice(wave, 9 / 25))
     mouth_T3 = np.tile(np.float32([0.5, 0.55, 0.4]), (9, 1))
     seed = host.module("omnisync_core.windows.chunks").window_seed(5, 0)
-    expected = engine.edit(
-        parts.pictures.numpy(), engine.speech(wave).at(np.arange(9) / 25), mouth_T3, anchor=None, seed=seed,
+    expected = host.edit_alone(
+        engine, parts.pictures.numpy(), engine.speech(wave).at(np.arange(9) / 25), mouth_T3, anchor=None, seed=seed,
         on_step=lambda step, steps: None,
     )  # fmt: skip
     np.testing.assert_allclose(found.numpy(), expected.edited_THWC, atol=BATCHED)

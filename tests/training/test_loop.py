@@ -16,6 +16,7 @@ from omnisync_core.synth.speech import CAPTIONS, caption
 from omnisync_core.training import loop
 from omnisync_core.training.objective import ObjectiveOptions
 from tests import tiny
+from tests.fake import edit_alone
 from tests.training.stub import utterances, write_shard
 
 CONFIG = """
@@ -84,7 +85,8 @@ def test_from_a_file_to_an_engine(small, capsys):
     assert found.config["dit"]["overshoot"] == 0.5
     engine = load_engine(bundle, steps=2, device="cpu", dtype="float32")
     noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
-    edit = engine.edit(
+    edit = edit_alone(
+        engine,
         np.full((9, 32, 32, 3), 0.5, np.float32), engine.speech(ArrayWave(noise)).at(np.arange(9) / 25),
         np.tile(np.float32([0.5, 0.5, 0.4]), (9, 1)), anchor=None, seed=0, on_step=lambda step, steps: None,
     )  # fmt: skip

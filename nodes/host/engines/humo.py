@@ -7,9 +7,7 @@ video's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import comfy.model_base
 import comfy.utils
@@ -19,13 +17,17 @@ from torch import Tensor
 
 from ....omnisync_core.audio import Wave
 from ....omnisync_core.engines.humo_audio import BESIDE, LAYERS, WIDTH, HuMoSpeech, group, humo_audio, humo_windows
+from ....omnisync_core.engines.latents import Encoded, Held
 from ....omnisync_core.engines.omniedit import humo_sigmas
-from ....omnisync_core.engines.protocol import Edit
+from ....omnisync_core.engines.protocol import Excerpt, OnStep
 from ....omnisync_core.errors import InputError
 from ..digest import digest
 from ..encoders import LAYER_GROUPS
 from ..trajectory import VIDEO_CHANNELS, ZERO_VIDEO, Focus, OmniEditSampler
-from .omniedit import Handle, Settings, WindowEngine, with_values
+from .handle import check_vae
+from .omniedit import Handle, OmniEditEngine, Settings, with_values
+
+WAN_VAE = "load wan_2.1_vae.safetensors (the video VAE of Wan 2.1) from models/vae"
 
 
 def audio_embed(encoded: dict, fps: float, length: int) -> Tensor:
@@ -56,7 +58,7 @@ def layers_of(encoded: dict) -> Tensor:
 def check_humo(model, vae, audio_encoder) -> None:
     """Refuse what HuMo cannot work with, before anything is loaded or sampled. InputError."""
     check_model(model)
-    check_vae(vae)
+    check_vae(vae, WAN_VAE, channels=VIDEO_CHANNELS, dimensions=3)
     check_encoder(audio_encoder)
 
 
@@ -67,17 +69,6 @@ def check_model(patcher) -> None:
         raise InputError(
             f"the model is {kind.__name__}{hint}, not HuMo; load humo_1.7B_fp16 or humo_17B_fp8_e4m3fn.safetensors "
             "from models/diffusion_models"
-        )
-
-
-def check_vae(vae) -> None:
-    if vae is None:
-        raise InputError("HuMo needs a VAE; load wan_2.1_vae.safetensors from models/vae")
-    channels, dims = getattr(vae, "latent_channels", None), getattr(vae, "latent_dim", None)
-    if (channels, dims) != (VIDEO_CHANNELS, 3):
-        raise InputError(
-            f"HuMo needs the Wan 2.1 video VAE (16 latent channels), this one has {channels} in {dims} dimensions; "
-            "load wan_2.1_vae.safetensors from models/vae"
         )
 
 
@@ -124,7 +115,7 @@ class HuMoHandle(Handle):
         return HuMoEngine(self)
 
 
-class HuMoEngine(WindowEngine):
+class HuMoEngine(OmniEditEngine):
     """Algorithm 1 on a window of crops, through the host's guider and its model."""
 
     name = "humo"
@@ -138,36 +129,29 @@ class HuMoEngine(WindowEngine):
     def speech(self, wave: Wave) -> HuMoSpeech:
         return HuMoSpeech(self._encode_sound, wave)
 
-    @torch.inference_mode()
-    def edit(
-        self,
-        frames_THWC: np.ndarray,
-        speech_TND: Any,
-        mouth_T3: np.ndarray,
-        *,
-        anchor: np.ndarray | None,
-        seed: int,
-        on_step: Callable[[int, int], None],
-    ) -> Edit:
-        self.spec.latent_frames(len(frames_THWC))
-        source, settings = self.encode(frames_THWC), self.settings
-        fixed = None if anchor is None else self.encode(anchor)
-        sampler = OmniEditSampler(settings.start, settings.end, settings.cfg, settings.noise, fixed)
-        result = self.guider(*self._conds(frames_THWC, speech_TND), mouth_T3).sample(
-            torch.zeros_like(source), source, sampler, torch.cat([humo_sigmas(settings.steps), torch.zeros(1)]),
-            callback=self.telling(on_step), disable_pbar=True, seed=seed,
-        )  # fmt: skip
-        return Edit(self.decode(result), self.decode(source))
-
-    def _conds(self, frames_THWC: np.ndarray, speech_TND: Any) -> tuple[list, list]:
-        """The target's and the source's conditioning of a window."""
-        heard, own = speech_TND if isinstance(speech_TND, tuple) else (speech_TND, None)
-        own = np.zeros_like(heard) if own is None else own
-        shown = {"reference_latents": [self._reference(frames_THWC)]}
+    def prepare(self, excerpt: Excerpt) -> Encoded:
+        """With the pictures that both branches see."""
+        frames_THWC = excerpt.frames_THWC
+        source, shown = self.encode(frames_THWC), {"reference_latents": [self._reference(frames_THWC)]}
         if needs_zero_video(self.handle.model.model):
             shown[ZERO_VIDEO] = self._zero_video(len(frames_THWC))
+        return Encoded(excerpt, source, shown)
+
+    def sample(self, window: Encoded, held: Held | None, on_step: OnStep) -> Tensor:
+        excerpt, source, settings = window.excerpt, window.source_BCthw, self.settings
+        sampler = OmniEditSampler(settings.start, settings.end, settings.cfg, settings.noise, held)
+        return self.guider(*self._conds(window), excerpt.mouth_T3).sample(
+            torch.zeros_like(source), source, sampler, torch.cat([humo_sigmas(settings.steps), torch.zeros(1)]),
+            callback=self.callback(on_step), disable_pbar=True, seed=excerpt.seed,
+        )  # fmt: skip
+
+    def _conds(self, window: Encoded) -> tuple[list, list]:
+        """The target's and the source's conditioning of a window."""
+        speech, frames = window.excerpt.speech_TND, len(window.excerpt.frames_THWC)
+        heard, own = speech if isinstance(speech, tuple) else (speech, None)
+        own = np.zeros_like(heard) if own is None else own
         target, source = (
-            with_values(self.handle.text, {**shown, "audio_embed": windows(features, len(frames_THWC))})
+            with_values(self.handle.text, {**window.given, "audio_embed": windows(features, frames)})
             for features in (heard, own)
         )
         return target, source
@@ -191,7 +175,7 @@ class HuMoEngine(WindowEngine):
         return self._kept[count]
 
     def _encode_sound(self, wave_S: np.ndarray) -> np.ndarray:
-        encoded = self.handle.ears.encode_audio(torch.as_tensor(wave_S)[None, None], 16000)
+        encoded = self.handle.sound_encoder.encode_audio(torch.as_tensor(wave_S)[None, None], 16000)
         return group(layers_of(encoded)).cpu().numpy()
 
 

@@ -29,8 +29,10 @@ from ....omnisync_core.errors import InputError
 from ..digest import model_digest
 from ..encoders import AudioEncoder
 from ..models import chosen_dtype, host_attention
+from .handle import check_own_encoder, check_vae
 
 LOADER = "connect Load LatentSync"
+SD_VAE = "connect Load VAE with that of Stable Diffusion 1.5, sd-vae-ft-mse (vae-ft-mse-840000-ema-pruned)"
 LATENT_SCALE = comfy.latent_formats.SD15().scale_factor
 TOKENS = 50
 """Features of a video frame: ten states of each of five layers."""
@@ -107,7 +109,7 @@ class LatentSyncHandle:
 
     def __post_init__(self):
         check_model(self.model)
-        _check_vae(self.vae)
+        check_vae(self.vae, SD_VAE, channels=4, dimensions=2, pixels=LATENT)
         _check_encoder(self.audio_encoder, self.model.model.diffusion_model.config)
 
     def get_models(self) -> list:
@@ -168,21 +170,8 @@ def check_model(patcher) -> None:
         raise InputError(f"the MODEL is {type(model).__name__}, not LatentSync's UNet; {LOADER}")
 
 
-def _check_vae(vae) -> None:
-    if vae is None:
-        raise InputError("there is no VAE: connect Load VAE with sd-vae-ft-mse (vae-ft-mse-840000-ema-pruned)")
-    found = vae.latent_channels, vae.latent_dim, vae.spacial_compression_decode()
-    if found != (4, 2, LATENT):
-        raise InputError(
-            f"this VAE has {found[0]} channels in {found[1]} dimensions, 1/{found[2]} the size; LatentSync needs that "
-            "of Stable Diffusion 1.5: Load VAE with sd-vae-ft-mse (vae-ft-mse-840000-ema-pruned)"
-        )
-
-
 def _check_encoder(encoder, sizes: UNetConfig) -> None:
-    if not isinstance(encoder, AudioEncoder):
-        found = "none" if encoder is None else type(encoder).__name__
-        raise InputError(f"the audio encoder is {found}; {LOADER}, its second output")
+    check_own_encoder(encoder, f"{LOADER}, its second output")
     width, layers = encoder.model.width, encoder.model.config["encoder_layers"]
     if sizes.audio_dim is not None and (width, layers) != (sizes.audio_dim, 4):
         raise InputError(

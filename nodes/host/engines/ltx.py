@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import comfy.model_base
 import comfy.nested_tensor
@@ -20,11 +20,13 @@ import torchaudio
 from torch import Tensor
 
 from ....omnisync_core.audio import SAMPLE_RATE, Wave
+from ....omnisync_core.engines.latents import Encoded, Held
 from ....omnisync_core.engines.omniedit import edit, ltx_sigmas
-from ....omnisync_core.engines.protocol import Edit
+from ....omnisync_core.engines.protocol import Excerpt, OnStep
 from ....omnisync_core.errors import InputError
 from ..trajectory import Focus, OmniEditGuider, OmniEditSampler, Run, pack, packed, unpacked
-from .omniedit import Handle, Settings, WindowEngine, with_values
+from .handle import check_vae
+from .omniedit import Handle, OmniEditEngine, Settings, with_values
 
 CHANNELS, STRIDE, SIDE = 128, 8, 32
 """Channels of a latent; video frames and pixels of one of its places."""
@@ -42,12 +44,7 @@ def check_ltx(model, vae, audio_vae) -> None:
             f"the model is {kind.__name__}, not LTX-2 audio-video; load ltx-2-19b-dev-fp8.safetensors (or another "
             "LTX-2 checkpoint) from models/checkpoints"
         )
-    channels, dims = getattr(vae, "latent_channels", None), getattr(vae, "latent_dim", None)
-    if vae is None or (channels, dims) != (CHANNELS, 3):
-        raise InputError(
-            f"LTX-2 needs its own video VAE (128 latent channels), got {channels or 'none'}; "
-            "take the VAE output of the LTX-2 checkpoint"
-        )
+    check_vae(vae, "take LTX-2's own video VAE, the VAE output of its checkpoint", channels=CHANNELS, dimensions=3)
     if not hasattr(getattr(audio_vae, "first_stage_model", None), "num_of_latents_from_frames"):
         raise InputError(
             "LTX-2 needs its audio VAE; load it from the LTX-2 checkpoint with Load LTXV Audio VAE and connect it"
@@ -99,7 +96,7 @@ class LTXSpeech:
         return Heard(self.wave.read(start, start + length), 1 / step)
 
 
-class LTXEngine(WindowEngine):
+class LTXEngine(OmniEditEngine):
     """Algorithm 1 on a window of crops; each branch hears its own clean sound."""
 
     name = "ltx"
@@ -107,36 +104,27 @@ class LTXEngine(WindowEngine):
     def speech(self, wave: Wave) -> LTXSpeech:
         return LTXSpeech(wave)
 
-    @torch.inference_mode()
-    def edit(
-        self,
-        frames_THWC: np.ndarray,
-        speech_TND: Any,
-        mouth_T3: np.ndarray,
-        *,
-        anchor: np.ndarray | None,
-        seed: int,
-        on_step: Callable[[int, int], None],
-    ) -> Edit:
-        self.spec.latent_frames(len(frames_THWC))
-        sounds, fps = self._sounds(speech_TND, len(frames_THWC))
-        source, settings = self.encode(frames_THWC), self.settings
-        fixed = None if anchor is None else self.encode(anchor)
-        sampler = CleanSoundSampler(settings.start, settings.end, settings.cfg, settings.noise, sounds, fixed)
+    def prepare(self, excerpt: Excerpt) -> Encoded:
+        """With the branches' sounds as latents, and the frame rate."""
+        sounds = self._sounds(excerpt.speech_TND, len(excerpt.frames_THWC))
+        return Encoded(excerpt, self.encode(excerpt.frames_THWC), sounds)
+
+    def sample(self, window: Encoded, held: Held | None, on_step: OnStep) -> Tensor:
+        (sounds, fps), settings, excerpt = window.given, self.settings, window.excerpt
+        sampler = CleanSoundSampler(settings.start, settings.end, settings.cfg, settings.noise, sounds, held)
         text = with_values(self.handle.text, {"frame_rate": fps})
         edited, _ = sample_pair(
-            self.guider(text, text, mouth_T3), sampler, (source, sounds["target"]), settings.steps, seed,
-            self.telling(on_step), clean_sound=True,
+            self.guider(text, text, excerpt.mouth_T3), sampler, (window.source_BCthw, sounds["target"]),
+            settings.steps, excerpt.seed, self.callback(on_step), clean_sound=True,
         )  # fmt: skip
-        return Edit(self.decode(edited), self.decode(source))
+        return edited
 
-    def _sounds(self, speech_TND: Any, frames: int) -> tuple[dict[str, Tensor], float]:
-        """The branches' sounds as latents, and the frame rate."""
-        heard, own = speech_TND if isinstance(speech_TND, tuple) else (speech_TND, None)
+    def _sounds(self, speech: Heard | tuple, frames: int) -> tuple[dict[str, Tensor], float]:
+        heard, own = speech if isinstance(speech, tuple) else (speech, None)
         own = Heard(np.zeros_like(heard.wave_S), heard.fps) if own is None else own
-        waves = {"target": heard.wave_S, "source": own.wave_S}
+        encoder, waves = self.handle.sound_encoder, {"target": heard.wave_S, "source": own.wave_S}
         return {
-            name: encode_sound(self.handle.ears, torch.as_tensor(wave_S)[None, None], SAMPLE_RATE, frames, heard.fps)
+            name: encode_sound(encoder, torch.as_tensor(wave_S)[None, None], SAMPLE_RATE, frames, heard.fps)
             for name, wave_S in waves.items()
         }, heard.fps
 
@@ -144,8 +132,10 @@ class LTXEngine(WindowEngine):
 class CleanSoundSampler(OmniEditSampler):
     """Algorithm 1 on the video of an audio-video latent; each branch hears its own clean sound."""
 
-    def __init__(self, start: int, end: int, cfg: float, noise: str, sounds: dict[str, Tensor], anchor_latent=None):
-        super().__init__(start, end, cfg, noise, anchor_latent)
+    def __init__(
+        self, start: int, end: int, cfg: float, noise: str, sounds: dict[str, Tensor], held: Held | None = None
+    ):
+        super().__init__(start, end, cfg, noise, held)
         self.sounds = sounds
 
     def follow(self, guider: OmniEditGuider, run: Run, path: dict) -> Tensor:
@@ -163,7 +153,7 @@ class CleanSoundSampler(OmniEditSampler):
             return unpacked(run.branches(packed((videos_N, heard_N)), sigma, names), shapes)[0]
 
         cfg = guider.weights(self.cfg, video.shape, video.device)
-        edited = edit(velocities, video, **path, cfg=cfg, on_step=run.holding(self._anchor(guider)))
+        edited = edit(velocities, video, **path, cfg=cfg, on_step=run.holding(self._held(guider)))
         return pack((edited, sound))
 
 

@@ -1,4 +1,4 @@
-"""What the engines over public models share: settings, models, and how a window goes through the host."""
+"""What OmniEdit's engines over public models share: settings, models, and how a window goes through the host."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....omnisync_core.engines.latents import LatentEngine
+from ....omnisync_core.engines.protocol import OnStep
 from ....omnisync_core.errors import InputError
 from ....omnisync_core.spec import VideoSpec
 from ..digest import digest, model_digest
 from ..trajectory import Focus, OmniEditGuider
-from .omnisync import hanging
+from .handle import model_options
 
 CROP_SCALE = 4.5
 """Side of the crop over the mouth's width: a face with some room, as these models saw people."""
@@ -63,28 +65,30 @@ class Handle:
 
     model: Any
     vae: Any
-    ears: Any
-    """What hears: an AUDIO_ENCODER, or an audio VAE."""
+    sound_encoder: Any
+    """An AUDIO_ENCODER, or an audio VAE."""
     text: Any = field(repr=False)
     """CONDITIONING of the prompt."""
     prompt: str
     settings: Settings
 
     def get_models(self) -> list:
-        return [self.model, self.vae.patcher, self.ears.patcher]
+        return [self.model, self.vae.patcher, self.sound_encoder.patcher]
 
     @cached_property
     def digests(self) -> list[str]:
         return [model_digest(patcher) for patcher in self.get_models()]
 
 
-class WindowEngine:
-    """An engine (`omnisync_core/engines/protocol.py`) over a handle; its kind adds `speech` and `edit`.
+class OmniEditEngine(LatentEngine):
+    """An engine over a handle; its kind adds `speech`, `prepare` and `sample`.
 
     Speech is (target, source), or the target's alone: a silent source.
     """
 
     hears_source = True
+    group = 2
+    """A window of these models takes minutes: as many are edited again where a job was stopped."""
     name = ""
 
     def __init__(self, handle: Handle):
@@ -93,8 +97,8 @@ class WindowEngine:
         self._previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
         self._latest: tuple | None = None
         self.fingerprint = {
-            "engine": self.name, "prompt": handle.prompt, **asdict(handle.settings),
-            "models": handle.digests, "options": hanging(model), "text": digest(handle.text[0][0]),
+            "engine": self.name, "group": self.group, "prompt": handle.prompt, **asdict(handle.settings),
+            "models": handle.digests, "options": model_options(model), "text": digest(handle.text[0][0]),
             "dtype": str(model.model.get_dtype_inference()), "device": str(model.load_device),
         }  # fmt: skip
 
@@ -108,17 +112,17 @@ class WindowEngine:
         guider.set_focus(self.settings.focus, torch.as_tensor(np.asarray(mouth_T3, np.float32)))
         return guider
 
-    def telling(self, on_step: Callable[[int, int], None]) -> Callable:
+    def callback(self, on_step: OnStep) -> Callable:
         """The host's sampling callback that tells of steps and keeps a preview."""
         start, total = self.settings.start, self.settings.steps - self.settings.start
 
-        def callback(step: int, clean: Tensor, latent: Tensor, steps: int) -> None:
+        def on_sampled(step: int, clean: Tensor, latent: Tensor, steps: int) -> None:
             if self._previewer is not None:
                 video = clean.unbind()[0] if clean.is_nested else clean
                 self._latest = self._previewer.decode_latent_to_preview_image("JPEG", video)
             on_step(step + 1 - start, total)
 
-        return callback
+        return on_sampled
 
     def encode(self, frames_THWC: np.ndarray) -> Tensor:
         return self.handle.vae.encode(torch.as_tensor(np.ascontiguousarray(frames_THWC)))

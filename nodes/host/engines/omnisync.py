@@ -1,4 +1,4 @@
-"""What an ENGINE is, and the OmniSync engine over the host's own models.
+"""The OmniSync engine over the host's own models.
 
 Shapes: frames_THWC 0..1, latents BCthw, speech_TND, mouth_T3 (x, y and width in the crop).
 """
@@ -6,10 +6,8 @@ Shapes: frames_THWC 0..1, latents BCthw, speech_TND, mouth_T3 (x, y and width in
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from inspect import isfunction
-from typing import Any, Protocol
+from typing import Any
 
 import comfy.model_management as memory
 import comfy.samplers
@@ -22,30 +20,17 @@ from torch import Tensor
 
 from ....omnisync_core.audio import Wave
 from ....omnisync_core.diffusion import flow
-from ....omnisync_core.engines.latents import Held, LatentEngine, OnStep
+from ....omnisync_core.engines.latents import Encoded, Held, LatentEngine
 from ....omnisync_core.engines.omnisync import Sampling
-from ....omnisync_core.engines.protocol import Edit, Engine, Excerpt
+from ....omnisync_core.engines.protocol import Edit, Excerpt, OnStep
 from ....omnisync_core.errors import InputError
 from ....omnisync_core.models.whisper import SpeechFeatures
-from ..digest import digest, model_digest
-from ..encoders import SPEECH, AudioEncoder
+from ..digest import model_digest
+from ..encoders import SPEECH
 from ..guider import DSCFGGuider
+from .handle import check_own_encoder, check_vae, model_options
 
 LOAD_MODEL = "connect Load OmniSync Model"
-PLAIN = (str, int, float, bool, type(None))
-
-
-class EngineHandle(Protocol):
-    """The payload of an ENGINE socket: a frozen dataclass, small in itself."""
-
-    def get_models(self) -> list:
-        """Patchers of all models in use: the host counts them."""
-
-    def open(self) -> Engine:
-        """The core's engine, asked for once a job while its node runs; all that it loads goes through the host.
-
-        It may have `preview() -> tuple | None`: the last step as the host's progress bar takes pictures.
-        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +49,8 @@ class OmniSyncHandle:
         spec = getattr(model, "spec", None)
         if spec is None:
             raise InputError(f"the MODEL is {type(model).__name__}, not a transformer of OmniSync; {LOAD_MODEL}")
-        _check_vae(self.vae, spec)
+        sizes = {"channels": spec.latent_channels, "frames": spec.temporal_stride, "pixels": spec.spatial_stride}
+        check_vae(self.vae, LOAD_MODEL, **sizes)
         if self.clip is None:
             raise InputError(f"there is no CLIP: the checkpoint before has none; {LOAD_MODEL}")
         _check_encoder(self.audio_encoder, model.diffusion_model.config)
@@ -92,7 +78,7 @@ class HostEngine(LatentEngine):
             "engine": "omnisync in ComfyUI",
             "models": [model_digest(patcher) for patcher in handle.get_models()],
             "transformer": asdict(handle.model.model.diffusion_model.config),
-            "options": hanging(handle.model),
+            "options": model_options(handle.model),
             **asdict(handle.sampling),
             "dtype": str(handle.model.model.get_dtype_inference()),
             "device": str(handle.model.load_device),
@@ -113,7 +99,9 @@ class HostEngine(LatentEngine):
     def encode(self, frames_THWC: np.ndarray) -> Tensor:
         return self._handle.vae.encode(torch.from_numpy(np.ascontiguousarray(frames_THWC))).float()
 
-    def sample(self, excerpt: Excerpt, source_BCthw: Tensor, held: Held | None, on_step: OnStep) -> Tensor:
+    def sample(self, window: Encoded, held: Held | None, on_step: OnStep) -> Tensor:
+        excerpt, source_BCthw = window.excerpt, window.source_BCthw
+
         def callback(step: int, x0: Tensor, x: Tensor, steps: int) -> None:
             if self._previewer is not None:
                 self._latest = self._previewer.decode_latent_to_preview_image("JPEG", x0)
@@ -163,42 +151,6 @@ def anchored_euler(model, x, sigmas, extra_args=None, callback=None, disable=Non
     return flow.euler(velocity, hold(x, sigmas[0]), sigmas, finish_step)
 
 
-def hanging(patcher) -> Any:
-    """What hangs on a MODEL beside its patches (EasyCache, wrappers, replaced parts), told."""
-    return told({**patcher.model_options, "replaced": patcher.object_patches})
-
-
-def told(value: Any) -> Any:
-    """Anything as plain values, the same in every session; of a function also the numbers that it encloses."""
-    if isinstance(value, Tensor):
-        return digest(value)
-    if isinstance(value, dict):
-        entries = {str(key): told(entry) for key, entry in value.items()}
-        return {key: entry for key, entry in entries.items() if entry not in ({}, [], None)}
-    if isinstance(value, (list, tuple)):
-        return [told(entry) for entry in value]
-    if isinstance(value, PLAIN):
-        return value
-    if isinstance(value, torch.dtype):
-        return str(value)
-    if hasattr(value, "__qualname__"):
-        enclosed = _enclosed(value)
-        return [value.__qualname__, enclosed] if enclosed else value.__qualname__
-    kept = getattr(value, "__dict__", {})
-    return [type(value).__name__, {key: kept[key] for key in kept if isinstance(kept[key], PLAIN[:4])}]
-
-
-def _enclosed(function: Any) -> dict:
-    """Plain values of a function's closure by name: a strength that a node's patch was made with."""
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True) if isfunction(function) else ()
-    kept = {}
-    for name, cell in cells:
-        with suppress(ValueError):  # nothing is in it yet
-            if isinstance(cell.cell_contents, PLAIN):
-                kept[name] = cell.cell_contents
-    return kept
-
-
 def _conditions(text: list, speech: Tensor) -> tuple[list, list]:
     """Positive and negative CONDITIONING: prompt and speech, and zeros in the place of both."""
     positive = [[words, {**values, SPEECH: speech}] for words, values in text]
@@ -206,21 +158,8 @@ def _conditions(text: list, speech: Tensor) -> tuple[list, list]:
     return positive, [[torch.zeros_like(words), {**values, **nothing}] for words, values in text]
 
 
-def _check_vae(vae, spec) -> None:
-    if vae is None:
-        raise InputError(f"there is no VAE: the checkpoint before has none; {LOAD_MODEL}")
-    found = (vae.latent_channels, vae.temporal_compression_decode(), vae.spacial_compression_decode())
-    wanted = (spec.latent_channels, spec.temporal_stride, spec.spatial_stride)
-    if found != wanted:
-        names = ("channels", "frames", "pixels")
-        has, needs = (", ".join(f"{v} {n}" for v, n in zip(f, names, strict=True)) for f in (found, wanted))
-        raise InputError(f"this VAE has latents of {has}; the model needs {needs}: {LOAD_MODEL}")
-
-
 def _check_encoder(encoder, sizes) -> None:
-    if not isinstance(encoder, AudioEncoder):
-        found = "none" if encoder is None else type(encoder).__name__
-        raise InputError(f"the audio encoder is {found}; {LOAD_MODEL} (or Load Whisper Encoder of its size)")
+    check_own_encoder(encoder, f"{LOAD_MODEL} (or Load Whisper Encoder of its size)")
     found, wanted = (encoder.tokens, encoder.model.width), (sizes.speech_tokens, sizes.speech_dim)
     if found != wanted:
         raise InputError(
