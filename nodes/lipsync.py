@@ -13,8 +13,9 @@ import numpy as np
 from comfy_api.latest import io
 
 from ..omnisync_core.errors import InputError
-from ..omnisync_core.job import SILENCE, Report, SyncOptions, clock
-from ..omnisync_core.timeline import POLICIES
+from ..omnisync_core.job.options import SILENCE, SyncOptions
+from ..omnisync_core.job.report import Report, clock
+from ..omnisync_core.timing.timeline import POLICIES
 from .types import (
     GUIDANCE_NAMES,
     EngineType,
@@ -130,7 +131,7 @@ class Engine(io.ComfyNode):
     @classmethod
     def execute(cls, model, vae, clip, audio_encoder, text, steps, tau, **weights) -> io.NodeOutput:
         from ..omnisync_core.engines.omnisync import choose_sampling
-        from .host.engine import OmniSyncHandle
+        from .host.engines.omnisync import OmniSyncHandle
         from .host.models import sampling_of
 
         own = sampling_of(model)
@@ -279,7 +280,7 @@ class LipSyncImages(io.ComfyNode):
 
 def _sync(video, sound, output: Path, engine, roles: Sequence[Role], options: SyncOptions, folder: Path) -> Report:
     """The core's job on files: sounds from memory are written to `folder` as they are."""
-    from ..omnisync_core.job import Speaker as SoundAndMouth
+    from ..omnisync_core.job.options import Speaker as SoundAndMouth
     from ..omnisync_core.pipeline import sync_video
     from .host.progress import JobBar
     from .host.video import unfinished_folder

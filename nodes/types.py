@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 from comfy_api.latest import io
 
+from ..omnisync_core.diffusion.guidance import CONVENTIONS, Guidance
 from ..omnisync_core.errors import InputError
-from ..omnisync_core.guidance import CONVENTIONS, Guidance
 
 Track = io.Custom("OMNISYNC_TRACK")
 Region = io.Custom("OMNISYNC_REGION")

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .errors import InputError, OutputError
-from .job import SILENCE, Plan, Progress, Report, SyncOptions, clock
-from .timeline import POLICIES
+from .job.options import SILENCE, SyncOptions
+from .job.report import Plan, Progress, Report, clock
+from .timing.timeline import POLICIES
 
 CONVENTIONS = ("paper", "normalised", "floored")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def lipsync(options: argparse.Namespace) -> None:
+    from .diffusion.guidance import Guidance
     from .engines.omnisync import load_engine
     from .pipeline import sync_video
 

@@ -11,7 +11,8 @@ from scipy.io import wavfile
 from omnisync_core import cli, pipeline
 from omnisync_core.engines import omnisync
 from omnisync_core.errors import CheckpointError, OutputError
-from omnisync_core.job import Plan, Progress, SyncOptions
+from omnisync_core.job.options import SyncOptions
+from omnisync_core.job.report import Plan, Progress
 from tests.fake import FakeEngine, pictures, write_sound, write_video
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -134,10 +135,10 @@ def test_errors_of_the_model_and_the_disk(files, monkeypatch, capsys, error):
 
 def test_an_interrupt_keeps_finished_windows(loaded, files, tmp_path, capsys, monkeypatch):
     class Interrupted(FakeEngine):
-        def edit(self, *arguments, **options):
+        def edit_window(self, *arguments):
             if self.calls:
                 raise KeyboardInterrupt
-            return super().edit(*arguments, **options)
+            return super().edit_window(*arguments)
 
     monkeypatch.setattr(omnisync, "load_engine", lambda *_, **__: Interrupted())
     assert cli.main([*files, "--mouth", "30,30"]) == 130

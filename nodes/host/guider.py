@@ -18,11 +18,12 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ...omnisync_core import chunks, flow
+from ...omnisync_core.diffusion import flow
+from ...omnisync_core.diffusion.guidance import Guidance, mouth_per_latent_frame
 from ...omnisync_core.errors import InputError
-from ...omnisync_core.guidance import Guidance, mouth_per_latent_frame
 from ...omnisync_core.mouth.types import MouthTrack
 from ...omnisync_core.spec import VideoSpec
+from ...omnisync_core.windows import chunks
 from .models import sampling_of
 
 MIDDLE = (0.5, 0.5, 1 / VideoSpec().crop_scale)

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from ...omnisync_core.checkpoint import Bundle, check_strictly, read_bundle, tensor_digest
-from ...omnisync_core.chunks import SHORTEST
 from ...omnisync_core.engines.omnisync import Sampling, build_spec, own_sampling
 from ...omnisync_core.errors import CheckpointError, InputError
 from ...omnisync_core.models.dit import DiT, DiTConfig, group_speech
 from ...omnisync_core.spec import VideoSpec
+from ...omnisync_core.windows.chunks import SHORTEST
 from .encoders import SPEECH, AudioEncoder, text_clip
 from .vae import VideoVAEAdapter
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..audio import ArrayWave, speech_activity
+from ..diffusion.guidance import CONVENTIONS, Guidance
 from ..engines.omnisync import Sampling
-from ..guidance import CONVENTIONS, Guidance
 from ..synth.clips import caption_of, read_clip, write_clips
 from ..synth.speech import AMPLITUDE
 from . import bench
@@ -43,7 +43,7 @@ def evaluate(
 
     `out` gets the clips with their results, report.json, report.md and sheet.png. What was done there before by the
     same engine is not done again. engines, sampling: the shipped bundle's where None; the codec's ceiling is left out
-    for those without an autoencoder (`vae`).
+    for those without an autoencoder.
     """
     out = Path(out)
     engines, sampling = engines or bench.bundled(), sampling or bench.own()
@@ -54,7 +54,7 @@ def evaluate(
     if 0 < len(clear) < len(main):
         rows[f"result, the {len(clear)} clips without occluder"] = clear
     engine = engines(folders[0], sampling)
-    if hasattr(engine, "vae"):
+    if engine.has_codec:
         rows["truth through the codec"] = bench.run(folders, bench.ceiling(engines), "ceiling", sampling)
     rows |= {"truth itself": bench.take(folders, "truth"), "source unchanged": bench.take(folders, "source")}
     report = {"clips": clips, "seed": seed, "engine": engine.fingerprint, "rows": _rows(rows)}

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from omnisync_core import flow
 from omnisync_core.audio import SAMPLE_RATE, ArrayWave
 from omnisync_core.checkpoint import write_bundle
+from omnisync_core.diffusion import flow
+from omnisync_core.diffusion.guidance import CONVENTIONS, Guidance
 from omnisync_core.engines.latents import Held
 from omnisync_core.engines.omnisync import OmniSyncEngine, Sampling, choose_device, choose_dtype, load_engine
 from omnisync_core.engines.protocol import Excerpt
 from omnisync_core.errors import CheckpointError, InputError
-from omnisync_core.guidance import CONVENTIONS, Guidance
 from tests import tiny
+from tests.fake import edit_alone
 
 FRAMES, SIZE = 9, tiny.SPEC.crop_size
 MOUTH = np.tile(np.float32([0.5, 0.6, 0.4]), (FRAMES, 1))
@@ -42,7 +43,7 @@ def edited(
 ):
     heard = spoken(engine, frames) if speech is None else speech
     given = picture(frames) if frames_THWC is None else frames_THWC
-    return engine.edit(given, heard, MOUTH[:frames], anchor=anchor, seed=seed, on_step=on_step)
+    return edit_alone(engine, given, heard, MOUTH[:frames], anchor=anchor, seed=seed, on_step=on_step)
 
 
 def batches(engine: OmniSyncEngine) -> list[int]:

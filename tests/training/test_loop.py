@@ -17,6 +17,7 @@ from omnisync_core.synth.speech import CAPTIONS, caption
 from omnisync_core.training import loop
 from omnisync_core.training.objective import ObjectiveOptions
 from tests import tiny
+from tests.fake import edit_alone
 from tests.training.stub import utterances, write_shard
 
 CONFIG = """
@@ -89,7 +90,8 @@ def test_from_a_file_to_an_engine(small, capsys):
     engine = load_engine(bundle, device="cpu", dtype="float32")
     assert engine.sampling == Sampling(2, 0.9, Guidance(w_peak=1.0))
     noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
-    edit = engine.edit(
+    edit = edit_alone(
+        engine,
         np.full((9, 32, 32, 3), 0.5, np.float32), engine.speech(ArrayWave(noise)).at(np.arange(9) / 25),
         np.tile(np.float32([0.5, 0.5, 0.4]), (9, 1)), anchor=None, seed=0, on_step=lambda step, steps: None,
     )  # fmt: skip
