@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,11 +11,13 @@ import numpy as np
 from .backdrops import Backdrop, random_backdrop
 from .character import Character, random_character
 from .eyes import eye_shapes
+from .film import Film
 from .heads import Look, build_look
 from .mouths import MOUTH_PARAMS, jaw_weight, mouth_curves, mouth_shapes
 from .occluders import Occluder, random_occluder
 from .render import Placement, draw
 from .shapes import HIDDEN, Shape
+from .warp import PULLED_ABOVE, REACH, REST, HeadWarp
 
 __all__ = ["MOUTH_PARAMS", "Scene"]
 
@@ -88,11 +90,12 @@ class Scene:
     occluder: Occluder | None
     pose: Pose
     blinks: Blinks
+    film: Film = field(default_factory=Film)
 
     @staticmethod
     def random(seed: int, split: str, *, pose_seed: int | None = None, duration: float = 3.0) -> Scene:
         """A scene of the split ("train" or "test"); another `pose_seed` changes only movement,
-            blinks and the occluder's path."""
+        blinks and the occluder's path."""
         if split not in ("train", "test"):
             raise ValueError(f"split is {split!r}; expected 'train' or 'test'")
         key = zlib.crc32(split.encode())
@@ -104,7 +107,8 @@ class Scene:
         blinks = Blinks(moving.uniform(0, 10), moving.uniform(1.6, 3.6))
         width = pose.scale * character.mouth.size
         occluder = random_occluder(fixed, moving, pose.mouth, width, duration) if fixed.random() < 0.2 else None
-        return Scene(character, background, occluder, pose, blinks)
+        film = Film.random(np.random.default_rng([key, seed, 5]), character.look == "photo")
+        return Scene(character, background, occluder, pose, blinks, film)
 
     @property
     def mouth_width(self) -> float:
@@ -122,7 +126,7 @@ class Scene:
         mouth = np.asarray(mouth_T5)
         style = self.character.mouth
         place = self._places(np.atleast_1d(times_T))["head"]
-        drawn = mouth_shapes(style, mouth)
+        drawn = mouth_shapes(style, mouth, self._look.interior)
         moved = [place.apply(s.points, s.depth) for s in drawn]
         hidden = [s.points[..., 0] < HIDDEN / 2 for s in drawn]
         drop = mouth_curves(style, mouth).chin_drop_T
@@ -132,28 +136,51 @@ class Scene:
                 weight |= np.roll(weight, 1) | np.roll(weight, -1)
                 moved.append(place.apply(self._lowered(shape, drop).points[:, weight], shape.depth))
                 hidden.append(np.zeros(moved[-1].shape[:2], bool))
+        if self._photographic:
+            top = style.center_y - PULLED_ABOVE * style.size
+            reach = REACH * style.size
+            moved.append(place.apply(np.array([(-reach, top), (reach, top)]), style.depth))
+            hidden.append(np.zeros(moved[-1].shape[:2], bool))
         points, away = np.concatenate(moved, 1), np.concatenate(hidden, 1)[..., None]
-        return np.concatenate([np.where(away, np.inf, points).min(1), np.where(away, -np.inf, points).max(1)], 1)
+        low, high = np.where(away, np.inf, points).min(1), np.where(away, -np.inf, points).max(1)
+        return np.concatenate([low - self.film.reach, high + self.film.reach], 1)
 
     def render(self, mouth_T5, times_T, *, size: int, view=None) -> np.ndarray:
         """uint8 (T, size, size, 3) RGB; `view` (T, 3) is centre x, centre y and side in frame units,
-            None the whole frame."""
+        None the whole frame."""
         times = np.atleast_1d(np.asarray(times_T, np.float64))
         mouth = np.asarray(mouth_T5)
         if mouth.shape != (len(times), 5):
             raise ValueError(f"mouth has shape {mouth.shape}; expected ({len(times)}, 5)")
         view = np.broadcast_to((0.5, 0.5, 1.0) if view is None else np.asarray(view, np.float64), (len(times), 3))
-        return draw(self._shapes(mouth, times), self._places(times), self._look.texture, self.background, view, size)
+        frames = self._developed(mouth, times, view, size)
+        if not self.film.quality:
+            return frames
+        still = self._developed(np.repeat(REST, len(times), 0), times, view, size)
+        frames, still = self.film.compress(frames), self.film.compress(still)
+        box = (self.mouth_box(mouth, times) - np.tile(view[:, :2] - view[:, 2:] / 2, 2)) / view[:, 2:] * size
+        for t, (x0, y0, x1, y1) in enumerate(np.clip(box + (-1, -1, 1, 1), 0, size).astype(int)):
+            still[t, y0:y1, x0:x1] = frames[t, y0:y1, x0:x1]
+        return still
 
-    def _shapes(self, mouth, times) -> list[Shape]:
+    def _developed(self, mouth, times, view, size):
+        """Frames before the codec."""
+        warp = HeadWarp(self.character, mouth) if self._photographic else None
+        frames = draw(self._shapes(mouth, times, warp), self._places(times), warp, self.background, view, size)
+        return self.film.develop(frames, times, view)
+
+    def _shapes(self, mouth, times, warp) -> list[Shape]:
         look, style = self._look, self.character.mouth
         drop = mouth_curves(style, mouth).chin_drop_T
         blink, gaze = self.blinks.blink_at(times), self.blinks.gaze_at(times)
         shapes = [m.at(times) for m in self.background.movers] + look.back
-        shapes += [self._lowered(s, drop) if s.jaw else s for s in look.head]
+        for shape in look.head:
+            if shape.warped:
+                shape = replace(shape, points=warp.seam(), depth=style.depth)
+            shapes.append(self._lowered(shape, drop) if shape.jaw and not shape.warped else shape)
         for eye in look.eyes:
             shapes += eye_shapes(eye, blink, gaze)
-        shapes += look.middle + mouth_shapes(style, mouth)
+        shapes += look.middle + mouth_shapes(style, mouth, look.interior)
         shapes += [self._lowered(s, drop) if s.jaw else s for s in look.front]
         return shapes + (self.occluder.shapes(times) if self.occluder else [])
 
@@ -161,7 +188,11 @@ class Scene:
         weight = jaw_weight(self.character.mouth, shape.points)
         points = np.repeat(shape.points[None], len(drop_T), 0)
         points[..., 1] += drop_T[:, None] * weight
-        return Shape(points, shape.color, shape.depth, shape.alpha, shape.space, False, shape.textured)
+        return replace(shape, points=points, jaw=False)
+
+    @property
+    def _photographic(self) -> bool:
+        return self._look.interior is not None
 
     @cached_property
     def _look(self) -> Look:
@@ -196,9 +227,14 @@ def _random_pose(fixed, moving, character) -> Pose:
     reach = np.deg2rad(moving.uniform(2, 9))
     return Pose(
         mouth=(float(x + moving.uniform(-0.02, 0.02)), float(np.clip(y + moving.uniform(-0.02, 0.02), 0.5, 0.75))),
-        scale=float(scale), tilt=float(np.deg2rad(moving.uniform(-3, 3))), x=Waves.random(moving, 0.035),
-        y=Waves.random(moving, 0.025), roll=Waves.random(moving, reach), grow=Waves.random(moving, 0.05),
-        yaw=Waves.random(moving, 0.3), pitch=Waves.random(moving, 0.16),
+        scale=float(scale),
+        tilt=float(np.deg2rad(moving.uniform(-3, 3))),
+        x=Waves.random(moving, 0.035),
+        y=Waves.random(moving, 0.025),
+        roll=Waves.random(moving, reach),
+        grow=Waves.random(moving, 0.05),
+        yaw=Waves.random(moving, 0.3),
+        pitch=Waves.random(moving, 0.16),
     )
 
 

@@ -1,10 +1,13 @@
 """The drawn characters: repeatable, driven by the mouth's numbers, the same through every view."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from omnisync_core.synth.character import FAMILIES, random_character
+from omnisync_core.synth.film import Film
 from omnisync_core.synth.mouths import GAP, mouth_curves
 from omnisync_core.synth.scene import Scene
 
@@ -15,7 +18,7 @@ ROUND = np.array([[0.9, 0.0, 1.0, 0.3, 0.2]], np.float32)
 
 @pytest.fixture(scope="module")
 def families():
-    """One unoccluded scene of every family of both splits."""
+    """One unoccluded scene of every family of both splits, before film and codec; both looks are among them."""
     found = {}
     for split, names in FAMILIES.items():
         seed = 0
@@ -24,8 +27,9 @@ def families():
             if (split, family) not in found:
                 scene = Scene.random(seed, split)
                 if scene.occluder is None:
-                    found[split, family] = scene
+                    found[split, family] = replace(scene, film=Film())
             seed += 1
+    assert {scene.character.look for scene in found.values()} >= {"photo", "drawn"}
     return found
 
 
@@ -91,6 +95,7 @@ def test_drawn_inside_grows_with_opening(families):
 
 def test_width_and_rounding_change_the_mouth(families):
     for scene in families.values():
+
         def wide(mouth, style=scene.character.mouth):
             return np.ptp(mouth_curves(style, np.array([mouth], np.float32)).lower_inner[..., 0])
 
@@ -123,6 +128,36 @@ def test_box_holds_every_pixel_that_the_mouth_changes(families):
             assert x.min() >= np.floor(low[0]) - 2 and x.max() <= high[0] + 2, name
             assert y.min() >= np.floor(low[1]) - 2 and y.max() <= high[1] + 2, name
         assert np.all(boxes[:, 2] - boxes[:, 0] < 2.3 * scene.mouth_width * size), name
+
+
+def test_film_and_codec_leave_what_the_mouth_leaves():
+    """Two clips that differ in the mouth alone share grain, blur and blocks beyond it."""
+    size, times = 128, np.array([1.3])
+    films = (Film(grain=8, color_grain=0.4, seed=3), Film(blur=0.004, gain=0.5), Film(quality=25, grain=4))
+    for film in films:
+        for seed in (0, 2, 3):
+            scene = replace(Scene.random(seed, "train"), occluder=None, film=film)
+            frames = [scene.render(m, times, size=size)[0].astype(int) for m in (REST, WIDE)]
+            boxes = np.array([scene.mouth_box(m, times)[0] for m in (REST, WIDE)]) * size
+            apart = np.abs(frames[0] - frames[1]).max(-1)
+            x0, y0 = np.floor(boxes[:, :2].min(0)).astype(int) - 2
+            x1, y1 = np.ceil(boxes[:, 2:].max(0)).astype(int) + 2
+            assert apart[y0:y1, x0:x1].max() > 40
+            apart[y0:y1, x0:x1] = 0
+            assert apart.max() <= 2, film
+            plain = replace(scene, film=Film()).render(WIDE, times, size=size)[0]
+            assert np.abs(plain - frames[1]).mean() > 0.3, film
+
+
+def test_grain_changes_from_frame_to_frame_and_not_from_call_to_call():
+    scene = replace(Scene.random(1, "train"), film=Film(grain=6, seed=9))
+    at = np.array([0.5, 0.54])
+    first = scene.render(np.repeat(REST, 2, 0), at, size=64)
+    assert np.array_equal(first, scene.render(np.repeat(REST, 2, 0), at, size=64))
+    same = replace(scene, film=Film()).render(np.repeat(REST, 2, 0), at, size=64).astype(int)
+    grain = first - same
+    assert 2 < grain.std() < 9
+    assert abs(np.corrcoef(grain[0].ravel(), grain[1].ravel())[0, 1]) < 0.2
 
 
 def test_a_view_equals_the_crop_of_the_whole_frame(families):
