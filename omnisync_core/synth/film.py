@@ -67,7 +67,7 @@ class Film:
                 frame = cv2.GaussianBlur(frame, (0, 0), sigma)
             if self.grain:
                 scale = _GRAIN_SIDE / self.grain_size
-                start = np.random.default_rng([self.seed, int(round(time * 1000)) + 10**6]).integers(
+                start = np.random.default_rng([self.seed, round(float(time) * 1000) + 10**6]).integers(
                     0, _TILE - _GRAIN_SIDE * 5 // 4, 2
                 )
                 step = scale * side / size

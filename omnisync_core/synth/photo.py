@@ -11,6 +11,7 @@ from .character import Character
 from .eyes import Eye
 from .heads import Look, both, contour, torso
 from .interior import paint_interior
+from .materials import CLOTH, HAIR, SKIN, sprite
 from .mouths import mouth_curves
 from .people import glasses, hair_back, hair_front
 from .relief import Light, column, hollow, noise, pixels_of, resized, tiles
@@ -370,33 +371,6 @@ def _soft(planes):
     return np.where(planes > 165, 165 + 80 * np.tanh((planes - 165) / 80), planes)
 
 
-def sprite(shapes: list[Shape], rng, light: Light, unit: float, material) -> Picture:
-    """Shapes as one lit picture; `material(shape)` names the noise and its strength."""
-    points = np.concatenate([s.points for s in shapes])
-    left, top = np.maximum(points.min(0), -2.2) - 0.05
-    right, bottom = np.minimum(points.max(0), (2.2, 2.9)) + 0.05
-    width, height = int((right - left) * unit), int((bottom - top) * unit)
-    rgb, cover = np.zeros((3, height, width), np.float32), np.zeros((height, width), np.float32)
-    for shape in shapes:
-        pixels = np.round(((shape.points - (left, top)) * unit - 0.5) * 16).astype(np.int32)
-        mask = np.zeros((height, width), np.uint8)
-        cv2.fillPoly(mask, [pixels], 255, cv2.LINE_AA, 4)
-        name, strength, round_ = material(shape)
-        x, y, w, h = cv2.boundingRect(mask)
-        if not w or not h:
-            continue
-        span = slice(y, y + h), slice(x, x + w)
-        area = mask[span].astype(np.float32) * (1 / 255)
-        form = cv2.GaussianBlur(area, (0, 0), round_ * unit)
-        factors, _ = light.shade(round_ * 2.0 * form, unit, wrap=(0.35, 0.3, 0.3))
-        grain = 1 + strength * noise(name, (h, w), rng)
-        color = column(shape.color) * factors * grain
-        part = rgb[:, span[0], span[1]]
-        part += (color - part) * (area * np.float32(shape.alpha))
-        cover[span] = np.maximum(cover[span], area if shape.alpha == 1 else 0)
-    return Picture(pixels_of(rgb, cover), left, top, unit)
-
-
 def back_shapes(ch: Character) -> list[Shape]:
     """Hair and ears behind the head."""
     look = Look()
@@ -411,11 +385,10 @@ def person(ch: Character, rng) -> Look:
     body = torso(ch, skin_dark, rng, neck=0.56 if "man" in ch.traits else 0.46, wide=rng.uniform(1.5, 1.75))
 
     def cloth(shape):
-        return ("soft", 0.03, 0.1) if shape.color in (skin_dark, darker(skin_dark, 0.28)) else ("weave", 0.05, 0.14)
+        return SKIN if shape.color in (skin_dark, darker(skin_dark, 0.28)) else CLOTH
 
-    def strands(shape):
-        scarf = shape.color == darker(ch.second, 0.15)
-        return ("weave", 0.05, 0.12) if scarf else ("strands", 0.2, 0.1)
+    def strands(_):
+        return CLOTH if ch.species == "headscarf" else HAIR
 
     look = Look(interior=paint_interior(ch.mouth, rng, light))
     picture = sprite(body, rng, light, 80, cloth)
@@ -430,7 +403,7 @@ def person(ch: Character, rng) -> Look:
             Shape(ellipse(ch.head_width, 0.1, 0.055, 0.14, turn=8), darker(mix(ch.skin, (170, 60, 50), 0.2), 0.3)),
         ]
         ear += [replace(s, points=mirror(s.points)) for s in ear]
-        picture = sprite(ear, rng, light, 80, lambda shape: ("soft", 0.03, 0.06))
+        picture = sprite(ear, rng, light, 80, lambda _: SKIN)
         look.back.append(Shape(picture.corners, ch.skin, -0.1, fill=picture))
         if "earrings" in ch.traits:
             look.back += both(ellipse(ch.head_width * 1.0, 0.37, 0.05, 0.07), (226, 190, 100), -0.05)

@@ -72,11 +72,6 @@ def hollow(height, sigma: float, strength: float) -> np.ndarray:
     return np.clip(1 + strength * np.minimum(height - cv2.GaussianBlur(height, (0, 0), sigma), 0.01), 0.25, 1.0)
 
 
-def bulge(mask, sigma: float) -> np.ndarray:
-    """A rounded relief 0..1 over a mask 0..1."""
-    return np.sqrt(np.clip(cv2.GaussianBlur(mask, (0, 0), sigma) * 2 - 1, 0, 1) * mask)
-
-
 @lru_cache(maxsize=1)
 def tiles() -> dict[str, np.ndarray]:
     """Noise (TILE, TILE) float32 of unit deviation, the same in every process; all wrap around."""
@@ -103,8 +98,10 @@ def tiles() -> dict[str, np.ndarray]:
 
 
 def noise(name: str, shape: tuple[int, int], rng) -> np.ndarray:
-    """A random part of a tile, at most TILE high and wide."""
+    """A random part of a tile; repeated beyond TILE."""
     tile = tiles()[name]
+    if max(shape) > TILE:
+        return np.tile(tile, (-(-shape[0] // TILE), -(-shape[1] // TILE)))[: shape[0], : shape[1]]
     y, x = (int(rng.integers(TILE - n + 1)) for n in shape)
     part = tile[y : y + shape[0], x : x + shape[1]]
     return part[:, ::-1] if rng.random() < 0.5 else part

@@ -71,7 +71,7 @@ def _pixels(shapes, places, view, fine):
     count = len(view)
     starts = np.cumsum([0] + [s.points.shape[-2] for s in shapes])
     frame = np.empty((count, starts[-1], 2))
-    for space in ("head", "body", "frame"):
+    for space in (*places, "frame"):
         for moving in (False, True):
             chosen = [i for i, s in enumerate(shapes) if s.space == space and (s.points.ndim == 3) == moving]
             if not chosen:
@@ -145,7 +145,7 @@ def _picture_matrix(shape, places, t, view, fine):
 
 
 def _head_maps(warp, picture, place, view, fine):
-    """Coarse maps (T, G, G, 2) into the resting head's pixels, above and below the lips' seam; one cell reaches out each side."""
+    """Coarse maps (T, G, G, 2) into the resting head's pixels, above and below the lips' seam; a cell too wide."""
     cells = fine // _CELL + 2
     at = (np.arange(cells, dtype=np.float32) - 0.5) / (cells - 2) - 0.5
     side = view[:, 2:].astype(np.float32)

@@ -106,7 +106,10 @@ class Scene:
         pose = _random_pose(fixed, moving, character)
         blinks = Blinks(moving.uniform(0, 10), moving.uniform(1.6, 3.6))
         width = pose.scale * character.mouth.size
-        occluder = random_occluder(fixed, moving, pose.mouth, width, duration) if fixed.random() < 0.2 else None
+        occluder = None
+        if fixed.random() < 0.2:
+            flat = character.look in ("drawn", "flat", "anime")
+            occluder = random_occluder(fixed, moving, pose.mouth, width, duration, shaded=not flat)
         film = Film.random(np.random.default_rng([key, seed, 5]), character.look == "photo")
         return Scene(character, background, occluder, pose, blinks, film)
 
@@ -159,7 +162,7 @@ class Scene:
         still = self._developed(np.repeat(REST, len(times), 0), times, view, size)
         frames, still = self.film.compress(frames), self.film.compress(still)
         box = (self.mouth_box(mouth, times) - np.tile(view[:, :2] - view[:, 2:] / 2, 2)) / view[:, 2:] * size
-        for t, (x0, y0, x1, y1) in enumerate(np.clip(box + (-1, -1, 1, 1), 0, size).astype(int)):
+        for t, (x0, y0, x1, y1) in enumerate(np.clip(box + np.array((-1, -1, 1, 1)), 0, size).astype(int)):
             still[t, y0:y1, x0:x1] = frames[t, y0:y1, x0:x1]
         return still
 
@@ -182,7 +185,7 @@ class Scene:
             shapes += eye_shapes(eye, blink, gaze)
         shapes += look.middle + mouth_shapes(style, mouth, look.interior)
         shapes += [self._lowered(s, drop) if s.jaw else s for s in look.front]
-        return shapes + (self.occluder.shapes(times) if self.occluder else [])
+        return shapes + list(self.occluder.parts if self.occluder else ())
 
     def _lowered(self, shape: Shape, drop_T) -> Shape:
         weight = jaw_weight(self.character.mouth, shape.points)
@@ -214,7 +217,8 @@ class Scene:
         neck = np.matmul(matrix, low) + origin
         plain = np.eye(2) * (p.scale * (1 + 0.5 * p.grow.at(t)))[:, None, None]
         body = Placement(plain, 0 * shift, 0.75 * neck + 0.25 * (rest + p.scale * low) - np.matmul(plain, low))
-        return {"head": Placement(matrix, shift, origin), "body": body}
+        places = {"head": Placement(matrix, shift, origin), "body": body}
+        return places | ({"occluder": self.occluder.place(t)} if self.occluder else {})
 
 
 def _random_pose(fixed, moving, character) -> Pose:
