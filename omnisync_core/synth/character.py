@@ -53,6 +53,25 @@ FAMILIES = {
     },
 }
 
+_PERSON = {
+    "photo": 10, "drawn": 2.4, "anime": 2.2, "flat": 1.3, "clay": 1.2, "pencil": 1.2, "pixel": 1, "render": 0.7,
+}  # fmt: skip
+LOOKS = {
+    "train": {
+        "person": _PERSON,
+        "cartoon": {"drawn": 4, "render": 4, "flat": 2.5, "clay": 2, "pencil": 1.5, "pixel": 1.5},
+        "animal": {"drawn": 3, "render": 5, "flat": 1.5, "clay": 1.5, "pencil": 1.5, "pixel": 1},
+        "robot": {"drawn": 3, "render": 4, "flat": 1.5, "pencil": 1, "pixel": 1.5},
+    },
+    "test": {
+        "person": _PERSON,
+        "cartoon": {"drawn": 4, "render": 3, "flat": 2, "pixel": 2, "pencil": 1},
+        "animal": {"drawn": 3, "render": 4, "clay": 2, "pencil": 1.5, "flat": 1},
+        "robot": {"drawn": 3, "render": 3, "clay": 2, "flat": 1},
+    },
+}
+"""How often each kind is pictured how; robots of clay are held out."""
+
 _SKINS = "fbe0cc f6d2b5 f0c4a0 e8b48f dca47c cf9368 bd7f55 a56b45 8d5738 74462e 5c3624 472a1d"
 _HAIRS = "1f1a1c 2e211d 43302a 5d3f2c 7a5232 96693c b98b4f d8b36c e6cf95 8c3b24 b4552d 9b9794 d9d6d0"
 _DYED = "d9669b 4f8fc9 7a5bb5 3fa796"
@@ -114,24 +133,31 @@ def random_character(seed: int, split: str) -> Character:
     names, weights = zip(*FAMILIES[split].items(), strict=True)
     family = names[rng.choice(len(names), p=np.array(weights) / sum(weights))]
     made = _MAKERS[family.split("/")[0]](rng, family)
-    return _with_look(made, np.random.default_rng([zlib.crc32(split.encode()), seed, 4]))
+    return _with_look(made, split, np.random.default_rng([zlib.crc32(split.encode()), seed, 4]))
 
 
-def _with_look(ch: Character, rng) -> Character:
-    if ch.kind != "person" or rng.random() > 0.6:
-        return ch
-    full = rng.uniform(0.72, 1.3) * (0.9 if "man" in ch.traits else 1.05)
-    mouth = replace(
-        ch.mouth,
-        size=rng.uniform(0.66, 0.8),
-        jaw=rng.uniform(0.6, 0.7),
-        lower_teeth=rng.uniform(0.0, 0.12),
-        raised=0.2,
-        upper_lip=0.105 * full,
-        lower_lip=0.14 * full,
-        smile=rng.uniform(-0.02, 0.06),
-    )
-    return replace(ch, look="photo", mouth=mouth)
+def _with_look(ch: Character, split: str, rng) -> Character:
+    names, weights = zip(*LOOKS[split][ch.kind].items(), strict=True)
+    look = names[rng.choice(len(names), p=np.array(weights) / sum(weights))]
+    mouth, traits = ch.mouth, {}
+    if look == "photo":
+        full = rng.uniform(0.72, 1.3) * (0.9 if "man" in ch.traits else 1.05)
+        mouth = replace(
+            mouth, size=rng.uniform(0.66, 0.8), jaw=rng.uniform(0.6, 0.7), raised=0.2,
+            upper_lip=0.105 * full, lower_lip=0.14 * full, smile=rng.uniform(-0.02, 0.06),
+        )  # fmt: skip
+    if look in ("photo", "render", "clay"):
+        mouth = replace(mouth, lower_teeth=rng.uniform(0.0, 0.12))
+    if look == "anime":
+        inside = mix((150, 52, 62), (92, 26, 40), rng.random())
+        mouth = replace(
+            mouth, size=rng.uniform(0.5, 0.66), upper_lip=0.0, lower_lip=0.0, gloss=0.0, seam=0.035, bow=0.0,
+            inside=inside, tongue=mix(inside, (240, 140, 140), 0.6), smile=rng.uniform(0.02, 0.16),
+            center_y=rng.uniform(0.6, 0.68), chin_y=rng.uniform(1.0, 1.1),
+            line=darker(mix(ch.skin, (120, 30, 40), 0.5), 0.45),
+        )  # fmt: skip
+        traits = {"taper": rng.uniform(0.48, 0.62), "boxy": rng.uniform(1.9, 2.1), "eye_y": rng.uniform(-0.06, 0.04)}
+    return replace(ch, look=look, mouth=mouth, **traits)
 
 
 def _pick(rng, colors) -> Color:

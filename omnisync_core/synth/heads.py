@@ -30,6 +30,7 @@ class Look:
     middle: list[Shape] = field(default_factory=list)  # after the eyes, before the mouth
     front: list[Shape] = field(default_factory=list)
     interior: Interior | None = None
+    painted_lips: bool = False  # in the head's picture, which follows the mouth
 
 
 def contour(ch: Character, *, wide=0.0) -> np.ndarray:
@@ -142,11 +143,19 @@ def torso(ch: Character, skin: Color, rng, *, neck=0.46, wide=1.5) -> list[Shape
 @lru_cache(maxsize=2)
 def build_look(ch: Character) -> Look:
     """All drawn parts of the character except its mouth; kept while its clips are drawn."""
-    from . import creatures, people, photo
+    from . import looks, photo
 
     rng = np.random.default_rng([ch.seed, 3])
     if ch.look == "photo":
         return photo.person(ch, rng)
+    if ch.look == "anime":
+        return looks.anime(ch, rng)
+    return looks.restyle(_drawn(ch, rng), ch, np.random.default_rng([ch.seed, 4]))
+
+
+def _drawn(ch: Character, rng) -> Look:
+    from . import creatures, people
+
     if ch.kind == "person":
         return people.person(ch, rng)
     if ch.kind == "cartoon":

@@ -87,8 +87,10 @@ def mouth_curves(style: MouthStyle, mouth_T5: np.ndarray) -> MouthCurves:
     return MouthCurves(curve(half, up), curve(half, low), curve(outer, top), curve(outer, bottom), gap[:, 0], drop)
 
 
-def mouth_shapes(style: MouthStyle, mouth_T5: np.ndarray, interior: Interior | None = None) -> list[Shape]:
-    """Display list of T mouths, back to front; with an interior the lips are left to the head's picture."""
+def mouth_shapes(
+    style: MouthStyle, mouth_T5: np.ndarray, interior: Interior | None = None, *, lips: bool = True
+) -> list[Shape]:
+    """Display list of T mouths, back to front; an interior fills them, `lips` False leaves out what is painted."""
     c, m = mouth_curves(style, mouth_T5), style.size
     shapes: list[Shape] = []
 
@@ -98,7 +100,7 @@ def mouth_shapes(style: MouthStyle, mouth_T5: np.ndarray, interior: Interior | N
         shapes.append(Shape(points, color, style.depth, alpha, **more))
 
     opened = c.gap_T > 1e-4
-    if interior:
+    if not lips:
         _add_interior(add, style, c, mouth_T5, interior)
         return shapes
     middle = 0.5 * (c.upper_inner + c.lower_inner)
@@ -110,9 +112,12 @@ def mouth_shapes(style: MouthStyle, mouth_T5: np.ndarray, interior: Interior | N
         add(_between(c.upper_outer, middle), style.upper)
     if style.gloss and style.lower_lip > 0.05:
         add(_gloss(c), (255, 236, 228), style.gloss)
-    add(_between(c.upper_inner, c.lower_inner), style.inside, 1.0, opened)
-    _add_tongue(add, style, c, mouth_T5[:, 4])
-    _add_teeth(add, style, c, mouth_T5[:, 3])
+    if interior:
+        _add_interior(add, style, c, mouth_T5, interior)
+    else:
+        add(_between(c.upper_inner, c.lower_inner), style.inside, 1.0, opened)
+        _add_tongue(add, style, c, mouth_T5[:, 4])
+        _add_teeth(add, style, c, mouth_T5[:, 3])
     for i in range(style.bars):
         x = (i + 0.5) / style.bars * 2 - 1
         add(_bar(c, x, 0.022 * m), style.line, 1.0, opened)

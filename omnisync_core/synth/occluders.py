@@ -40,10 +40,10 @@ class Occluder:
         return Placement(matrix, np.zeros_like(origin), origin)
 
 
-def random_occluder(fixed, moving, mouth, width: float, duration: float, *, shaded: bool) -> Occluder:
-    """The thing is drawn from `fixed`, its path from `moving`; flat where the picture is."""
+def random_occluder(fixed, moving, mouth, width: float, duration: float, *, shaded: bool, skin: Color) -> Occluder:
+    """The thing is drawn from `fixed`, its path from `moving`; hands are often of the character's own `skin`."""
     kind = KINDS[fixed.integers(len(KINDS))]
-    parts = [Shape(p, c, alpha=a, space="occluder") for p, c, a in _MAKERS[kind](fixed)]
+    parts = [Shape(p, c, alpha=a, space="occluder") for p, c, a in _MAKERS[kind](fixed, skin)]
     if shaded:
         parts = _shaded(parts, fixed, kind)
     side = moving.choice((-1, 1))
@@ -61,13 +61,16 @@ def _shaded(parts: list[Shape], rng, kind: str) -> list[Shape]:
     material = _MATERIALS.get(kind, VINYL)
     sheer = [s for s in parts if kind == "glass" and s.alpha < 1]
     solid = [s for s in parts if s not in sheer]
-    shadow = [Shape(solid[0].points + (0.05 + 0.03 * k, 0.07), (20, 12, 16), alpha=0.12, space="occluder") for k in (0, 1, 2)]
+    outline = solid[0].points
+    shadow = [
+        Shape(outline + np.array((x, 0.07)), (20, 12, 16), alpha=0.12, space="occluder") for x in (0.05, 0.08, 0.11)
+    ]
     picture: Picture = sprite(solid, rng, Light.random(rng), _UNIT, lambda s: material if s.alpha == 1 else _MARK)
     return [*shadow, Shape(picture.corners, solid[0].color, space="occluder", fill=picture), *sheer]
 
 
-def _hand(rng):
-    skin = _skin(rng)
+def _hand(rng, own):
+    skin = _skin(rng, own)
     cloth, line = _cloth(rng), darker(skin, 0.35)
     yield (smooth([(-0.44, 0.1), (0.44, 0.1), (0.46, 0.7), (0.3, 1.0), (-0.3, 1.0), (-0.46, 0.7)]), skin, 1.0)
     yield (smooth([(-0.3, 0.5), (0.3, 0.5), (0.36, 1.4), (0.42, 3.6), (-0.42, 3.6), (-0.36, 1.4)]), skin, 1.0)
@@ -76,32 +79,59 @@ def _hand(rng):
     for i, (x, top) in enumerate(((-0.33, -0.5), (-0.11, -0.68), (0.12, -0.64), (0.34, -0.46))):
         top *= bend
         finger = smooth([(x - 0.11, 0.4), (x * 1.1 * spread - 0.11, top * 0.4), (x * 1.15 * spread - 0.09, top + 0.06),
-            (x * 1.2 * spread, top - 0.06), (x * 1.15 * spread + 0.09, top + 0.06), (x * 1.1 * spread + 0.11, top * 0.4),
-            (x + 0.11, 0.4)])  # fmt: skip
+            (x * 1.2 * spread, top - 0.06), (x * 1.15 * spread + 0.09, top + 0.06),
+            (x * 1.1 * spread + 0.11, top * 0.4), (x + 0.11, 0.4)])  # fmt: skip
         yield (finger, mix(skin, line, 0.1 * (i % 2)), 1.0)
         for at in (0.25, 0.6):
             mid = x * (1 + (1.1 * spread - 1) * (1 - at))
-            yield (stroke([(mid - 0.07, top * at), (mid, top * at - 0.015), (mid + 0.07, top * at)], 0.018, taper=1), line, 0.5)
+            yield (
+                stroke([(mid - 0.07, top * at), (mid, top * at - 0.015), (mid + 0.07, top * at)], 0.018, taper=1),
+                line,
+                0.5,
+            )
         yield (ellipse(x * 1.18 * spread, top + 0.06, 0.055, 0.07), lighter(mix(skin, (240, 170, 160), 0.4), 0.25), 0.8)
     yield (smooth([(-0.44, 0.1), (0.44, 0.1), (0.46, 0.7), (0.3, 1.0), (-0.3, 1.0), (-0.46, 0.7)]), skin, 1.0)
     yield (smooth([(-0.36, 0.75), (-0.7, 0.3), (-0.72, 0.08), (-0.58, 0.06), (-0.3, 0.4), (-0.2, 0.7)]),
         lighter(skin, 0.08), 1.0)  # fmt: skip
 
 
-def _fist(rng):
-    skin, line = _skin(rng), None
+def _fist(rng, own):
+    skin = _skin(rng, own)
     line = darker(skin, 0.4)
-    yield (smooth([(-0.5, 0.0), (-0.3, -0.32), (0.3, -0.34), (0.5, 0.0), (0.46, 0.45), (0.3, 0.7), (-0.3, 0.7), (-0.46, 0.45)]), skin, 1.0)
+    yield (
+        smooth(
+            [(-0.5, 0.0), (-0.3, -0.32), (0.3, -0.34), (0.5, 0.0), (0.46, 0.45), (0.3, 0.7), (-0.3, 0.7), (-0.46, 0.45)]
+        ),
+        skin,
+        1.0,
+    )
     yield (smooth([(-0.28, 0.5), (0.28, 0.5), (0.36, 1.4), (0.4, 3.6), (-0.4, 3.6), (-0.36, 1.4)]), skin, 1.0)
     yield (np.array([(-0.44, 1.2), (0.44, 1.2), (0.52, 3.8), (-0.52, 3.8)]), _cloth(rng), 1.0)
     for i, x in enumerate((-0.36, -0.12, 0.12, 0.35)):
-        yield (smooth([(x - 0.13, -0.1), (x, -0.3 + 0.03 * (i % 3)), (x + 0.13, -0.1), (x + 0.12, 0.22), (x, 0.3), (x - 0.12, 0.22)]), skin, 1.0)
+        yield (
+            smooth(
+                [
+                    (x - 0.13, -0.1),
+                    (x, -0.3 + 0.03 * (i % 3)),
+                    (x + 0.13, -0.1),
+                    (x + 0.12, 0.22),
+                    (x, 0.3),
+                    (x - 0.12, 0.22),
+                ]
+            ),
+            skin,
+            1.0,
+        )
         yield (stroke([(x + 0.12, -0.12), (x + 0.125, 0.05), (x + 0.12, 0.24)], 0.025, taper=1), line, 0.6)
-    yield (smooth([(-0.52, 0.1), (-0.36, 0.06), (0.12, 0.22), (0.2, 0.36), (0.06, 0.42), (-0.4, 0.42)]), lighter(skin, 0.05), 1.0)
+    yield (
+        smooth([(-0.52, 0.1), (-0.36, 0.06), (0.12, 0.22), (0.2, 0.36), (0.06, 0.42), (-0.4, 0.42)]),
+        lighter(skin, 0.05),
+        1.0,
+    )
     yield (ellipse(0.1, 0.31, 0.07, 0.06), lighter(mix(skin, (240, 170, 160), 0.4), 0.25), 0.8)
 
 
-def _microphone(rng):
+def _microphone(rng, _):
     metal = rgb(("8a929c", "c7b07a", "4a4f5c", "2c2e34")[rng.integers(4)])
     yield (np.array([(-0.13, 0.3), (0.13, 0.3), (0.09, 3.4), (-0.09, 3.4)]), (40, 42, 50), 1.0)
     yield (ellipse(0, 0, 0.3, 0.34), metal, 1.0)
@@ -112,19 +142,27 @@ def _microphone(rng):
     yield (ellipse(0, 0.33, 0.2, 0.06), darker(metal, 0.45), 1.0)
 
 
-def _cup(rng):
+def _cup(rng, _):
     color = rgb(("e9e2d3", "d95d4e", "3d8f88", "ecbc4f", "5a5aa8", "39424e")[rng.integers(6)])
-    yield (smooth([(-0.46, -0.28), (0.46, -0.28), (0.4, 0.62), (0.26, 0.76), (-0.26, 0.76), (-0.4, 0.62)], per=4), color, 1.0)
+    yield (
+        smooth([(-0.46, -0.28), (0.46, -0.28), (0.4, 0.62), (0.26, 0.76), (-0.26, 0.76), (-0.4, 0.62)], per=4),
+        color,
+        1.0,
+    )
     yield (stroke(smooth([(0.4, 0.0), (0.72, 0.02), (0.74, 0.4), (0.38, 0.52)], closed=False), 0.12),
         darker(color, 0.2), 1.0)  # fmt: skip
-    yield (smooth([(-0.46, -0.28), (0.46, -0.28), (0.4, 0.62), (0.26, 0.76), (-0.26, 0.76), (-0.4, 0.62)], per=4), color, 1.0)
+    yield (
+        smooth([(-0.46, -0.28), (0.46, -0.28), (0.4, 0.62), (0.26, 0.76), (-0.26, 0.76), (-0.4, 0.62)], per=4),
+        color,
+        1.0,
+    )
     yield (ellipse(0, -0.28, 0.48, 0.1), lighter(color, 0.4), 1.0)
     yield (ellipse(0, -0.27, 0.42, 0.07), (88, 54, 36), 1.0)
     yield (smooth([(-0.34, -0.1), (-0.24, -0.1), (-0.22, 0.5), (-0.3, 0.5)]), (255, 255, 255), 0.2)
     yield (ellipse(0.04, 0.26, 0.14, 0.14), darker(color, 0.3), 0.7)
 
 
-def _glass(rng):
+def _glass(rng, _):
     drink = rgb(("f2b84a", "7c2436", "cfe6ee", "e07a50")[rng.integers(4)])
     yield (np.array([(-0.36, 0.92), (0.36, 0.92), (0.34, 1.0), (-0.34, 1.0)]), (215, 225, 230), 1.0)
     yield (np.array([(-0.46, -0.5), (0.46, -0.5), (0.36, 1.0), (-0.36, 1.0)]), (225, 238, 244), 0.2)
@@ -135,7 +173,7 @@ def _glass(rng):
     yield (np.array([(0.32, -0.35), (0.35, -0.35), (0.28, 0.9), (0.26, 0.9)]), (255, 255, 255), 0.35)
 
 
-def _paper(rng):
+def _paper(rng, _):
     color = rgb(("f4f1e8", "efe2c4", "e4ecf2")[rng.integers(3)])
     w, h = rng.uniform(0.6, 1.0), rng.uniform(0.7, 1.2)
     yield (np.array([(-w, -h), (w, -h + 0.05), (w * 0.98, h), (-w * 1.02, h - 0.06)]), color, 1.0)
@@ -146,20 +184,36 @@ def _paper(rng):
         yield (np.array([(-w * 0.8, 0), (0, 0), (0, h * 0.6), (-w * 0.8, h * 0.55)]), _cloth(rng), 0.8)
 
 
-def _phone(rng):
+def _phone(rng, own):
     color = rgb(("1f2024", "d8d9dc", "3a4a66", "8c3b44")[rng.integers(4)])
     yield (ellipse(0, 0.5, 0.42, 0.85, power=7), color, 1.0)
     yield (ellipse(-0.2, -0.08, 0.14, 0.17, power=4), darker(color, 0.4), 1.0)
     for y in (-0.15, 0.0):
         yield (ellipse(-0.2, y, 0.055, 0.055), (22, 24, 34), 1.0)
         yield (ellipse(-0.22, y - 0.02, 0.02, 0.02, n=10), (190, 205, 235), 0.9)
-    skin = _skin(rng)
+    skin = _skin(rng, own)
     for k in range(4):
-        yield (smooth([(0.25, 0.42 + 0.2 * k), (0.48, 0.36 + 0.2 * k), (0.6, 0.46 + 0.2 * k), (0.48, 0.56 + 0.2 * k), (0.25, 0.53 + 0.2 * k)]), skin, 1.0)
-    yield (smooth([(-0.3, 0.9), (-0.5, 0.6), (-0.6, 0.9), (-0.3, 1.3), (0.4, 1.25), (0.58, 1.0), (0.5, 3.6), (-0.4, 3.6)]), skin, 1.0)
+        yield (
+            smooth(
+                [
+                    (0.25, 0.42 + 0.2 * k),
+                    (0.48, 0.36 + 0.2 * k),
+                    (0.6, 0.46 + 0.2 * k),
+                    (0.48, 0.56 + 0.2 * k),
+                    (0.25, 0.53 + 0.2 * k),
+                ]
+            ),
+            skin,
+            1.0,
+        )
+    yield (
+        smooth([(-0.3, 0.9), (-0.5, 0.6), (-0.6, 0.9), (-0.3, 1.3), (0.4, 1.25), (0.58, 1.0), (0.5, 3.6), (-0.4, 3.6)]),
+        skin,
+        1.0,
+    )
 
 
-def _spoon(rng):
+def _spoon(rng, _):
     metal = rgb(("c3c8cf", "b8a070", "8f8a86")[rng.integers(3)])
     yield (smooth([(-0.05, 0.2), (0.05, 0.2), (0.07, 2.6), (-0.07, 2.6)]), metal, 1.0)
     yield (ellipse(0, -0.08, 0.24, 0.36), metal, 1.0)
@@ -169,7 +223,7 @@ def _spoon(rng):
             rgb(("f3ead8", "8c4a2c", "d95d4e")[rng.integers(3)]), 1.0)  # fmt: skip
 
 
-def _ball(rng):
+def _ball(rng, _):
     color = rgb(("e0503f", "3f78c4", "f0b73c", "6fae75")[rng.integers(4)])
     yield (ellipse(0, 0, 0.5, 0.5), color, 1.0)
     yield (stroke(smooth([(-0.48, -0.1), (0, 0.12), (0.48, -0.1)], closed=False), 0.09, taper=0.3),
@@ -178,7 +232,7 @@ def _ball(rng):
     yield (ellipse(-0.18, -0.2, 0.13, 0.1), (255, 255, 255), 0.5)
 
 
-def _leaf(rng):
+def _leaf(rng, _):
     color = rgb(("7fa650", "c9803c", "b5503a", "d9a93f")[rng.integers(4)])
     yield (smooth([(-0.75, 0.1), (-0.3, -0.34), (0.3, -0.3), (0.8, 0.0), (0.3, 0.3), (-0.3, 0.32)]), color, 1.0)
     yield (stroke(smooth([(-1.0, 0.16), (-0.3, 0.03), (0.7, 0.0)], closed=False), 0.04, taper=0.7),
@@ -188,7 +242,9 @@ def _leaf(rng):
         yield (stroke([(x, 0.02), (x + 0.1, 0.11), (x + 0.2, 0.19)], 0.025, taper=1), darker(color, 0.3), 0.8)
 
 
-def _skin(rng) -> Color:
+def _skin(rng, own: Color) -> Color:
+    if rng.random() < 0.6:
+        return own
     return rgb(("f0c4a0", "dca47c", "bd7f55", "8d5738", "5c3624")[rng.integers(5)])
 
 

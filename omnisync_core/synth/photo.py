@@ -381,7 +381,7 @@ def back_shapes(ch: Character) -> list[Shape]:
 def person(ch: Character, rng) -> Look:
     """A photographic person."""
     light = Light.random(rng)
-    skin_dark = darker(ch.skin, 0.12)
+    skin_dark = darker(ch.skin, rng.uniform(0.2, 0.3))
     body = torso(ch, skin_dark, rng, neck=0.56 if "man" in ch.traits else 0.46, wide=rng.uniform(1.5, 1.75))
 
     def cloth(shape):
@@ -390,7 +390,7 @@ def person(ch: Character, rng) -> Look:
     def strands(_):
         return CLOTH if ch.species == "headscarf" else HAIR
 
-    look = Look(interior=paint_interior(ch.mouth, rng, light))
+    look = Look(interior=paint_interior(ch.mouth, rng, light), painted_lips=True)
     picture = sprite(body, rng, light, 80, cloth)
     look.back.append(Shape(picture.corners, skin_dark, space="body", fill=picture))
     behind = back_shapes(ch)

@@ -17,9 +17,11 @@ from .mouths import MOUTH_PARAMS, jaw_weight, mouth_curves, mouth_shapes
 from .occluders import Occluder, random_occluder
 from .render import Placement, draw
 from .shapes import HIDDEN, Shape
-from .warp import PULLED_ABOVE, REACH, REST, HeadWarp
+from .warp import PULLED_ABOVE, REACH, REST, HeadWarp, depth_at
 
 __all__ = ["MOUTH_PARAMS", "Scene"]
+
+_FARTHEST = 0.62  # radians; a face further round shows cheeks that are not painted
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,7 @@ class Pose:
     mouth: tuple[float, float]
     scale: float  # frame widths per head unit
     tilt: float  # mean roll, radians
+    turn: float  # mean yaw
     x: Waves
     y: Waves
     roll: Waves
@@ -109,8 +112,8 @@ class Scene:
         occluder = None
         if fixed.random() < 0.2:
             flat = character.look in ("drawn", "flat", "anime")
-            occluder = random_occluder(fixed, moving, pose.mouth, width, duration, shaded=not flat)
-        film = Film.random(np.random.default_rng([key, seed, 5]), character.look == "photo")
+            occluder = random_occluder(fixed, moving, pose.mouth, width, duration, shaded=not flat, skin=character.skin)
+        film = Film.random(np.random.default_rng([key, seed, 5]), character.look)
         return Scene(character, background, occluder, pose, blinks, film)
 
     @property
@@ -129,7 +132,7 @@ class Scene:
         mouth = np.asarray(mouth_T5)
         style = self.character.mouth
         place = self._places(np.atleast_1d(times_T))["head"]
-        drawn = mouth_shapes(style, mouth, self._look.interior)
+        drawn = mouth_shapes(style, mouth, self._look.interior, lips=not self._look.painted_lips)
         moved = [place.apply(s.points, s.depth) for s in drawn]
         hidden = [s.points[..., 0] < HIDDEN / 2 for s in drawn]
         drop = mouth_curves(style, mouth).chin_drop_T
@@ -137,12 +140,13 @@ class Scene:
             if shape.jaw:
                 weight = jaw_weight(style, shape.points) > 0
                 weight |= np.roll(weight, 1) | np.roll(weight, -1)
-                moved.append(place.apply(self._lowered(shape, drop).points[:, weight], shape.depth))
+                points = self._lowered(shape, drop).points[:, weight]
+                moved.append(place.apply(points, self._depth(points) if shape.warped else shape.depth))
                 hidden.append(np.zeros(moved[-1].shape[:2], bool))
-        if self._photographic:
-            top = style.center_y - PULLED_ABOVE * style.size
-            reach = REACH * style.size
-            moved.append(place.apply(np.array([(-reach, top), (reach, top)]), style.depth))
+        if self._follows:
+            y = np.linspace(style.center_y - PULLED_ABOVE * style.size, style.chin_y + drop.max(), 7)
+            points = np.stack(np.meshgrid(REACH * style.size * np.linspace(-1, 1, 5), y), -1).reshape(-1, 2)
+            moved.append(place.apply(points, self._depth(points)))
             hidden.append(np.zeros(moved[-1].shape[:2], bool))
         points, away = np.concatenate(moved, 1), np.concatenate(hidden, 1)[..., None]
         low, high = np.where(away, np.inf, points).min(1), np.where(away, -np.inf, points).max(1)
@@ -156,19 +160,22 @@ class Scene:
         if mouth.shape != (len(times), 5):
             raise ValueError(f"mouth has shape {mouth.shape}; expected ({len(times)}, 5)")
         view = np.broadcast_to((0.5, 0.5, 1.0) if view is None else np.asarray(view, np.float64), (len(times), 3))
+        if self.film.cells:
+            coarse, cells = self.film.grid(view)
+            return self.film.enlarge(self._developed(mouth, times, coarse, cells), coarse, view, size)
         frames = self._developed(mouth, times, view, size)
-        if not self.film.quality:
+        if not self.film.spreads:
             return frames
         still = self._developed(np.repeat(REST, len(times), 0), times, view, size)
-        frames, still = self.film.compress(frames), self.film.compress(still)
+        frames, still = (self.film.printed(some, view) for some in (frames, still))
         box = (self.mouth_box(mouth, times) - np.tile(view[:, :2] - view[:, 2:] / 2, 2)) / view[:, 2:] * size
         for t, (x0, y0, x1, y1) in enumerate(np.clip(box + np.array((-1, -1, 1, 1)), 0, size).astype(int)):
             still[t, y0:y1, x0:x1] = frames[t, y0:y1, x0:x1]
         return still
 
     def _developed(self, mouth, times, view, size):
-        """Frames before the codec."""
-        warp = HeadWarp(self.character, mouth) if self._photographic else None
+        """Frames before what spreads over their neighbourhood: that is done with a closed mouth beyond the box."""
+        warp = HeadWarp(self.character, mouth) if self._follows else None
         frames = draw(self._shapes(mouth, times, warp), self._places(times), warp, self.background, view, size)
         return self.film.develop(frames, times, view)
 
@@ -183,7 +190,7 @@ class Scene:
             shapes.append(self._lowered(shape, drop) if shape.jaw and not shape.warped else shape)
         for eye in look.eyes:
             shapes += eye_shapes(eye, blink, gaze)
-        shapes += look.middle + mouth_shapes(style, mouth, look.interior)
+        shapes += look.middle + mouth_shapes(style, mouth, look.interior, lips=not look.painted_lips)
         shapes += [self._lowered(s, drop) if s.jaw else s for s in look.front]
         return shapes + list(self.occluder.parts if self.occluder else ())
 
@@ -194,8 +201,11 @@ class Scene:
         return replace(shape, points=points, jaw=False)
 
     @property
-    def _photographic(self) -> bool:
-        return self._look.interior is not None
+    def _follows(self) -> bool:
+        return self._look.painted_lips
+
+    def _depth(self, points):
+        return depth_at(self.character, points[..., 0], points[..., 1])[..., None]
 
     @cached_property
     def _look(self) -> Look:
@@ -203,7 +213,11 @@ class Scene:
 
     def _places(self, times) -> dict[str, Placement]:
         p, t = self.pose, np.asarray(times, np.float64)
-        yaw, pitch, scale = p.yaw.at(t), p.pitch.at(t), p.scale * (1 + p.grow.at(t))
+        yaw, pitch, scale = (
+            _FARTHEST * np.tanh((p.turn + p.yaw.at(t)) / _FARTHEST),
+            p.pitch.at(t),
+            p.scale * (1 + p.grow.at(t)),
+        )
         roll = p.tilt + p.roll.at(t)
         cos, sin = np.cos(roll), np.sin(roll)
         turn = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], 1) * scale[:, None, None]
@@ -211,7 +225,11 @@ class Scene:
         matrix = turn * squeeze[:, None]
         shift = np.einsum("tij,tj->ti", turn, np.stack([np.sin(yaw), np.sin(pitch)], -1))
         style = self.character.mouth
-        rest = np.array(p.mouth) - p.scale * np.array([-np.sin(p.tilt), np.cos(p.tilt)]) * style.center_y
+        aside = np.array([[np.cos(p.tilt), -np.sin(p.tilt)], [np.sin(p.tilt), np.cos(p.tilt)]]) * p.scale
+        rest = np.array(p.mouth) - aside @ (
+            style.depth * np.sin(_FARTHEST * np.tanh(p.turn / _FARTHEST)),
+            style.center_y,
+        )
         origin = rest + np.stack([p.x.at(t), p.y.at(t)], -1)
         low = np.array([0.0, 0.75])  # the body follows the neck
         neck = np.matmul(matrix, low) + origin
@@ -229,10 +247,12 @@ def _random_pose(fixed, moving, character) -> Pose:
     y = float(np.clip(room + fixed.uniform(-0.03, 0.1), 0.5, 0.75))
     x = fixed.uniform(0.35, 0.65) if scale < 0.26 else fixed.uniform(0.42, 0.58)
     reach = np.deg2rad(moving.uniform(2, 9))
+    turn = moving.choice((-1, 1)) * moving.uniform(0.3, 0.9) if moving.random() < 0.25 else 0.0
     return Pose(
         mouth=(float(x + moving.uniform(-0.02, 0.02)), float(np.clip(y + moving.uniform(-0.02, 0.02), 0.5, 0.75))),
         scale=float(scale),
         tilt=float(np.deg2rad(moving.uniform(-3, 3))),
+        turn=float(turn),
         x=Waves.random(moving, 0.035),
         y=Waves.random(moving, 0.025),
         roll=Waves.random(moving, reach),

@@ -23,9 +23,9 @@ def depth_at(ch: Character, x, y) -> np.ndarray:
     """Depth of the head's surface in head units; the mouth's own depth wherever lips can be."""
     style = ch.mouth
     rim = (x / ch.head_width) ** 2 + ((y - 0.1) / 1.32) ** 2
-    base = 0.68 * np.clip(1.05 - rim, 0, 1)
+    base = 0.62 * np.clip(1.05 - rim, 0, 1)
     base += 0.3 * np.exp(-((x / 0.17) ** 2) - ((y - 0.16) / 0.2) ** 2)
-    side = 1 - _step((np.abs(x) - 0.5 * style.size) / 0.42)
+    side = 1 - _step((np.abs(x) - 0.5 * style.size) / 0.64)
     down = _step((y - style.center_y + 0.3) / 0.22)
     return base + (style.depth - base) * side * down
 
@@ -71,7 +71,7 @@ class HeadWarp:
         x, y = x_TP - origin[:, :1], y_TP - origin[:, 1:]
         x, y = undo[:, 0, :1] * x + undo[:, 0, 1:] * y, undo[:, 1, :1] * x + undo[:, 1, 1:] * y
         depth = np.float32(self.style.depth)
-        for _ in range(3):
+        for _ in range(4):
             at_x, at_y = x - depth * slide[:, :1], y - depth * slide[:, 1:]
             depth = depth_at(self.character, at_x, at_y)
         return self.sources(x - depth * slide[:, :1], y - depth * slide[:, 1:])
