@@ -157,6 +157,9 @@ def _with_look(ch: Character, split: str, rng) -> Character:
             line=darker(mix(ch.skin, (120, 30, 40), 0.5), 0.45),
         )  # fmt: skip
         traits = {"taper": rng.uniform(0.48, 0.62), "boxy": rng.uniform(1.9, 2.1), "eye_y": rng.uniform(-0.06, 0.04)}
+    if look == "photo":
+        grey = sum(ch.skin) // 3
+        traits = {"skin": mix(ch.skin, (grey, grey, grey), rng.uniform(0.0, 0.3))}
     return replace(ch, look=look, mouth=mouth, **traits)
 
 

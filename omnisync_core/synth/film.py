@@ -5,7 +5,7 @@ Everything is bound to the frame and to the time, so two clips that differ in th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -25,6 +25,7 @@ class Film:
     grain: float = 0.0  # standard deviation in grey levels
     grain_size: float = 1.0
     color_grain: float = 0.5  # share of the grain that differs by colour
+    shutter: float = 0.0  # how long it is open, in frames; movement between the frames given blurs
     quality: int = 0  # of the JPEG, 0 for none
     pencil: float = 0.0  # 1 graphite, less with some colour, 0 no drawing
     cells: int = 0  # of pixel art along the frame's side, 0 for none
@@ -49,13 +50,14 @@ class Film:
         dim = rng.random() < 0.25 and photographic
         warm, green = rng.normal(0, 0.05), rng.normal(0, 0.012)
         return Film(
-            gain=float(rng.uniform(0.35, 0.65) if dim else np.exp(rng.normal(0.0, 0.1))),
+            gain=float(rng.uniform(0.45, 0.7) if dim else np.exp(rng.normal(0.0, 0.1))),
             contrast=float(rng.uniform(0.82, 1.15)),
             cast=(float(1 + warm), float(1 + green), float(1 - warm)),
             blur=float(rng.uniform(0.0015, 0.0045)) if rng.random() < 0.25 else 0.0,
             grain=float(rng.uniform(3, 8) if dim else rng.choice((0.0, rng.uniform(1, 3.5), rng.uniform(2, 7)))),
             grain_size=float(rng.uniform(0.8, 1.7)),
             color_grain=float(rng.choice((0.0, 0.4, 0.8))),
+            shutter=float(rng.uniform(0.4, 1.0)) if rng.random() < 0.15 else 0.0,
             quality=int(rng.integers(22, 65)) if rng.random() < 0.12 else 0,
             seed=seed,
         )
@@ -72,7 +74,7 @@ class Film:
 
     def develop(self, frames_THWC: np.ndarray, times_T, view_T3) -> np.ndarray:
         """uint8 frames with everything but the codec."""
-        if self == Film(seed=self.seed):
+        if replace(self, shutter=0.0, quality=0) == Film(seed=self.seed):
             return frames_THWC
         size = frames_THWC.shape[1]
         curve = self._curve()

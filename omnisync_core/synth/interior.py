@@ -88,7 +88,7 @@ def _tongue(style, rng, light) -> Picture:
     form = 0.8 + 0.3 * np.sqrt(np.clip(1 - (x / 0.9) ** 2, 0, 1)) - 0.16 * np.exp(-((x / 0.05) ** 2))
     form = form * (0.62 + 0.5 * np.exp(-(((y - 0.25) / 0.35) ** 2)))
     bumps = noise("soft", (high, wide), rng)
-    color = column(darker(style.tongue, 0.12)) * (form * (1 + 0.06 * bumps))
+    color = column(darker(mix(style.tongue, (150, 84, 84), 0.5), 0.1)) * (form * (1 + 0.06 * bumps))
     wet = np.exp(-(((x - 0.25 * np.sign(light.x)) / 0.2) ** 2) - ((y - 0.14) / 0.07) ** 2)
     color += 45 * light.shine * wet * np.clip(1 + 0.8 * bumps, 0, 2)
     return Picture(pixels_of(color, np.ones((high, wide), np.float32)), -wide / 2 / UNIT, 0.0, UNIT)

@@ -32,6 +32,8 @@ def _solid(look: Look, ch: Character, rng) -> Look:
     """Every large part rounded and lit; teeth and tongue too."""
     light, clay = Light.random(rng), ch.look == "clay"
     skin = CLAY if clay else {"animal": FUR, "robot": METAL, "person": SKIN}.get(ch.kind, VINYL)
+    if ch.species == "frog" and not clay:
+        skin = replace(VINYL, noise="soft", strength=0.03, bump=0.004)
     other = CLAY if clay else {"animal": FUR, "robot": METAL, "person": HAIR}.get(ch.kind, VINYL)
 
     def made(shape: Shape) -> Shape:

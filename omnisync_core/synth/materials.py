@@ -76,7 +76,7 @@ def _lit(color, area, rng, light, unit, material):
     relief = 2.0 * material.round * form + material.bump * grain
     factors, gloss = light.shade(relief, unit, wrap=(0.38, 0.32, 0.3))
     out = column(color) * factors * (1 + material.strength * grain)
-    return out + material.shine * light.shine * gloss**material.sharp if material.shine else out
+    return out + material.shine * light.shine * cv2.pow(gloss, material.sharp) if material.shine else out
 
 
 __all__ = ["CLAY", "CLOTH", "FUR", "HAIR", "METAL", "SKIN", "VINYL", "Material", "lit", "sprite"]

@@ -18,8 +18,8 @@ from .relief import Light, column, hollow, noise, pixels_of, resized, tiles
 from .shapes import Picture, Shape, darker, ellipse, lighter, mirror, mix, ramp, smooth, stroke
 from .warp import REST
 
-UNIT = 144  # pixels of the head's picture per head unit
-LEFT, TOP, WIDTH, HEIGHT = -1.34, -1.84, 386, 500
+UNIT = 120  # pixels of the head's picture per head unit
+LEFT, TOP, WIDTH, HEIGHT = -1.34, -1.84, 322, 418
 _LOW = (WIDTH // 2, HEIGHT // 2)
 
 
@@ -137,7 +137,7 @@ class _Head:
             eye = 0.5 * _bump(ax - ch.eye_x, 0.19) * _bump(y - ch.eye_y + 0.11, 0.08)
             lit += (column(darker(ch.second, 0.3)) - lit) * eye
         shiny = self.light.shine * rng.uniform(0.3, 1.0) * (1 + 0.5 * dark_skin)
-        lit += shiny * (30 * gloss**24 + 12 * gloss**8) * hollow(z, 7, 4.0)
+        lit += shiny * (30 * cv2.pow(gloss, 24) + 12 * cv2.pow(gloss, 8)) * hollow(z, 7, 4.0)
         self.rgb = resized(_soft(lit).astype(np.float32), WIDTH, HEIGHT)
         grain = rng.uniform(0.012, 0.03) * (1 - 0.5 * made) * (1 + 0.5 * self.old)
         self.rgb *= 1 + np.float32(grain) * noise("pores", (HEIGHT, WIDTH), rng)
@@ -196,7 +196,11 @@ class _Head:
         color = color + (column(lighter(ch.skin, 0.1)) - color) * (0.25 * np.exp(-((rim / 0.2) ** 2)))
         lit = color * factors * 1.02
         wet = self.light.shine * rng.uniform(0.3, 1.1) * (1.5 if "makeup" in ch.traits else 1)
-        lit += wet * (60 * gloss**40 + 18 * gloss**10) * np.clip(0.7 + 0.5 * noise("fine", part.shape[1:], rng), 0, 1.6)
+        lit += (
+            wet
+            * (60 * cv2.pow(gloss, 40) + 18 * cv2.pow(gloss, 10))
+            * np.clip(0.7 + 0.5 * noise("fine", part.shape[1:], rng), 0, 1.6)
+        )
         seam = np.exp(-(((y - middle) / (0.014 + 0.01 * (1 - np.abs(x / outer)))) ** 2)) * (np.abs(x) < outer + 0.015)
         around = 0.16 * np.exp(-(((below - 1.35) / 0.35) ** 2)) * _bump(x, 0.8 * outer)
         part *= 1 - around
@@ -316,13 +320,18 @@ class _Head:
 
     def paint_hair(self, color, hairs, cover, form):
         """Hair of a colour where `cover`; `form` 0..1 is its bulk, lit from above."""
-        color, light = column(color), self.light
-        facing, gloss = light.shade(0.25 * form[::2, ::2], UNIT / 2, wrap=(0.3, 0.3, 0.3))
-        facing, gloss = resized(facing, WIDTH, HEIGHT), cv2.resize(gloss, (WIDTH, HEIGHT))
-        shine = 0.5 + 0.5 * np.clip(hairs, -1, 1.6)
-        lit = color * facing * (0.78 + 0.2 * np.clip(hairs, -2.2, 2.2))
-        lit += (16 + 0.22 * color.mean()) * light.shine * gloss**14 * shine
-        self.rgb += (lit - self.rgb) * cover.astype(np.float32)
+        light, cover = self.light, cover.astype(np.float32)
+        x, y, w, h = cv2.boundingRect((cover > 0.004).view(np.uint8))
+        span = slice(y, y + h), slice(x, x + w)
+        facing, gloss = light.shade(0.25 * form[span][::2, ::2], UNIT / 2, wrap=(0.3, 0.3, 0.3))
+        facing, gloss = resized(facing, w, h), cv2.resize(gloss, (w, h))
+        color, hairs, part = column(color), np.clip(hairs[span], -2.2, 2.2), self.rgb[:, y : y + h, x : x + w]
+        facing *= 0.78 + 0.2 * hairs
+        facing *= color
+        facing += (16 + 0.22 * float(color.mean())) * light.shine * cv2.pow(gloss, 14) * (0.75 + 0.25 * hairs)
+        facing -= part
+        facing *= cover[span]
+        part += facing
 
     def hair(self):
         ch, rng = self.ch, self.rng
@@ -368,7 +377,8 @@ class _Head:
 
 def _soft(planes):
     """Bright places keep their form."""
-    return np.where(planes > 165, 165 + 80 * np.tanh((planes - 165) / 80), planes)
+    over = np.maximum(planes - 165, 0)
+    return planes - over + over / (1 + over * (1 / 90))
 
 
 def back_shapes(ch: Character) -> list[Shape]:

@@ -26,7 +26,7 @@ class Light:
     @staticmethod
     def random(rng) -> Light:
         """From the side, above; soft or hard, warm or cold."""
-        x, y, z = rng.choice((-1, 1)) * rng.uniform(0.1, 1.0), -rng.uniform(0.15, 0.9), rng.uniform(0.5, 1.1)
+        x, y, z = float(rng.choice((-1, 1))) * rng.uniform(0.1, 1.0), -rng.uniform(0.15, 0.9), rng.uniform(0.5, 1.1)
         norm = float(np.sqrt(x * x + y * y + z * z))
         key = rng.uniform(0.55, 1.0)
         return Light(

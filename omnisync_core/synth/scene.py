@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 from .backdrops import Backdrop, random_backdrop
@@ -129,9 +130,14 @@ class Scene:
 
     def mouth_box(self, mouth_T5, times_T) -> np.ndarray:
         """(T, 4) xyxy in frame units: lips, mouth and the part of the chin that moves."""
-        mouth = np.asarray(mouth_T5)
+        moments = self._exposed(np.asarray(mouth_T5), np.atleast_1d(np.asarray(times_T, np.float64)))
+        boxes = np.stack([self._sharp_box(*moment) for moment in moments])
+        low, high = boxes[..., :2].min(0), boxes[..., 2:].max(0)
+        return np.concatenate([low - self.film.reach, high + self.film.reach], 1)
+
+    def _sharp_box(self, mouth, times):
         style = self.character.mouth
-        place = self._places(np.atleast_1d(times_T))["head"]
+        place = self._places(times)["head"]
         drawn = mouth_shapes(style, mouth, self._look.interior, lips=not self._look.painted_lips)
         moved = [place.apply(s.points, s.depth) for s in drawn]
         hidden = [s.points[..., 0] < HIDDEN / 2 for s in drawn]
@@ -149,8 +155,7 @@ class Scene:
             moved.append(place.apply(points, self._depth(points)))
             hidden.append(np.zeros(moved[-1].shape[:2], bool))
         points, away = np.concatenate(moved, 1), np.concatenate(hidden, 1)[..., None]
-        low, high = np.where(away, np.inf, points).min(1), np.where(away, -np.inf, points).max(1)
-        return np.concatenate([low - self.film.reach, high + self.film.reach], 1)
+        return np.concatenate([np.where(away, np.inf, points).min(1), np.where(away, -np.inf, points).max(1)], 1)
 
     def render(self, mouth_T5, times_T, *, size: int, view=None) -> np.ndarray:
         """uint8 (T, size, size, 3) RGB; `view` (T, 3) is centre x, centre y and side in frame units,
@@ -175,9 +180,25 @@ class Scene:
 
     def _developed(self, mouth, times, view, size):
         """Frames before what spreads over their neighbourhood: that is done with a closed mouth beyond the box."""
-        warp = HeadWarp(self.character, mouth) if self._follows else None
-        frames = draw(self._shapes(mouth, times, warp), self._places(times), warp, self.background, view, size)
+        seen = [self._drawn(*moment, view, size) for moment in self._exposed(mouth, times)]
+        frames = (
+            seen[0]
+            if len(seen) == 1
+            else np.stack([cv2.addWeighted(a, 0.5, b, 0.5, 0) for a, b in zip(*seen, strict=True)])
+        )
         return self.film.develop(frames, times, view)
+
+    def _drawn(self, mouth, times, view, size):
+        warp = HeadWarp(self.character, mouth) if self._follows else None
+        return draw(self._shapes(mouth, times, warp), self._places(times), warp, self.background, view, size)
+
+    def _exposed(self, mouth, times):
+        """The moments that the open shutter sees: mouths and times, early and late."""
+        if not self.film.shutter or len(times) < 2:
+            return [(mouth, times)]
+        part = 0.25 * self.film.shutter
+        moved, passed = part * np.gradient(mouth, axis=0), part * np.gradient(times)
+        return [(np.maximum(mouth + sign * moved, 0), times + sign * passed) for sign in (-1, 1)]
 
     def _shapes(self, mouth, times, warp) -> list[Shape]:
         look, style = self._look, self.character.mouth

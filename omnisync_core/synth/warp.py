@@ -84,7 +84,7 @@ class HeadWarp:
         columns = np.ascontiguousarray(np.moveaxis(self.columns.reshape(-1, 10)[flat], -1, 0))
         top, up, low, bottom, top0, up0, low0, bottom0, pull, fade = columns
         high = np.float32(style.center_y - PULLED_ABOVE * size)
-        near = _step((y_TP - high) / (PULLED_ABOVE * size)) * (1 - _step((y_TP - bottom) / (_BELOW * size)))
+        near = _step((y_TP - high) / np.maximum(top - high, 0.02)) * (1 - _step((y_TP - bottom) / (_BELOW * size)))
         x_rest = x_TP + pull * near
 
         lip = np.clip((y_TP - top) / np.maximum(up - top, 1e-3), 0, 1)
