@@ -133,7 +133,8 @@ def generator_sheet(model: Generator, reels: Reels, texts: dict) -> tuple[dict[s
         if len(rows) < 6:
             at = source.shape[2] // 2
             rows.append(torch.cat([torch.cat(list(video[:, :, at]), 2) for video in (source, result, target)], 1))
-    picture = torch.cat([torch.cat(rows[:3], 2), torch.cat(rows[3:], 2)], 1).permute(1, 2, 0)
+    half = len(rows) // 2
+    picture = torch.cat([torch.cat(rows[:half], 2), torch.cat(rows[half : 2 * half], 2)], 1).permute(1, 2, 0)
     figures = {"share": 1 - sums["left"] / sums["there"], "edges": sums["edges"] / sums["edges_true"]}
     return figures, ((picture + 1) * 127.5).clamp(0, 255).byte().cpu().numpy()
 

@@ -9,7 +9,6 @@ import torch
 from omnisync_core.audio import ArrayWave
 from omnisync_core.checkpoint import read_bundle, write_bundle
 from omnisync_core.engines.omnisync import load_engine
-from omnisync_core.engines.protocol import Excerpt
 from omnisync_core.training import loop, one_step
 from omnisync_core.training.generator import GeneratorOptions, corners, cut, pixel_loss
 from tests import tiny
@@ -103,7 +102,7 @@ def test_the_engine_looks_at_the_source_and_takes_it_as_reference(trained):
     assert engine.sampling.steps == 1
     frames = np.random.default_rng(0).uniform(0, 1, (9, 32, 32, 3)).astype(np.float32)
     speech = engine.speech(ArrayWave(np.zeros(16000, np.float32))).at(np.arange(9) / 25)
-    edit = edit_alone(engine, Excerpt(frames, speech, np.tile(np.float32([0.5, 0.5, 0.4]), (9, 1)), 0))
+    edit = edit_alone(engine, frames, speech, np.tile(np.float32([0.5, 0.5, 0.4]), (9, 1)))
     assert np.array_equal(edit.reference_THWC, frames)
     assert edit.edited_THWC.shape == frames.shape
 
