@@ -83,28 +83,57 @@ class Settings:
         )
 
 
+@dataclass(frozen=True)
+class Given:
+    """What the branches of a window see, read and hear; on the CPU, float32."""
+
+    source: Tensor
+    context: Tensor
+    audio: Tensor
+    motion_frames: int
+
+    def reference(self, branch: str) -> Tensor:
+        """Latents before the network: zeros where a branch sees nothing."""
+        return torch.zeros_like(self.source) if branch == "none" else self.source
+
+    def sound(self, branch: str) -> Tensor:
+        """Features before the network: zeros where a branch hears nothing."""
+        return self.audio if branch == "full" else torch.zeros_like(self.audio)
+
+
 class Denoiser(Protocol):
     """The transformer where it runs."""
 
     device: torch.device
     dtype: torch.dtype
 
-    def resident(self, sample_shape: tuple[int, ...]) -> AbstractContextManager[int]:
-        """Entered while it is used on samples (branches, C, 2 f, h, w); gives how many branches fit at once."""
-
-    def predict(self, latents: Tensor, timestep: Tensor, **given) -> Tensor:
-        """As `XDubDiT.forward`."""
+    def run(self, given: Given, work: Callable[[sampling.Velocity], Tensor]) -> Tensor:
+        """What `work` makes of a window's velocity, float32 on the CPU, while the transformer is in its place."""
 
 
 class PlacedDiT:
-    """A `Denoiser` of a transformer that already lies where it runs."""
+    """A `Denoiser` of a transformer that already lies where it runs; the branches of a step are one batch."""
 
     def __init__(self, network: XDubDiT):
         self.dtype, self.device = network.dtype, network.patch_embedding.weight.device
         self.predict = network.__call__
 
-    def resident(self, sample_shape: tuple[int, ...]) -> AbstractContextManager[int]:
-        return nullcontext(sample_shape[0])
+    def run(self, given: Given, work: Callable[[sampling.Velocity], Tensor]) -> Tensor:
+        place = {"device": self.device, "dtype": self.dtype}
+
+        def velocity(latents: Tensor, sigma: float, branches: Sequence[str]) -> Tensor:
+            count = len(branches)
+            out = self.predict(
+                latents.to(**place).expand(count, -1, -1, -1, -1),
+                torch.full((count,), 1000 * sigma, device=self.device),
+                ref_latents=torch.cat([given.reference(branch) for branch in branches]).to(**place),
+                context=given.context.to(**place).expand(count, -1, -1),
+                audio_feats=torch.cat([given.sound(branch) for branch in branches]).to(**place),
+                motion_frames=given.motion_frames,
+            )
+            return out.float().cpu()
+
+        return work(velocity)
 
 
 class Codec(Protocol):
@@ -213,40 +242,16 @@ class XDubEngine:
         """The latents of the window with its new mouth."""
         settings = self.settings
         eps = torch.randn(source.shape, generator=torch.Generator().manual_seed(seed))
-        kept = 0 if motion is None else motion.shape[2]
-        stacked = (len(sampling.BRANCHES), source.shape[1], 2 * source.shape[2], *source.shape[3:])
-        with self._denoiser.resident(stacked) as at_once:
-            branches = _Branches(self._denoiser, source, self._context, audio, kept, at_once)
+
+        def work(velocity: sampling.Velocity) -> Tensor:
             return sampling.sample(
-                branches, eps, source, sampling.sigmas(settings.steps), motion_latents=motion,
+                velocity, eps, source, sampling.sigmas(settings.steps), motion_latents=motion,
                 ref_cfg_scale=settings.ref_cfg_scale, audio_cfg_scale=settings.audio_cfg_scale, reuse=settings.reuse,
                 unguided_below=settings.unguided_below, on_step=on_step,
             )  # fmt: skip
 
-
-class _Branches:
-    """The velocities of a window's branches, as many at once as fit; float32 on the CPU."""
-
-    def __init__(self, denoiser: Denoiser, source: Tensor, context: Tensor, audio: Tensor, motion: int, at_once: int):
-        self._denoiser, self._motion, self._at_once = denoiser, motion, max(1, at_once)
-        place = {"device": denoiser.device, "dtype": denoiser.dtype}
-        self._source, self._context, self._audio = (value.to(**place) for value in (source, context, audio))
-
-    def __call__(self, latents: Tensor, sigma: float, branches: Sequence[str]) -> Tensor:
-        starts = range(0, len(branches), self._at_once)
-        return torch.cat([self._ask(latents, sigma, branches[at : at + self._at_once]) for at in starts])
-
-    def _ask(self, latents: Tensor, sigma: float, branches: Sequence[str]) -> Tensor:
-        source, audio, count = self._source, self._audio, len(branches)
-        velocity = self._denoiser.predict(
-            latents.to(source).expand(count, -1, -1, -1, -1),
-            torch.full((count,), 1000 * sigma, device=source.device),
-            ref_latents=torch.cat([torch.zeros_like(source) if name == "none" else source for name in branches]),
-            context=self._context.expand(count, -1, -1),
-            audio_feats=torch.cat([audio if name == "full" else torch.zeros_like(audio) for name in branches]),
-            motion_frames=self._motion,
-        )
-        return velocity.float().cpu()
+        kept = 0 if motion is None else motion.shape[2]
+        return self._denoiser.run(Given(source, self._context, audio, kept), work)
 
 
 def filled(frames_THWC: np.ndarray, count: int) -> np.ndarray:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from omnisync_core.audio import ArrayWave
 from omnisync_core.engines.xdub.dit import XDubDiT
-from omnisync_core.engines.xdub.engine import Settings, XDubEngine
+from omnisync_core.engines.xdub.engine import PlacedDiT, Settings, XDubEngine
 from omnisync_core.engines.xdub.layout import XDubConfig
 from omnisync_core.models.whisper import WhisperEncoder
 
@@ -72,7 +70,7 @@ class Blocks:
         return (video[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 3, 0).numpy()
 
 
-class Mouth:
+class Mouth(PlacedDiT):
     """A denoiser that knows the source and paints over its lower middle by how much it hears; logs its calls."""
 
     device, dtype = torch.device("cpu"), torch.float32
@@ -80,9 +78,6 @@ class Mouth:
     def __init__(self, noisy_calls=()):
         self.calls: list[dict] = []
         self.noisy_calls = noisy_calls
-
-    def resident(self, sample_shape):
-        return nullcontext(sample_shape[0])
 
     def predict(self, latents, timestep, *, ref_latents, context, audio_feats, motion_frames):
         self.calls.append({"rows": len(latents), "level": float(timestep[0]), "motion": motion_frames,

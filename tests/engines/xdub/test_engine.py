@@ -1,7 +1,5 @@
 """The engine: its protocol, what it goes on from, what it may change, and that noise is drawn again."""
 
-from contextlib import nullcontext
-
 import numpy as np
 import pytest
 import torch
@@ -43,17 +41,6 @@ def test_a_window_of_the_real_network():
     assert np.isfinite(edit.edited_THWC).all() and steps == [(1, 2), (2, 2)]
     again = edited(small.engine(PlacedDiT(network), steps=2, redraws=0))
     assert np.array_equal(edit.edited_THWC, again.edited_THWC)
-
-
-def test_one_branch_at_a_time_draws_the_same():
-    class OneByOne(PlacedDiT):
-        def resident(self, sample_shape):
-            assert sample_shape == (3, 4, 10, 8, 8)
-            return nullcontext(1)
-
-    network = small.dit()
-    stacked, single = (edited(small.engine(kind(network), steps=2, redraws=0)) for kind in (PlacedDiT, OneByOne))
-    assert np.allclose(stacked.edited_THWC, single.edited_THWC, atol=1e-4)
 
 
 def test_what_the_network_is_given():
