@@ -9,7 +9,7 @@ import numpy as np
 
 from . import chunks
 from .chunks import Window
-from .composite import window_name
+from .composite import note_name, window_name
 from .engines.protocol import Edit, Engine, Excerpt, Speech
 from .errors import InputError
 from .layout import Layout
@@ -44,6 +44,8 @@ class Editor:
                 arrays = {"edited": edit.edited_THWC, "reference": edit.reference_THWC}
                 arrays = {name: chunks.quantise(array[: len(window)]) for name, array in arrays.items()}
                 joined = {name: chunks.blend(lead[name], array) if lead else array for name, array in arrays.items()}
+                if edit.note:
+                    self._store.write(note_name(window.index), note=np.array(edit.note))
                 self._store.write(window_name(window.index), **joined)
                 yield window
 

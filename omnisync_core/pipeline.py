@@ -20,7 +20,7 @@ import numpy as np
 
 from . import audio as sound
 from . import media, mouth, timeline
-from .composite import Compositor
+from .composite import Compositor, note_name
 from .editing import BothSounds, Editor
 from .engines.protocol import Engine, Speech
 from .errors import InputError
@@ -66,8 +66,9 @@ def sync_video(
     except BaseException:
         store.remove_if_empty()
         raise
+    report = _report(job, roles, time.monotonic() - began)
     store.remove()
-    return _report(job, roles, time.monotonic() - began)
+    return report
 
 
 @dataclass(frozen=True)
@@ -278,6 +279,16 @@ def _warnings(roles: list[_Role]) -> Iterator[str]:
         elif role.voice.is_silent:
             rests = "rests" if layout.gain_V.any() else "is the source's"
             yield f"{name}nobody speaks in the sound: the mouth {rests}"
+        yield from (name + note for note in _notes(role))
+
+
+def _notes(role: _Role) -> Iterator[str]:
+    """What the engine said of windows, and where they lie in the result."""
+    layout = role.layout
+    for window in layout.windows:
+        if role.store.has(note_name(window.index)):
+            first, last = layout.timeline.time_V[layout.positions(window)[[0, -1]]] - layout.timeline.time_V[0]
+            yield f"{first:.1f} to {last:.1f} s {role.store.read(note_name(window.index))['note']}"
 
 
 def _passed(job: _Job, roles: list[_Role]) -> Iterator[Passed]:
