@@ -49,7 +49,7 @@ class LoadXDubNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, model_name, whisper_name, weight_dtype="default") -> io.NodeOutput:
-        from .host.xdub import load_xdub
+        from .host.engines.xdub import load_xdub
 
         dit = folders.file_path(DIT_FOLDER, model_name)
         whisper = folders.file_path(WHISPER_FOLDER, whisper_name, WHISPER_SUFFIXES)
@@ -88,28 +88,7 @@ class XDubEngineNode(io.ComfyNode):
                     "audio_cfg_scale", default=10.0, min=0.0, max=50.0, step=0.5,
                     tooltip="How strongly the mouth follows the sound. The authors' choice is 10; it fades with noise.",
                 ),
-                io.Int.Input(
-                    "reuse", default=1, min=1, max=10, advanced=True, optional=True,
-                    tooltip="Ask all three branches only every so many steps and one of them between. 1 is exact; 2 "
-                    "takes two thirds of the time, at a loss that nobody has measured yet.",
-                ),
-                io.Float.Input(
-                    "unguided_below", default=0.0, min=0.0, max=1.0, step=0.05, advanced=True, optional=True,
-                    tooltip="Noise level under which one branch is asked alone, without guidance. 0 is exact.",
-                ),
-                io.Int.Input(
-                    "redraws", default=2, min=0, max=2, advanced=True, optional=True,
-                    tooltip="How often a window that ended in noise is drawn again with another seed. The report says "
-                    "where that was.",
-                ),
-                io.Int.Input(
-                    "crop_size", default=512, min=64, max=1024, step=32, advanced=True, optional=True,
-                    tooltip="Pixels of the square around the face. 512 is what the model was trained on.",
-                ),
-                io.Int.Input(
-                    "window_frames", default=77, min=9, max=161, step=4, advanced=True, optional=True,
-                    tooltip="Frames of a window, 1 + 4k. 77 is what the model was trained on; less saves memory.",
-                ),
+                *_rarely_touched(),
             ],
             outputs=[EngineType.Output(display_name="engine")],
         )  # fmt: skip
@@ -120,10 +99,38 @@ class XDubEngineNode(io.ComfyNode):
         unguided_below=0.0, redraws=2, crop_size=512, window_frames=77,
     ) -> io.NodeOutput:  # fmt: skip
         from ..omnisync_core.engines.xdub.engine import Settings
-        from .host.xdub import XDubHandle
+        from .host.engines.xdub import XDubHandle
 
         settings = Settings(
             steps, finite("ref_cfg_scale", ref_cfg_scale, 0, 20), finite("audio_cfg_scale", audio_cfg_scale, 0, 50),
             reuse, finite("unguided_below", unguided_below, 0, 1), redraws, crop_size, window_frames,
         )  # fmt: skip
         return io.NodeOutput(XDubHandle(model, vae, whisper, wav2vec2, settings, clip))
+
+
+def _rarely_touched() -> list:
+    """Hidden until asked for, and not needed in a prompt."""
+    return [
+        io.Int.Input(
+            "reuse", default=1, min=1, max=10, advanced=True, optional=True,
+            tooltip="Ask all three branches only every so many steps and one of them between. 1 is exact; 2 "
+            "takes two thirds of the time, at a loss that nobody has measured yet.",
+        ),
+        io.Float.Input(
+            "unguided_below", default=0.0, min=0.0, max=1.0, step=0.05, advanced=True, optional=True,
+            tooltip="Noise level under which one branch is asked alone, without guidance. 0 is exact.",
+        ),
+        io.Int.Input(
+            "redraws", default=2, min=0, max=2, advanced=True, optional=True,
+            tooltip="How often a window that ended in noise is drawn again with another seed. The report says "
+            "where that was.",
+        ),
+        io.Int.Input(
+            "crop_size", default=512, min=64, max=1024, step=32, advanced=True, optional=True,
+            tooltip="Pixels of the square around the face. 512 is what the model was trained on.",
+        ),
+        io.Int.Input(
+            "window_frames", default=77, min=9, max=161, step=4, advanced=True, optional=True,
+            tooltip="Frames of a window, 1 + 4k. 77 is what the model was trained on; less saves memory.",
+        ),
+    ]  # fmt: skip

@@ -48,7 +48,7 @@ class CrossAttention(nn.Module):
 class Positions(nn.Module):
     """Adds a table of positions, which the checkpoint holds."""
 
-    def __init__(self, positions: int, width: int, device):
+    def __init__(self, positions: int, width: int, device: Any):
         super().__init__()
         self.register_buffer("pe", torch.zeros(1, positions, width, device=device))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,9 @@ def attend_plainly(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     return (scores.softmax(-1) @ v).transpose(1, 2).flatten(-2)
 
 
-def two_layers(inputs: int, hidden: int, outputs: int, between: nn.Module, make: dict, operations) -> nn.Sequential:
+def two_layers(
+    inputs: int, hidden: int, outputs: int, between: nn.Module, make: dict, operations: Any
+) -> nn.Sequential:
     """Linear layers `0` and `2` with an activation between."""
     first, second = operations.Linear(inputs, hidden, **make), operations.Linear(hidden, outputs, **make)
     return nn.Sequential(first, between, second)
@@ -48,7 +51,7 @@ def rope_axes(head_dim: int) -> tuple[int, int, int]:
 def rope_table(
     grid: tuple[int, int, int],
     head_dim: int,
-    device,
+    device: Any,
     theta: float = 10000.0,
     start: tuple[int, int, int] = (0, 0, 0),
 ) -> Tensor:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,7 +119,7 @@ def last_state(whisper: WhisperEncoder, mel_BMF: Tensor) -> Tensor:
     return _before_norm(whisper, mel_BMF)[1][:, :, None]
 
 
-def _before_norm(whisper: WhisperEncoder, mel_BMF: Tensor, **how):
+def _before_norm(whisper: WhisperEncoder, mel_BMF: Tensor, **how: bool) -> tuple[Any, Tensor]:
     left: list[Tensor] = []
     hook = whisper.encoder.layer_norm.register_forward_pre_hook(lambda norm, given: left.append(given[0]))
     try:

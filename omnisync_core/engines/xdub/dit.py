@@ -8,6 +8,7 @@ alone, and a latent frame hears only its own P features.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +30,9 @@ def load_dit(
     *,
     heads: int | None = None,
     audio_heads: int | None = None,
-    device=None,
+    device: Any = None,
     dtype: torch.dtype | None = None,
-    operations=nn,
+    operations: Any = nn,
     attention: Attention = attend,
 ) -> XDubDiT:
     """The transformer that a state dict in the official names belongs to, with its weights.
@@ -51,7 +52,15 @@ def load_dit(
 class XDubDiT(nn.Module):
     """Velocity eps - x0 of the target."""
 
-    def __init__(self, config: XDubConfig, *, device=None, dtype=None, operations=nn, attention: Attention = attend):
+    def __init__(
+        self,
+        config: XDubConfig,
+        *,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        operations: Any = nn,
+        attention: Attention = attend,
+    ):
         super().__init__()
         self.config, self.dtype = config, dtype or torch.float32
         make, width = {"device": device, "dtype": dtype}, config.width
@@ -103,13 +112,15 @@ class XDubDiT(nn.Module):
         waves = timestep_embedding(both, self.config.frequency_dim, exact).to(dtype)
         return self.time_embedding(waves).unflatten(0, (-1, 2))
 
-    def _rope(self, grid: tuple[int, int, int], device) -> Tensor:
+    def _rope(self, grid: tuple[int, int, int], device: torch.device) -> Tensor:
         """Source and target stand at the same times, the source one grid further down and to the right."""
         channels = self.config.width // self.config.heads
         moved = rope_table(grid, channels, device, start=(0, *grid[1:]))
         return torch.cat([moved, rope_table(grid, channels, device)], 1)
 
-    def _check(self, latents, ref_latents, context, audio_feats, motion_frames: int) -> None:
+    def _check(
+        self, latents: Tensor, ref_latents: Tensor, context: Tensor, audio_feats: Tensor, motion_frames: int
+    ) -> None:
         sizes = self.config
         video = latents.ndim == 5 and latents.shape[1] == sizes.latent_channels
         if not video or any(side % 2 for side in latents.shape[3:]):
@@ -148,7 +159,7 @@ class Block(nn.Module):
     frames, where the official program holds three copies by token.
     """
 
-    def __init__(self, config: XDubConfig, make: dict, operations, attention: Attention):
+    def __init__(self, config: XDubConfig, make: dict, operations: Any, attention: Attention):
         super().__init__()
         width, parts = config.width, (config.width, config.width, config.heads, make, operations, attention)
         self.norm1 = layer_norm(width, make, operations, affine=False)
@@ -186,7 +197,7 @@ class Block(nn.Module):
 class Head(nn.Module):
     """The target's tokens to latent patches."""
 
-    def __init__(self, config: XDubConfig, make: dict, operations):
+    def __init__(self, config: XDubConfig, make: dict, operations: Any):
         super().__init__()
         outputs = PATCH[0] * PATCH[1] * PATCH[2] * config.latent_channels
         self.norm = layer_norm(config.width, make, operations, affine=False)
@@ -199,7 +210,7 @@ class Head(nn.Module):
         return self.head(modulate(self.norm(x), shift, scale))
 
 
-def layer_norm(width: int, make: dict, operations, *, affine: bool) -> nn.Module:
+def layer_norm(width: int, make: dict, operations: Any, *, affine: bool) -> nn.Module:
     return operations.LayerNorm(width, eps=1e-6, elementwise_affine=affine, **make)
 
 

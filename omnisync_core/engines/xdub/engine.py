@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ... import chunks
 from ...audio import Wave
 from ...errors import InputError
 from ...models.whisper import WhisperEncoder
 from ...models.whole_sound import WholeSound
 from ...spec import VideoSpec
-from ..protocol import Edit
+from ...windows import chunks
+from ..protocol import Edit, Excerpt, OnStep, WindowEngine
 from . import noise, sampling
 from .dit import XDubDiT
 from .hearing import XDubSpeech, by_latent_frame
@@ -54,7 +54,7 @@ class Settings:
     crop_size: int = 512
     window_frames: int = 77
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         sampling.sigmas(self.steps)
         for name, most in (("ref_cfg_scale", 100), ("audio_cfg_scale", 100), ("unguided_below", 1)):
             value = getattr(self, name)
@@ -150,12 +150,14 @@ Wav2Vec = Callable[[np.ndarray], np.ndarray]
 """The last states (M, D) of a normalised wave (S,) at 16 kHz."""
 
 
-class XDubEngine:
+class XDubEngine(WindowEngine):
     """See `engines/protocol.py`.
 
     One window at a time: a window takes minutes, beside which it is nothing that autoencoder and transformer change
     places; so every window goes on from finished pictures, as the official program's does.
     """
+
+    has_codec = True
 
     def __init__(
         self,
@@ -182,47 +184,42 @@ class XDubEngine:
         return XDubSpeech(WholeSound(self._whisper, wave, self._resident, last_only=True), self._wav2vec, wave)
 
     @torch.inference_mode()
-    def edit(
-        self,
-        frames_THWC: np.ndarray,
-        speech_TND: np.ndarray,
-        mouth_T3: np.ndarray,
-        *,
-        anchor: np.ndarray | None,
-        seed: int,
-        on_step: Callable[[int, int], None],
-    ) -> Edit:
-        """`speech_TND` has three frames more, before the window. Of a long anchor (a window that was moved back to be
-        full) the last five frames are gone on from, those before stay as they are.
+    def through_codec(self, frames_THWC: np.ndarray) -> np.ndarray:
+        return self._codec.decode(self._codec.encode(frames_THWC))
+
+    @torch.inference_mode()
+    def edit_window(self, excerpt: Excerpt, anchor: np.ndarray | None, on_step: OnStep) -> Edit:
+        """The excerpt's speech has three frames more, before the window. Of a long anchor (a window that was moved back
+        to be full) the last five frames are gone on from, those before stay as they are.
         """
-        count = len(frames_THWC)
+        frames_THWC, count = excerpt.frames_THWC, len(excerpt.frames_THWC)
         if count > self.spec.window_frames:
             raise InputError(f"a window has at most {self.spec.window_frames} frames, got {count}")
         passed = 0 if anchor is None else max(len(anchor) - MOTION_FRAMES, 0)
         motion = None if anchor is None else self._codec.encode(anchor[passed:])
         source = self._codec.encode(filled(frames_THWC[passed:], self.spec.window_frames))
-        audio = self._audio(np.asarray(speech_TND)[passed:])
+        audio = self._audio(np.asarray(excerpt.speech_TND)[passed:])
         reference = self._reference(frames_THWC, source, passed)
 
-        def draw(seed: int, on_step: Callable[[int, int], None]) -> np.ndarray:
+        def draw(seed: int, on_step: OnStep) -> np.ndarray:
             drawn = self._decode(self._draw(source, motion, audio, seed, on_step), count - passed)
             return drawn if anchor is None else np.concatenate([anchor[:passed], drawn])
 
-        return self._sane(draw, reference, mouth_T3, seed, on_step)
+        return self._sane(draw, reference, excerpt, on_step)
 
-    def _sane(self, draw, reference_THWC: np.ndarray, mouth_T3: np.ndarray, seed: int, on_step) -> Edit:
+    def _sane(
+        self, draw: Callable[[int, OnStep], np.ndarray], reference_THWC: np.ndarray, excerpt: Excerpt, on_step: OnStep
+    ) -> Edit:
         """The first drawing that is no noise, else the one nearest to the source."""
-        nearest, edited = float("inf"), draw(seed, on_step)
-        best = edited
-        for attempt in range(self.settings.redraws + 1):
-            if attempt:
-                edited = draw(chunks.window_seed(seed, attempt), lambda step, steps: None)
-            far = noise.distance(edited, reference_THWC, mouth_T3)
+        edited = best = draw(excerpt.seed, on_step)
+        nearest, redrawn = noise.distance(edited, reference_THWC, excerpt.mouth_T3), 0
+        while nearest > noise.FARTHEST and redrawn < self.settings.redraws:
+            redrawn += 1
+            edited = draw(chunks.window_seed(excerpt.seed, redrawn), lambda step, steps: None)
+            far = noise.distance(edited, reference_THWC, excerpt.mouth_T3)
             if far < nearest:
                 nearest, best = far, edited
-            if far <= noise.FARTHEST:
-                break
-        return Edit(best, reference_THWC, _note(attempt, nearest))
+        return Edit(best, reference_THWC, _note(redrawn, nearest))
 
     def _reference(self, frames_THWC: np.ndarray, source: Tensor, passed: int) -> np.ndarray:
         """The source through the codec; of a window that was moved back the part before was not encoded yet."""
@@ -238,7 +235,7 @@ class XDubEngine:
         features = np.pad(features_T2D, ((0, missing), (0, 0), (0, 0)), mode="edge")
         return by_latent_frame(torch.from_numpy(features))[None]
 
-    def _draw(self, source: Tensor, motion: Tensor | None, audio: Tensor, seed: int, on_step) -> Tensor:
+    def _draw(self, source: Tensor, motion: Tensor | None, audio: Tensor, seed: int, on_step: OnStep) -> Tensor:
         """The latents of the window with its new mouth."""
         settings = self.settings
         eps = torch.randn(source.shape, generator=torch.Generator().manual_seed(seed))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ... import region
+from ...crop import region
 
 FARTHEST = 0.15
 """Mean difference, of the range 0..1, beyond which a frame is no edit of its source: 38 of 255 levels."""

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ... import flow
+from ...diffusion import flow
 from ...errors import InputError
 
 BRANCHES = ("none", "ref", "full")
@@ -107,7 +107,9 @@ class _Held:
 class _Guided:
     """v = u + w_r (r - u) + w_a (f - r), reckoned from f: what is not asked anew is kept as differences."""
 
-    def __init__(self, velocity: Velocity, ref_scale, audio_scale, dynamic: bool, reuse: int, unguided_below: float):
+    def __init__(
+        self, velocity: Velocity, ref_scale: float, audio_scale: float, dynamic: bool, reuse: int, unguided_below: float
+    ):
         self._velocity, self._scales, self._dynamic = velocity, (ref_scale, audio_scale), dynamic
         self._reuse, self._below, self._step = reuse, unguided_below, 0
         self._differences: Tensor | None = None

@@ -9,6 +9,7 @@ from omnisync_core.engines.xdub.noise import FARTHEST, distance
 from omnisync_core.errors import InputError
 from omnisync_core.models.whisper import WhisperEncoder
 from tests.engines.xdub import small
+from tests.fake import edit_alone
 
 SIZE, WINDOW = small.SIZE, small.WINDOW
 MOUTH = np.float32([0.5, 0.65, 0.2])
@@ -30,7 +31,7 @@ def spoken(frames: int, start: int = 0) -> np.ndarray:
 def edited(engine, frames=WINDOW, start=0, *, anchor=None, seed=7, on_step=lambda step, steps: None, speech=None):
     heard = spoken(frames, start) if speech is None else speech
     mouths = np.tile(MOUTH, (frames, 1))
-    return engine.edit(pictures(frames, start), heard, mouths, anchor=anchor, seed=seed, on_step=on_step)
+    return edit_alone(engine, pictures(frames, start), heard, mouths, anchor=anchor, seed=seed, on_step=on_step)
 
 
 def test_a_window_of_the_real_network():
