@@ -35,7 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def lipsync(options: argparse.Namespace) -> None:
-    from .diffusion.guidance import Guidance
     from .engines.omnisync import load_engine
     from .pipeline import sync_video
 
