@@ -190,11 +190,13 @@ class XDubEngine(WindowEngine):
     @torch.inference_mode()
     def edit_window(self, excerpt: Excerpt, anchor: np.ndarray | None, on_step: OnStep) -> Edit:
         """The excerpt's speech has three frames more, before the window. Of a long anchor (a window that was moved back
-        to be full) the last five frames are gone on from, those before stay as they are.
+        to be full) the last five frames are gone on from, those before stay as they are; noise is not gone on from.
         """
         frames_THWC, count = excerpt.frames_THWC, len(excerpt.frames_THWC)
         if count > self.spec.window_frames:
             raise InputError(f"a window has at most {self.spec.window_frames} frames, got {count}")
+        if anchor is not None and self._is_noise(anchor, excerpt):
+            anchor = None
         passed = 0 if anchor is None else max(len(anchor) - MOTION_FRAMES, 0)
         motion = None if anchor is None else self._codec.encode(anchor[passed:])
         source = self._codec.encode(filled(frames_THWC[passed:], self.spec.window_frames))
@@ -220,6 +222,10 @@ class XDubEngine(WindowEngine):
             if far < nearest:
                 nearest, best = far, edited
         return Edit(best, reference_THWC, _note(redrawn, nearest))
+
+    def _is_noise(self, anchor_KSSC: np.ndarray, excerpt: Excerpt) -> bool:
+        count = len(anchor_KSSC)
+        return noise.distance(anchor_KSSC, excerpt.frames_THWC[:count], excerpt.mouth_T3[:count]) > noise.FARTHEST
 
     def _reference(self, frames_THWC: np.ndarray, source: Tensor, passed: int) -> np.ndarray:
         """The source through the codec; of a window that was moved back the part before was not encoded yet."""

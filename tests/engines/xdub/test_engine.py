@@ -70,7 +70,7 @@ def test_a_window_goes_on_from_five_finished_frames():
     codec, denoiser = small.Blocks(), small.Mouth()
     engine = small.engine(denoiser, codec)
     before = edited(engine)
-    anchor = np.clip(before.edited_THWC[-5:] + 0.2, 0, 1)
+    anchor = np.clip(before.edited_THWC[-5:] + 0.1, 0, 1)
     codec.encoded.clear()
     after = edited(engine, start=12, anchor=anchor)
     assert codec.encoded == [5, WINDOW] and {call["motion"] for call in denoiser.calls[3:]} == {2}
@@ -89,6 +89,14 @@ def test_a_window_that_was_moved_back_goes_on_from_its_anchor_s_end():
     assert torch.equal(denoiser.calls[0]["audio"][2, :3], heard)
     whole = small.Blocks().decode(small.Blocks().encode(pictures(WINDOW, 20)))
     assert np.array_equal(edit.reference_THWC, whole)
+
+
+def test_noise_is_not_gone_on_from():
+    denoiser = small.Mouth()
+    anchor = np.random.default_rng(0).uniform(0, 1, (13, SIZE, SIZE, 3)).astype(np.float32)
+    edit = edited(small.engine(denoiser), start=20, anchor=anchor)
+    assert {call["motion"] for call in denoiser.calls} == {0} and edit.note == ""
+    assert np.array_equal(edit.edited_THWC, edited(small.engine(), start=20).edited_THWC)
 
 
 def test_a_short_window_is_filled_to_a_whole_one():
