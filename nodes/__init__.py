@@ -12,12 +12,14 @@ from .omniedit import HuMoAudio, HuMoEngine, LTXEdit, LTXEngine, OmniEditGuider,
 from .report import Example, SyncReport
 from .sampling import DSCFGGuider, DSCFGPatch, DSCFGSampler, ProgressiveNoise
 from .video import ChunkedVideoDecode
+from .xdub import LoadXDubNode, XDubEngineNode
 
 NODES: list = [
     LoadModel, LoadWhisper, EncodeAudioWhisper, EncodePromptT5, MouthTrack, ProgressiveNoise, DSCFGGuider, DSCFGSampler,
     DSCFGPatch, ChunkedVideoDecode, MouthCrop, MouthPaste, SyncReport, Example,
     Engine, Speaker, LipSyncVideo, LipSyncImages,
     LoadLatentSync, LatentSyncEngine,
+    LoadXDubNode, XDubEngineNode,
     HuMoEngine, LTXEngine, HuMoAudio, OmniEditSampler, OmniEditGuider, LTXEdit,
 ]  # fmt: skip
 

@@ -66,8 +66,9 @@ def sync_video(
     except BaseException:
         store.remove_if_empty()
         raise
+    report = report_of(job, roles, time.monotonic() - began)
     store.remove()
-    return report_of(job, roles, time.monotonic() - began)
+    return report
 
 
 def _cast(job: Job, number: int, store: Store) -> Role:

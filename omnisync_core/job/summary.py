@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..windows.composite import note_name
 from .opening import Job, Role
 from .report import Passed, Plan, Report, size
 
@@ -73,6 +74,16 @@ def _warnings(roles: Sequence[Role]) -> Iterator[str]:
         elif role.voice.is_silent:
             rests = "rests" if layout.gain_V.any() else "is the source's"
             yield f"{name}nobody speaks in the sound: the mouth {rests}"
+        yield from (name + note for note in _notes(role))
+
+
+def _notes(role: Role) -> Iterator[str]:
+    """What the engine said of windows, and where they lie in the result."""
+    layout = role.layout
+    for window in layout.windows:
+        if role.store.has(note_name(window.index)):
+            first, last = layout.timeline.time_V[layout.positions(window)[[0, -1]]] - layout.timeline.time_V[0]
+            yield f"{first:.1f} to {last:.1f} s {role.store.read(note_name(window.index))['note']}"
 
 
 def _passed(job: Job, roles: Sequence[Role]) -> Iterator[Passed]:

@@ -12,7 +12,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from .layers import Attention, attend, rope_table, rotate, timestep_embedding
+from .layers import Attention, attend, rope_table, rotate, timestep_embedding, two_layers
 
 COARSE = 0.8
 """Noise levels above decide where the lips are, those below how they look."""
@@ -73,12 +73,8 @@ class DiT(nn.Module):
         make = {"device": device, "dtype": dtype}
         width = config.width
         self.patch_embedding = operations.Conv3d(config.in_channels, width, self.patch, self.patch, **make)
-        self.text_embedding = nn.Sequential(
-            operations.Linear(config.text_dim, width, **make), nn.GELU("tanh"), operations.Linear(width, width, **make)
-        )
-        self.time_embedding = nn.Sequential(
-            operations.Linear(config.frequency_dim, width, **make), nn.SiLU(), operations.Linear(width, width, **make)
-        )
+        self.text_embedding = two_layers(config.text_dim, width, width, nn.GELU("tanh"), make, operations)
+        self.time_embedding = two_layers(config.frequency_dim, width, width, nn.SiLU(), make, operations)
         self.time_projection = nn.Sequential(nn.SiLU(), operations.Linear(width, 6 * width, **make))
         self.speech_projection = SpeechProjection(config, self.stride, make, operations)
         self.blocks = nn.ModuleList(Block(config, make, operations, attention) for _ in range(config.depth))
@@ -114,11 +110,15 @@ class DiT(nn.Module):
         rope = rope_table(grid, self.config.width // self.config.heads, x.device)
         for block in self.blocks:
             tokens = block(tokens, modulation, rope, speech, text, hints)
-        out = self.head(tokens, time)
-        return rearrange(
-            out, "b (t h w) (p q r c) -> b c (t p) (h q) (w r)", t=grid[0], h=grid[1], w=grid[2],
-            p=self.patch[0], q=self.patch[1], r=self.patch[2],
-        )  # fmt: skip
+        return unpatchify(self.head(tokens, time), grid, self.patch)
+
+
+def unpatchify(tokens_BLD: Tensor, grid: tuple[int, int, int], patch: tuple[int, int, int]) -> Tensor:
+    """Tokens of a (t, h, w) grid, channels last in each patch, as latents BCthw."""
+    return rearrange(
+        tokens_BLD, "b (t h w) (p q r c) -> b c (t p) (h q) (w r)", t=grid[0], h=grid[1], w=grid[2],
+        p=patch[0], q=patch[1], r=patch[2],
+    )  # fmt: skip
 
 
 def precondition(sigma: Tensor, std: float, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,11 +152,7 @@ class Block(nn.Module):
         self.norm_text = norm(config, make, operations, affine=True)
         self.text_attention = CrossAttention(width, width, config.heads, make, operations, attention)
         self.norm_ffn = norm(config, make, operations, affine=config.norm == "rms")
-        self.ffn = nn.Sequential(
-            operations.Linear(width, config.ffn_width, **make),
-            nn.GELU("tanh"),
-            operations.Linear(config.ffn_width, width, **make),
-        )
+        self.ffn = two_layers(width, config.ffn_width, width, nn.GELU("tanh"), make, operations)
         self.modulation = nn.Parameter(torch.zeros(1, 6, width, **make))
 
     def forward(
@@ -186,6 +182,8 @@ class Block(nn.Module):
 class SelfAttention(nn.Module):
     """Attention with normalised queries and keys and rotary positions."""
 
+    turn = staticmethod(rotate)
+
     def __init__(self, width: int, context_width: int, heads: int, make: dict, operations, attention: Attention):
         super().__init__()
         self.heads, self.attention = heads, attention
@@ -197,8 +195,8 @@ class SelfAttention(nn.Module):
         self.norm_k = operations.RMSNorm(width, eps=1e-6, **make)
 
     def forward(self, x: Tensor, rope: Tensor, hints: dict) -> Tensor:
-        q = rotate(self.norm_q(self.q(x)), rope, self.heads)
-        k = rotate(self.norm_k(self.k(x)), rope, self.heads)
+        q = self.turn(self.norm_q(self.q(x)), rope, self.heads)
+        k = self.turn(self.norm_k(self.k(x)), rope, self.heads)
         return self.o(self.attention(q, k, self.v(x), self.heads, **hints))
 
 

@@ -54,3 +54,8 @@ class Compositor:
 
 def window_name(index: int) -> str:
     return f"window_{index:05d}"
+
+
+def note_name(index: int) -> str:
+    """What the user should know of a window, where there is something."""
+    return f"note_{index:05d}"

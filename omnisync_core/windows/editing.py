@@ -14,7 +14,7 @@ from ..timing.playback import play
 from ..timing.timeline import Timeline
 from . import chunks
 from .chunks import Window
-from .composite import window_name
+from .composite import note_name, window_name
 from .placement import Layout
 
 
@@ -110,6 +110,8 @@ class Editor:
         lead, arrays = self._finished_lead(window), {"edited": edit.edited_THWC, "reference": edit.reference_THWC}
         arrays = {name: chunks.quantise(array[: len(window)]) for name, array in arrays.items()}
         joined = {name: chunks.blend(lead[name], array) if lead else array for name, array in arrays.items()}
+        if edit.note:
+            self._store.write(note_name(window.index), note=np.array(edit.note))
         self._store.write(window_name(window.index), **joined)
 
     def _finished_lead(self, window: Window) -> dict[str, np.ndarray]:

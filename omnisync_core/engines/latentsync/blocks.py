@@ -7,13 +7,12 @@ Sums are taken in place on what a layer has just made: for inference alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...models.layers import Attention
+from ...models import diffusers_parts
+from ...models.diffusers_parts import CrossAttention, FeedForward, Positions
 from .layout import AttentionConfig, BlockConfig, LayerConfig, MotionConfig
 
 FEW = 16
@@ -21,27 +20,17 @@ FEW = 16
 
 
 @dataclass(frozen=True)
-class Maker:
+class Maker(diffusers_parts.Maker):
     """What every part is built with."""
 
-    operations: Any
-    make: dict
-    attention: Attention
-    heads: int
     groups: int
     time_width: int
-
-    def linear(self, inputs: int, outputs: int, bias: bool = True) -> nn.Module:
-        return self.operations.Linear(inputs, outputs, bias=bias, **self.make)
 
     def conv(self, inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Module:
         return self.operations.Conv2d(inputs, outputs, size, stride, padding=size // 2, **self.make)
 
     def group_norm(self, width: int, eps: float) -> nn.Module:
         return self.operations.GroupNorm(self.groups, width, eps=eps, **self.make)
-
-    def layer_norm(self, width: int) -> nn.Module:
-        return self.operations.LayerNorm(width, **self.make)
 
 
 @dataclass(frozen=True)
@@ -227,20 +216,6 @@ class TemporalBlock(nn.Module):
         return self.ff(self.ff_norm(x_PFC)).add_(x_PFC)
 
 
-class CrossAttention(nn.Module):
-    def __init__(self, width: int, context_width: int, maker: Maker):
-        super().__init__()
-        self.heads, self.attention = maker.heads, maker.attention
-        self.to_q = maker.linear(width, width, bias=False)
-        self.to_k = maker.linear(context_width, width, bias=False)
-        self.to_v = maker.linear(context_width, width, bias=False)
-        self.to_out = nn.ModuleList([maker.linear(width, width)])
-
-    def forward(self, x_NLC: Tensor, context_NMD: Tensor, hints: dict) -> Tensor:
-        q, k, v = self.to_q(x_NLC), self.to_k(context_NMD), self.to_v(context_NMD)
-        return self.to_out[0](self.attention(q, k, v, self.heads, **hints))
-
-
 class TemporalAttention(CrossAttention):
     """Sinusoidal positions are added after the norm, so to queries, keys and values alike."""
 
@@ -251,39 +226,6 @@ class TemporalAttention(CrossAttention):
     def forward(self, x_PFC: Tensor, hints: dict) -> Tensor:
         x_PFC = x_PFC if self.pos_encoder is None else self.pos_encoder(x_PFC)
         return super().forward(x_PFC, x_PFC, hints)
-
-
-class Positions(nn.Module):
-    """The checkpoint holds the table."""
-
-    def __init__(self, positions: int, width: int, device):
-        super().__init__()
-        self.register_buffer("pe", torch.zeros(1, positions, width, device=device))
-
-    def forward(self, x_PFC: Tensor) -> Tensor:
-        return x_PFC + self.pe[:, : x_PFC.shape[1]].to(x_PFC)
-
-
-class FeedForward(nn.Module):
-    """Gated by an exact GELU, four times as wide. `net.1` was dropout."""
-
-    def __init__(self, width: int, maker: Maker):
-        super().__init__()
-        gated, back = GatedProjection(width, 4 * width, maker), maker.linear(4 * width, width)
-        self.net = nn.ModuleList([gated, nn.Identity(), back])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net[2](self.net[0](x))
-
-
-class GatedProjection(nn.Module):
-    def __init__(self, inputs: int, outputs: int, maker: Maker):
-        super().__init__()
-        self.proj = maker.linear(inputs, 2 * outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.proj(x).chunk(2, -1)
-        return F.gelu(gate).mul_(value)
 
 
 class Downsampler(nn.Module):
