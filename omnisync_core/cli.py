@@ -35,7 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def lipsync(options: argparse.Namespace) -> None:
-    from .diffusion.guidance import Guidance
     from .engines.omnisync import load_engine
     from .pipeline import sync_video
 
@@ -50,7 +49,7 @@ def lipsync(options: argparse.Namespace) -> None:
     )
     weights = _given(options, "w_peak", "w_base", "gamma", "convention")
     sampling = _given(options, "prompt", "steps", "tau", "device", "dtype")
-    engine = load_engine(options.model, guidance=Guidance(**weights), **sampling)
+    engine = load_engine(options.model, guidance=weights, **sampling)
     with warnings.catch_warnings(), _Bars() as bars:
         # What is wrong with the files is told once, in the report.
         warnings.simplefilter("ignore", UserWarning)
@@ -159,8 +158,8 @@ def _lipsync_parser(command: argparse.ArgumentParser) -> None:
     model = command.add_argument_group("model")
     model.add_argument("--model", type=Path, metavar="BUNDLE", help="a .safetensors bundle (default: the bundled one)")
     model.add_argument("--prompt", help="how it is spoken, e.g. 'A person speaks loudly with clear teeth.'")
-    model.add_argument("--steps", type=_whole(1, 1000), help="default 50")
-    model.add_argument("--tau", type=_number(0, 1), help="noise at the start, in (0, 1] (default 0.92)")
+    model.add_argument("--steps", type=_whole(1, 1000), help="default: as the model wants (the bundled one: 1)")
+    model.add_argument("--tau", type=_number(0, 1), help="noise at the start, in (0, 1]; default: as the model wants")
     model.add_argument("--seed", type=_whole(0, 2**63 - 1), default=0, help="default 0")
     model.add_argument("--w-peak", type=_number(0, 100, least=True), help="guidance at the mouth")
     model.add_argument("--w-base", type=_number(0, 100, least=True), help="guidance elsewhere")

@@ -5,9 +5,9 @@ Encode the source, start from progressive noise, follow the guided velocity to 0
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a window is sampled: steps from noise level tau to 0, guidance, prompt."""
+    """How a window is sampled: steps from noise level tau to 0, guidance, prompt.
+
+    A bundle says which it was made for (`own_sampling`); these defaults are for one that does not.
+    """
 
     steps: int = 50
     tau: float = 0.92
@@ -125,21 +128,35 @@ def load_engine(
     path: str | Path | None = None,
     *,
     prompt: str = PROMPT,
-    steps: int = 50,
-    tau: float = 0.92,
-    guidance: Guidance | None = None,
+    steps: int | None = None,
+    tau: float | None = None,
+    guidance: Guidance | Mapping[str, float | str] | None = None,
     device: str = "auto",
     dtype: str = "auto",
 ) -> OmniSyncEngine:
-    """An engine from a bundle; None is the bundled mini."""
-    if not (0 < tau <= 1):
-        raise InputError(f"tau must be above 0 and at most 1, got {tau}")
-    if steps < 1:
-        raise InputError(f"steps must be at least 1, got {steps}")
+    """An engine from a bundle; None is the bundled mini. What is not given is as the bundle wants to be sampled.
+
+    guidance: a whole one, or some fields of it by name over the bundle's own. InputError, CheckpointError.
+    """
     bundle = read_bundle(path or BUNDLED)
+    sampling = choose_sampling(own_sampling(bundle), steps, tau, guidance, prompt)
     networks, spec = ready_networks(bundle, device, dtype), build_spec(bundle)
-    sampling = Sampling(steps, tau, guidance or Guidance(), prompt)
     return OmniSyncEngine(networks, spec, sampling, bundle.digest)
+
+
+def choose_sampling(
+    own: Sampling,
+    steps: int | None = None,
+    tau: float | None = None,
+    guidance: Guidance | Mapping[str, float | str] | None = None,
+    prompt: str = PROMPT,
+) -> Sampling:
+    """`own` with what somebody chose instead; None chooses nothing. InputError: out of bounds."""
+    steps, tau = own.steps if steps is None else steps, own.tau if tau is None else tau
+    flow.linear_sigmas(steps, tau)
+    if not isinstance(guidance, Guidance):
+        guidance = replace(own.guidance, **(guidance or {}))
+    return Sampling(steps, tau, guidance, prompt)
 
 
 def ready_networks(bundle: Bundle, device: str = "auto", dtype: str = "auto") -> dict[str, nn.Module]:
@@ -172,12 +189,21 @@ def build_spec(bundle: Bundle) -> VideoSpec:
         return VideoSpec(**bundle.config["spec"])
 
 
+def own_sampling(bundle: Bundle) -> Sampling:
+    """How a bundle wants to be sampled: `sampling` in its configuration (steps, tau, guidance). CheckpointError."""
+    with _described(bundle):
+        told = dict(bundle.config.get("sampling", {}))
+        own = Sampling(**told | {"guidance": Guidance(**told.get("guidance", {}))})
+        flow.linear_sigmas(own.steps, own.tau)
+        return own
+
+
 @contextmanager
 def _described(bundle: Bundle) -> Iterator[None]:
     """A configuration that cannot be built from becomes one clear line."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, InputError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{bundle.path}: its omnisync.config describes no OmniSync model ({error!r}); "
             "it was made by another version, update the pack or download the model again"

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..checkpoint import read_bundle
 from ..crop import region
-from ..engines.omnisync import BUNDLED, OmniSyncEngine, Sampling, build_spec, ready_networks
+from ..engines.omnisync import BUNDLED, OmniSyncEngine, Sampling, build_spec, own_sampling, ready_networks
 from ..engines.protocol import Edit, Engine, Excerpt, OnStep, WindowEngine
 from ..job.options import SyncOptions
 from ..pipeline import sync_video
@@ -49,6 +49,11 @@ def bundled(path: str | Path | None = None, device: str = "auto", dtype: str = "
     bundle = read_bundle(path or BUNDLED)
     networks, spec = ready_networks(bundle, device, dtype), build_spec(bundle)
     return lambda folder, sampling: OmniSyncEngine(networks, spec, sampling, bundle.digest)
+
+
+def own(path: str | Path | None = None) -> Sampling:
+    """How a bundle (None: the one that ships) wants to be sampled."""
+    return own_sampling(read_bundle(path or BUNDLED))
 
 
 def run(

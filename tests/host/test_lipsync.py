@@ -163,7 +163,8 @@ def test_the_node_gives_the_frames_of_the_command_line(host, clip, sync, handle,
     host.module("omnisync_core.media").write_samples(tmp_path / "a.wav", audio["waveform"][0].numpy(), 44100)
     status = host.module("omnisync_core.cli").main([
         "lipsync", "--video", str(clip), "--audio", str(tmp_path / "a.wav"), "--output", str(tmp_path / "cli.mkv"),
-        "--lossless", "--seed", "3", "--steps", "2", "--device", "cpu", "--dtype", "float32",
+        "--lossless", "--seed", "3", "--steps", "2", "--w-peak", "2", "--w-base", "1", "--device", "cpu",
+        "--dtype", "float32",
     ])  # fmt: skip
     assert status == 0
     result, report = sync(clip, audio, handle)

@@ -13,7 +13,8 @@ def test_it_gives_the_core_s_frames(host, parts):
     omnisync, audio = host.module("omnisync_core.engines.omnisync"), host.module("omnisync_core.audio")
     silence = host.module("omnisync_core.timing.silence")
     found = host.run(parts())["decoded"][1]
-    engine = omnisync.load_engine(prompt="A cat speaks.", steps=2, dtype="float32", device="cpu")
+    guidance = host.module("omnisync_core.diffusion.guidance").Guidance()
+    engine = omnisync.load_engine(prompt="A cat speaks.", steps=2, guidance=guidance, dtype="float32", device="cpu")
     wave = audio.ArrayWave(audio.resample(parts.sound["waveform"][0].mean(0).numpy(), 44100))
     wave = silence.GatedWave(silence.Voice(wave, 9 / 25))
     mouth_T3 = np.tile(np.float32([0.5, 0.55, 0.4]), (9, 1))
