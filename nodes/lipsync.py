@@ -95,7 +95,7 @@ def described(report: Report) -> str:
     return _said_here("\n".join([*lines, *(f"note: {warning}" for warning in report.warnings)]))
 
 
-class Engine(io.ComfyNode):
+class EngineNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -140,7 +140,7 @@ class Engine(io.ComfyNode):
         return io.NodeOutput(OmniSyncHandle(model, vae, clip, audio_encoder, sampling))
 
 
-class Speaker(io.ComfyNode):
+class SpeakerNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -163,7 +163,7 @@ class Speaker(io.ComfyNode):
         return io.NodeOutput((*(speakers or ()), Role(audio, mouth_track)))
 
 
-class LipSyncVideo(io.ComfyNode):
+class LipSyncVideoNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -243,7 +243,7 @@ class LipSyncVideo(io.ComfyNode):
         return io.NodeOutput(as_video(output), described(report))
 
 
-class LipSyncImages(io.ComfyNode):
+class LipSyncImagesNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

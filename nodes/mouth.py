@@ -12,7 +12,7 @@ from .types import Region, Track, finite
 SPEAKERS = ("largest", "index", "point")
 
 
-class MouthTrack(io.ComfyNode):
+class MouthTrackNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -89,7 +89,7 @@ class MouthTrack(io.ComfyNode):
         return io.NodeOutput(*outputs, ui=shown)
 
 
-class MouthCrop(io.ComfyNode):
+class MouthCropNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -121,7 +121,7 @@ class MouthCrop(io.ComfyNode):
         return io.NodeOutput(*cut_mouths(images, mouth_track, size))
 
 
-class MouthPaste(io.ComfyNode):
+class MouthPasteNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

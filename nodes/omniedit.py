@@ -16,7 +16,7 @@ NOISE_TIP = (
 )
 
 
-class HuMoEngine(io.ComfyNode):
+class HuMoEngineNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -63,7 +63,7 @@ class HuMoEngine(io.ComfyNode):
         )
 
 
-class LTXEngine(io.ComfyNode):
+class LTXEngineNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -101,7 +101,7 @@ class LTXEngine(io.ComfyNode):
         return io.NodeOutput(ltx.LTXHandle(model, vae, audio_vae, _text(clip, prompt), prompt, settings))
 
 
-class HuMoAudio(io.ComfyNode):
+class HuMoAudioNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -143,7 +143,7 @@ class HuMoAudio(io.ComfyNode):
         )
 
 
-class OmniEditSampler(io.ComfyNode):
+class OmniEditSamplerNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -164,7 +164,7 @@ class OmniEditSampler(io.ComfyNode):
         return io.NodeOutput(trajectory.OmniEditSampler(start, end, finite("cfg", cfg, 0, 100), noise_mode))
 
 
-class OmniEditGuider(io.ComfyNode):
+class OmniEditGuiderNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -200,7 +200,7 @@ class OmniEditGuider(io.ComfyNode):
         return io.NodeOutput(guider)
 
 
-class LTXEdit(io.ComfyNode):
+class LTXEditNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

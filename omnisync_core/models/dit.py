@@ -65,9 +65,7 @@ class DiT(nn.Module):
     stride = 4
     """Video frames per latent frame after the first."""
 
-    def __init__(
-        self, config: DiTConfig, *, device=None, dtype=None, operations=nn, attention: Attention = attend
-    ):
+    def __init__(self, config: DiTConfig, *, device=None, dtype=None, operations=nn, attention: Attention = attend):
         super().__init__()
         self.config = config
         make = {"device": device, "dtype": dtype}

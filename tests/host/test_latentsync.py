@@ -1,6 +1,5 @@
 """LatentSync through the host: its published files as MODEL and AUDIO_ENCODER, and the engine in Lip Sync Video."""
 
-
 import numpy as np
 import pytest
 import torch
