@@ -13,7 +13,7 @@ from ..omnisync_core.diffusion.guidance import CONVENTIONS, Guidance
 from ..omnisync_core.errors import InputError
 
 Track = io.Custom("OMNISYNC_TRACK")
-Region = io.Custom("OMNISYNC_REGION")
+RegionType = io.Custom("OMNISYNC_REGION")
 EngineType = io.Custom("OMNISYNC_ENGINE")
 Speakers = io.Custom("OMNISYNC_SPEAKERS")
 

@@ -40,7 +40,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Region:
+class ShotCrop:
     """The crop of one shot: frames start..stop of the video, one side, a centre per frame."""
 
     start: int
@@ -70,8 +70,8 @@ class Region:
         return [(self.start + int(a), self.start + int(b)) for a, b in edges.reshape(-1, 2)]
 
 
-def plan(track: MouthTrack, spec: VideoSpec) -> list[Region]:
-    """One `Region` per shot, in order; together they hold every frame of the track once."""
+def plan_crops(track: MouthTrack, spec: VideoSpec) -> list[ShotCrop]:
+    """One `ShotCrop` per shot, in order; together they hold every frame of the track once."""
     if not len(track.pts_N):
         return []
     starts = np.concatenate([[0], np.flatnonzero(np.diff(track.shot_N)) + 1, [len(track.pts_N)]])
@@ -149,7 +149,7 @@ def source_mask(mask_SS, box: Box, cover_xyxy) -> np.ndarray:
     return _resample(np.asarray(mask_SS, np.float32)[..., None], rows, columns)[..., 0]
 
 
-def _plan_shot(track, spec, start, stop) -> Region:
+def _plan_shot(track, spec, start, stop) -> ShotCrop:
     here = slice(start, stop)
     size = np.asarray(track.frame_size, np.float64)
     times, known = track.pts_N[here], track.confidence_N[here] > 0
@@ -164,7 +164,7 @@ def _plan_shot(track, spec, start, stop) -> Region:
     inside_T2 = (mouth_T2 - center_T2) / side + 0.5
     mouth_T3 = np.concatenate([inside_T2, width_T[:, None] / side], axis=1).astype(np.float32)
     roll_N = track.roll_N if len(track.roll_N) == len(track.pts_N) else np.zeros(len(track.pts_N))
-    return Region(start, stop, side, spec.crop_size, center_T2, mouth_T3, _strength(times, known), roll_N[here])
+    return ShotCrop(start, stop, side, spec.crop_size, center_T2, mouth_T3, _strength(times, known), roll_N[here])
 
 
 def _strength(times_T, known_T):

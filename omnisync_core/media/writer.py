@@ -12,7 +12,7 @@ from av.codec.context import Flags
 from av.video.frame import PictureType
 
 from ..errors import InputError, OutputError
-from .encoders import Encoding, choose_encoding, container_of
+from .encoding import Encoding, choose_encoding, container_of
 from .frame import Frame
 from .planes import is_opaque, repack
 from .reader import Part

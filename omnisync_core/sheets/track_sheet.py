@@ -47,7 +47,7 @@ class Samples:
 
 def draw(track: MouthTrack, frames: list[tuple[int, np.ndarray]]) -> np.ndarray:
     """The sheet, uint8 RGB, at most 1280 pixels wide and some 900 high."""
-    regions = region.plan(track, VideoSpec())
+    regions = region.plan_crops(track, VideoSpec())
     across, along = frames[0][1].shape[1::-1]
     columns = min(4 if across > 1.2 * along else 6, max(3, len(frames)))
     wide = (WIDTH - 2 * EDGE - GAP * (columns - 1)) // columns

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.layers import Attention
-from .layout import AttentionConfig, BlockConfig, LayerConfig, MotionConfig
+from .config import AttentionConfig, BlockConfig, LayerConfig, MotionConfig
 
 FEW = 16
 """Numbers in a group from which on a norm over it is steady."""

@@ -16,7 +16,7 @@ from ...checkpoint import check_strictly
 from ...errors import InputError
 from ...models.layers import Attention, attend, timestep_embedding
 from .blocks import Block, Downsampler, Given, Maker, Middle, Upsampler, norm_over_frames
-from .layout import BlockConfig, UNetConfig, read_layout
+from .config import BlockConfig, UNetConfig, read_config
 
 
 def load_unet(
@@ -34,7 +34,7 @@ def load_unet(
     dtype: of the weights, None = float32. Nothing may be missing, unexpected or of another shape: CheckpointError.
     Tensors on the meta device give a module without storage.
     """
-    config = read_layout(state_dict, heads, groups)
+    config = read_config(state_dict, heads, groups)
     unet = UNet(config, device="meta", dtype=dtype, operations=operations, attention=attention)
     check_strictly(unet, state_dict, "the LatentSync UNet")
     placed = {key: value.to(value.device if value.is_meta else device, unet.dtype) for key, value in state_dict.items()}
