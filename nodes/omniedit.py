@@ -6,7 +6,8 @@ from fractions import Fraction
 
 from comfy_api.latest import InputImpl, Types, io
 
-from ..omnisync_core.diffusion.guidance import CONVENTIONS, Guidance
+from ..omnisync_core.diffusion import CONVENTIONS
+from ..omnisync_core.diffusion.guidance import Guidance
 from ..omnisync_core.engines.omniedit import NOISES
 from .types import GUIDANCE_NAMES, EngineType, Track, finite, positive_fps, rgb_frames
 
@@ -296,7 +297,7 @@ def _focus() -> list:
             tooltip="How fast the strength fades with the noise: its weight follows sigma ^ gamma. 0 does not fade.",
         ),
         io.Float.Input(
-            "sigma_g", default=usual.spread, min=0.05, max=10.0, step=0.05, advanced=True, optional=True,
+            "sigma_g", default=usual.sigma_g, min=0.05, max=10.0, step=0.05, advanced=True, optional=True,
             tooltip="Width of the Gaussian around the mouth, in mouth widths.",
         ),
         io.Combo.Input(
@@ -330,9 +331,10 @@ def _read_focus(weights: dict):
     """The core's weights over cfg, from the widgets."""
     from .host import trajectory
 
-    focus = trajectory.Focus(**{name: weights[name] for name in GUIDANCE_NAMES if name in weights})
-    Guidance(*(getattr(focus, name) for name in GUIDANCE_NAMES))
-    return focus
+    given = {name: weights[name] for name in GUIDANCE_NAMES if name in weights}
+    return trajectory.Focus(
+        **{name: value for name, value in given.items() if value or name not in ("w_peak", "w_base")}
+    )
 
 
 def _text(clip, prompt: str) -> list:

@@ -10,12 +10,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from .diffusion import CONVENTIONS
 from .errors import InputError, OutputError
 from .job.options import SILENCE, SyncOptions
 from .job.report import Plan, Progress, Report, clock
 from .timing.timeline import POLICIES
 
-CONVENTIONS = ("paper", "normalised", "floored")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..audio import ArrayWave, speech_activity
-from ..diffusion.guidance import CONVENTIONS, Guidance
+from ..diffusion import CONVENTIONS
+from ..diffusion.guidance import Guidance
 from ..engines.omnisync import Sampling
 from ..synth.clips import caption_of, read_clip, write_clips
 from ..synth.speech import AMPLITUDE

@@ -44,10 +44,7 @@ class Store:
         store = cls(Path(f"{output}.omnisync") if state is None else Path(state) / _key(manifest))
         finished = store.finished()
         if finished and not resume and state is None:
-            raise InputError(
-                f"{store.folder} holds {finished} finished windows of a job that was stopped: "
-                "go on with --resume, or delete that folder to start over"
-            )
+            raise InputError(f"{store.folder} holds {finished} finished windows of a job that was stopped", "resume")
         differ = store._differences(manifest)
         if differ and finished:
             raise InputError(f"cannot resume {store.folder}, it is another job: {'; '.join(differ)}")
