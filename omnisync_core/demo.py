@@ -75,7 +75,7 @@ class _Bar:
         self._bar = tqdm(desc="editing", unit="step", dynamic_ncols=True)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
 
     def __call__(self, progress: Progress) -> None:

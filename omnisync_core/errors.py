@@ -14,7 +14,7 @@ class InputError(ValueError):
     `hint` is the code of what to do (see `HINTS`) where each surface says that in its own words; `problem` is the rest.
     """
 
-    def __init__(self, problem: str, hint: str = ""):
+    def __init__(self, problem: str, hint: str = "") -> None:
         super().__init__(f"{problem}: {HINTS[hint]}" if hint else problem)
         self.problem, self.hint = problem, hint
 

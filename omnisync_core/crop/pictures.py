@@ -5,6 +5,7 @@ Legend: N frames H x W, S pixels of a crop's side.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -124,8 +125,8 @@ def plan_region(track: MouthTrack, frame_size: tuple[int, int], frames: int, siz
     return Region(tuple(region.plan_crops(track, VideoSpec(crop_size=size))), (width, height), size, track)
 
 
-def _provider(picture_HWC: np.ndarray):
-    def rgb(box):
+def _provider(picture_HWC: np.ndarray) -> Callable[[tuple[int, int, int, int]], np.ndarray]:
+    def rgb(box: tuple[int, int, int, int]) -> np.ndarray:
         x0, y0, x1, y1 = box
         return np.asarray(picture_HWC[y0:y1, x0:x1, :3], np.float32)
 

@@ -31,7 +31,7 @@ class Guidance:
     """Width of the Gaussian, in mouth widths."""
     convention: str = "floored"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, (low, high) in BOUNDS.items():
             value = vars(self)[name]
             if not (math.isfinite(value) and low <= value <= high):

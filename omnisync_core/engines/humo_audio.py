@@ -84,7 +84,7 @@ class HuMoSpeech(SpeechFeatures):
     a third and are blended, so that neither the encoder's limit nor a chunk's edge is heard.
     """
 
-    def __init__(self, encode: Callable[[np.ndarray], np.ndarray], wave: Wave, width: int = WIDTH):
+    def __init__(self, encode: Callable[[np.ndarray], np.ndarray], wave: Wave, width: int = WIDTH) -> None:
         super().__init__(_Shape(GROUPS * width), wave, GROUPS)
         self.encode = encode
 
@@ -122,5 +122,5 @@ class HuMoSpeech(SpeechFeatures):
 class _Shape:
     """What `SpeechFeatures` asks about an encoder: large-v3's window and the width of one time step."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int) -> None:
         self.width, self.config = width, {"max_source_positions": 30 * STATES_PER_SECOND}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..audio import Wave
 from ..checkpoint import read_bundle
 from ..crop import region
 from ..engines.omnisync import BUNDLED, OmniSyncEngine, Sampling, build_spec, own_sampling, ready_networks
@@ -89,11 +90,11 @@ def take(folders: Sequence[Path], which: str) -> list[Measured]:
 class TruthEngine(WindowEngine):
     """Pastes the truth: what then is missing is lost by cropping, codec and compositing. The ceiling of any model."""
 
-    def __init__(self, placement: Placement, truth_THWC: np.ndarray, codec: Codec = exact, name: str = "none"):
+    def __init__(self, placement: Placement, truth_THWC: np.ndarray, codec: Codec = exact, name: str = "none") -> None:
         self.spec, self.fingerprint = placement.spec, {"engine": "truth", "codec": name}
         self._placement, self._truth, self._codec = placement, truth_THWC, codec
 
-    def speech(self, wave) -> Times:
+    def speech(self, wave: Wave) -> Times:
         return Times()
 
     def edit_window(self, excerpt: Excerpt, anchor: np.ndarray | None, on_step: OnStep) -> Edit:
@@ -106,7 +107,7 @@ class TruthEngine(WindowEngine):
     def _crop(self, position: int) -> np.ndarray:
         frame, placement = self._truth[position], self._placement
 
-        def rgb(xyxy):
+        def rgb(xyxy: tuple[int, int, int, int]) -> np.ndarray:
             x0, y0, x1, y1 = xyxy
             return frame[y0:y1, x0:x1].astype(np.float32) / 255
 

@@ -82,7 +82,7 @@ def evaluate_prompt(folders: Sequence[Path], engines: Engines, sampling: Samplin
     """The same sound with a loud and with a mumbling caption: how much wider the mouth opens while somebody speaks."""
     styles = ("loud", "mumble")
 
-    def edit(style):
+    def edit(style: str) -> list[Measured]:
         return bench.run(
             folders, engines, f"prompt_{style}", sampling, lambda clip: caption_of(clip.family, style, clip.seed)
         )

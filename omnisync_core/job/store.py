@@ -25,7 +25,7 @@ from ..errors import InputError, OutputError
 class Store:
     """The state folder of one job, or (with a prefix) one speaker's share of it."""
 
-    def __init__(self, folder: Path, prefix: str = ""):
+    def __init__(self, folder: Path, prefix: str = "") -> None:
         self.folder, self._prefix = folder, prefix
 
     @classmethod

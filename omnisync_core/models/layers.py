@@ -39,7 +39,9 @@ def rope_axes(head_dim: int) -> tuple[int, int, int]:
     return head_dim - 2 * side, side, side
 
 
-def rope_table(grid: tuple[int, int, int], head_dim: int, device, theta: float = 10000.0) -> Tensor:
+def rope_table(
+    grid: tuple[int, int, int], head_dim: int, device: torch.device | str | None, theta: float = 10000.0
+) -> Tensor:
     """cos and sin of the 3D rotary embedding for every token of a (t, h, w) grid: (2, L, 1, head_dim / 2) float32."""
     angles = []
     for axis, (length, channels) in enumerate(zip(grid, rope_axes(head_dim), strict=True)):

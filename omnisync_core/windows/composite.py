@@ -15,7 +15,7 @@ from .placement import Placement
 class Compositor:
     """Applies the finished edit of every frame; holds two windows at a time."""
 
-    def __init__(self, placement: Placement, store: Store):
+    def __init__(self, placement: Placement, store: Store) -> None:
         self._placement = placement
         self._read = lru_cache(maxsize=2)(lambda index: store.read(window_name(index)))
 

@@ -21,7 +21,7 @@ from .placement import Placement
 class Editor:
     """Runs an engine over windows of one job."""
 
-    def __init__(self, engine: Engine, speech: Speech, placement: Placement, store: Store, seed: int):
+    def __init__(self, engine: Engine, speech: Speech, placement: Placement, store: Store, seed: int) -> None:
         self._engine, self._speech, self._placement, self._store, self._seed = engine, speech, placement, store, seed
 
     def pending(self) -> list[Window]:
@@ -138,7 +138,7 @@ class Editor:
 class BothSounds:
     """The `Speech` of engines that hear the source: (the new sound, the video's own at the frames shown, or None)."""
 
-    def __init__(self, new: Speech, own: Speech | None, timeline: Timeline, times_N: np.ndarray):
+    def __init__(self, new: Speech, own: Speech | None, timeline: Timeline, times_N: np.ndarray) -> None:
         self._new, self._own, self._timeline, self._times_N = new, own, timeline, times_N
 
     def at(self, times_T: np.ndarray) -> tuple:

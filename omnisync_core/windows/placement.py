@@ -32,7 +32,7 @@ class Placement:
 
     def __init__(
         self, video: media.VideoInfo, track: MouthTrack, timeline: Timeline, spec: VideoSpec, speaks_V: np.ndarray
-    ):
+    ) -> None:
         """`speaks_V` scales the edit over time: 0 shows the source's own pixels."""
         self.video, self.track, self.timeline, self.spec = video, track, timeline, spec
         self._regions = region.plan_crops(track, spec)

@@ -6,6 +6,7 @@ Sums are taken in place on what a layer has just made: for inference alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,7 @@ class Given:
 class Block(nn.Module):
     """Layers of one resolution: residual block, attention within the frame, attention along time."""
 
-    def __init__(self, config: BlockConfig, maker: Maker):
+    def __init__(self, config: BlockConfig, maker: Maker) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(Resnet(layer.inputs, layer.outputs, maker) for layer in config.layers)
         self.attentions = _optional(Transformer, "attention", config.layers, maker)
@@ -77,7 +78,7 @@ class Block(nn.Module):
 class Middle(nn.Module):
     """A residual block, then attention (and motion) each followed by one more."""
 
-    def __init__(self, config: tuple[LayerConfig, ...], maker: Maker):
+    def __init__(self, config: tuple[LayerConfig, ...], maker: Maker) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(Resnet(layer.inputs, layer.outputs, maker) for layer in config)
         self.attentions = _optional(Transformer, "attention", config[1:], maker)
@@ -93,7 +94,7 @@ class Middle(nn.Module):
         return x
 
 
-def _optional(kind, field: str, layers, maker: Maker) -> nn.ModuleDict:
+def _optional(kind: Callable[..., nn.Module], field: str, layers: Sequence[LayerConfig], maker: Maker) -> nn.ModuleDict:
     """Parts that only some layers have, under the layer's number as in a list with holes."""
     found = {str(index): getattr(layer, field) for index, layer in enumerate(layers)}
     widths = {str(index): layer.outputs for index, layer in enumerate(layers)}
@@ -103,7 +104,7 @@ def _optional(kind, field: str, layers, maker: Maker) -> nn.ModuleDict:
 class Resnet(nn.Module):
     """Its norms take mean and variance over all frames of a clip: frames of one clip influence each other here."""
 
-    def __init__(self, inputs: int, outputs: int, maker: Maker):
+    def __init__(self, inputs: int, outputs: int, maker: Maker) -> None:
         super().__init__()
         self.norm1 = maker.group_norm(inputs, 1e-5)
         self.conv1 = maker.conv(inputs, outputs, 3)
@@ -139,7 +140,7 @@ def steady_norm(norm: nn.Module, x: Tensor) -> Tensor:
 class Transformer(nn.Module):
     """Attention among the pixels of a frame and from them to the frame's sound."""
 
-    def __init__(self, config: AttentionConfig, width: int, maker: Maker):
+    def __init__(self, config: AttentionConfig, width: int, maker: Maker) -> None:
         super().__init__()
         self.linear = config.linear
         project = maker.linear if config.linear else lambda inputs, outputs: maker.conv(inputs, outputs, 1)
@@ -162,7 +163,7 @@ class Transformer(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    def __init__(self, width: int, audio_dim: int | None, maker: Maker):
+    def __init__(self, width: int, audio_dim: int | None, maker: Maker) -> None:
         super().__init__()
         self.norm1 = maker.layer_norm(width)
         self.attn1 = CrossAttention(width, width, maker)
@@ -184,7 +185,7 @@ class TransformerBlock(nn.Module):
 class MotionModule(nn.Module):
     """Self-attention of every pixel along time. One more level of names, as in the checkpoint."""
 
-    def __init__(self, config: MotionConfig, width: int, maker: Maker):
+    def __init__(self, config: MotionConfig, width: int, maker: Maker) -> None:
         super().__init__()
         self.temporal_transformer = TemporalTransformer(config, width, maker)
 
@@ -193,7 +194,7 @@ class MotionModule(nn.Module):
 
 
 class TemporalTransformer(nn.Module):
-    def __init__(self, config: MotionConfig, width: int, maker: Maker):
+    def __init__(self, config: MotionConfig, width: int, maker: Maker) -> None:
         super().__init__()
         self.norm = maker.group_norm(width, 1e-6)
         self.proj_in = maker.linear(width, config.width)
@@ -211,7 +212,7 @@ class TemporalTransformer(nn.Module):
 
 
 class TemporalBlock(nn.Module):
-    def __init__(self, config: MotionConfig, maker: Maker):
+    def __init__(self, config: MotionConfig, maker: Maker) -> None:
         super().__init__()
         width = config.width
         self.norms = nn.ModuleList(maker.layer_norm(width) for _ in range(config.attentions))
@@ -228,7 +229,7 @@ class TemporalBlock(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    def __init__(self, width: int, context_width: int, maker: Maker):
+    def __init__(self, width: int, context_width: int, maker: Maker) -> None:
         super().__init__()
         self.heads, self.attention = maker.heads, maker.attention
         self.to_q = maker.linear(width, width, bias=False)
@@ -244,7 +245,7 @@ class CrossAttention(nn.Module):
 class TemporalAttention(CrossAttention):
     """Sinusoidal positions are added after the norm, so to queries, keys and values alike."""
 
-    def __init__(self, width: int, positions: int | None, maker: Maker):
+    def __init__(self, width: int, positions: int | None, maker: Maker) -> None:
         super().__init__(width, width, maker)
         self.pos_encoder = None if positions is None else Positions(positions, width, maker.make.get("device"))
 
@@ -256,7 +257,7 @@ class TemporalAttention(CrossAttention):
 class Positions(nn.Module):
     """The checkpoint holds the table."""
 
-    def __init__(self, positions: int, width: int, device):
+    def __init__(self, positions: int, width: int, device: torch.device | str | None) -> None:
         super().__init__()
         self.register_buffer("pe", torch.zeros(1, positions, width, device=device))
 
@@ -267,7 +268,7 @@ class Positions(nn.Module):
 class FeedForward(nn.Module):
     """Gated by an exact GELU, four times as wide. `net.1` was dropout."""
 
-    def __init__(self, width: int, maker: Maker):
+    def __init__(self, width: int, maker: Maker) -> None:
         super().__init__()
         gated, back = GatedProjection(width, 4 * width, maker), maker.linear(4 * width, width)
         self.net = nn.ModuleList([gated, nn.Identity(), back])
@@ -277,7 +278,7 @@ class FeedForward(nn.Module):
 
 
 class GatedProjection(nn.Module):
-    def __init__(self, inputs: int, outputs: int, maker: Maker):
+    def __init__(self, inputs: int, outputs: int, maker: Maker) -> None:
         super().__init__()
         self.proj = maker.linear(inputs, 2 * outputs)
 
@@ -287,7 +288,7 @@ class GatedProjection(nn.Module):
 
 
 class Downsampler(nn.Module):
-    def __init__(self, width: int, maker: Maker):
+    def __init__(self, width: int, maker: Maker) -> None:
         super().__init__()
         self.conv = maker.conv(width, width, 3, stride=2)
 
@@ -296,7 +297,7 @@ class Downsampler(nn.Module):
 
 
 class Upsampler(nn.Module):
-    def __init__(self, width: int, maker: Maker):
+    def __init__(self, width: int, maker: Maker) -> None:
         super().__init__()
         self.conv = maker.conv(width, width, 3)
 

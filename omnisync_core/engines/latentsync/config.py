@@ -108,7 +108,7 @@ def read_config(state_dict: Mapping[str, Tensor], heads: int = 8, groups: int = 
 class _Keys:
     """Looks into a state dict by prefix."""
 
-    def __init__(self, state_dict: Mapping[str, Tensor]):
+    def __init__(self, state_dict: Mapping[str, Tensor]) -> None:
         self._shapes = {key: tuple(value.shape) for key, value in state_dict.items()}
         self._names: dict[str, set[str]] = {}
         for key in self._shapes:

@@ -52,7 +52,7 @@ class LayeredSpeech:
         wave: Wave,
         resident: Callable[[nn.Module], AbstractContextManager] = lambda module: nullcontext(),
         kept_segments: int = 2,
-    ):
+    ) -> None:
         self._whisper, self._wave, self._resident, self._kept = whisper, wave, resident, kept_segments
         self._samples = max(round(wave.duration * SAMPLE_RATE), MEL_WINDOW)
         self._frames = self._samples // MEL_HOP

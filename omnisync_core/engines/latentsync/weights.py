@@ -49,7 +49,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _tensors(content: Mapping[str, Any], inside: str, path) -> dict[str, Tensor]:
+def _tensors(content: Mapping[str, Any], inside: str, path: str | Path) -> dict[str, Tensor]:
     """The state dict itself, which published files keep under a name of their own."""
     state = content.get(inside, content)
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
