@@ -67,7 +67,7 @@ class Store:
     def write(self, name: str, **arrays: np.ndarray) -> None:
         """Keep arrays under a name; on return they are on the disk."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type] - no array is named like its options
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
         self._put(self._path(name).name, buffer.getbuffer())
 
     def read(self, name: str) -> dict[str, np.ndarray]:
