@@ -57,7 +57,7 @@ def _counts(name, schedule, steps, start, end, cfg, stride, window, overlap, fra
     from omnisync_core.windows import chunks
 
     evaluations, forwards = _run(schedule, steps, start, end, cfg, (1, 1, 2, 2), lambda count: None)
-    windows = len(chunks.plan([(0, frames)], window, overlap))
+    windows = len(chunks.plan_windows([(0, frames)], window, overlap))
     given = min(frames // OFFICIAL_FRAMES, OFFICIAL_CHUNKS) * OFFICIAL_FRAMES
     official = f"{evaluations / OFFICIAL_FRAMES:.2f}" if given else "fails"
     return [

@@ -84,7 +84,7 @@ class HuMoSpeech(SpeechFeatures):
     a third and are blended, so that neither the encoder's limit nor a chunk's edge is heard.
     """
 
-    def __init__(self, encode: Callable[[np.ndarray], np.ndarray], wave: Wave, width: int = WIDTH):
+    def __init__(self, encode: Callable[[np.ndarray], np.ndarray], wave: Wave, width: int = WIDTH) -> None:
         super().__init__(StatesShape(GROUPS * width, 30), wave, GROUPS)
         self.encode = encode
 

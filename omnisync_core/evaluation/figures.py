@@ -95,13 +95,13 @@ def pooled(clips: Sequence[ClipFigures]) -> dict[str, Figure | float]:
     columns = {name: np.array([getattr(clip, name) for clip in clips], float) for name in _COLUMNS}
     lag_r = np.array([clip.lag_r for clip in clips])
 
-    def share(rows):
+    def share(rows: np.ndarray) -> float:
         return 1 - columns["squared_error"][rows].sum() / columns["source_squared_error"][rows].sum()
 
-    def psnr(rows):
+    def psnr(rows: np.ndarray) -> float:
         return decibels(columns["squared_error"][rows].sum() / columns["count"][rows].sum())
 
-    def motion(rows):
+    def motion(rows: np.ndarray) -> float:
         return 255 * math.sqrt(columns["motion_squared_error"][rows].sum() / columns["motion_count"][rows].sum())
 
     def edges(rows):
@@ -182,7 +182,7 @@ def bootstrap(statistic: Callable[[np.ndarray], float], count: int, seed: int = 
     return Figure(float(statistic(np.arange(count))), float(low), float(high))
 
 
-def _cut(frame_HWC: np.ndarray, box) -> np.ndarray:
+def _cut(frame_HWC: np.ndarray, box: np.ndarray) -> np.ndarray:
     x0, y0, x1, y1 = (int(v) for v in box)
     return frame_HWC[y0:y1, x0:x1].astype(np.float32) / 255
 

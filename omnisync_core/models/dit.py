@@ -7,6 +7,7 @@ L = t * h/2 * w/2. A latent frame hears the speech of its own video frames: fram
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -66,8 +67,14 @@ class DiT(nn.Module):
     """Video frames per latent frame after the first."""
 
     def __init__(
-        self, config: DiTConfig, *, device=None, dtype=None, operations=nn, attention: Attention = attend
-    ):
+        self,
+        config: DiTConfig,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        operations: Any = nn,
+        attention: Attention = attend,
+    ) -> None:
         super().__init__()
         self.config = config
         make = {"device": device, "dtype": dtype}
@@ -97,7 +104,9 @@ class DiT(nn.Module):
         further = 1 + self.config.overshoot * (scale > COARSE).to(x.dtype)
         return (x - source - further * change) / scale
 
-    def network(self, x, sigma, source, speech, text, hints: dict | None = None) -> Tensor:
+    def network(
+        self, x: Tensor, sigma: Tensor, source: Tensor, speech: Tensor, text: Tensor, hints: dict | None = None
+    ) -> Tensor:
         """The transformer itself, without preconditioning."""
         hints = hints or {}
         grid = (x.shape[2], x.shape[3] // self.patch[1], x.shape[4] // self.patch[2])
@@ -139,7 +148,7 @@ class Block(nn.Module):
     GATES = (2, 5)
     """Where `modulation` holds them."""
 
-    def __init__(self, config: DiTConfig, make: dict, operations, attention: Attention):
+    def __init__(self, config: DiTConfig, make: dict, operations: Any, attention: Attention) -> None:
         super().__init__()
         width = config.width
         self.text_first = config.text_first
@@ -184,7 +193,9 @@ class SelfAttention(nn.Module):
 
     turn = staticmethod(rotate)
 
-    def __init__(self, width: int, context_width: int, heads: int, make: dict, operations, attention: Attention):
+    def __init__(
+        self, width: int, context_width: int, heads: int, make: dict, operations: Any, attention: Attention
+    ) -> None:
         super().__init__()
         self.heads, self.attention = heads, attention
         self.q = operations.Linear(width, width, **make)
@@ -211,7 +222,7 @@ class CrossAttention(SelfAttention):
 class SpeechProjection(nn.Module):
     """The features of a latent frame's video frames -> a few context tokens: (B, T, N, D) -> (B, t, M, D')."""
 
-    def __init__(self, config: DiTConfig, stride: int, make: dict, operations):
+    def __init__(self, config: DiTConfig, stride: int, make: dict, operations: Any) -> None:
         super().__init__()
         self.stride, self.context = stride, config.speech_context
         width, hidden = config.speech_width or config.width, config.speech_hidden
@@ -235,7 +246,7 @@ def group_speech(speech_BTND: Tensor, stride: int = DiT.stride) -> Tensor:
 class Head(nn.Module):
     """Tokens to latent patches."""
 
-    def __init__(self, config: DiTConfig, patch: tuple[int, int, int], make: dict, operations):
+    def __init__(self, config: DiTConfig, patch: tuple[int, int, int], make: dict, operations: Any) -> None:
         super().__init__()
         self.norm = norm(config, make, operations, affine=config.norm == "rms")
         self.out = operations.Linear(config.width, patch[0] * patch[1] * patch[2] * config.latent_channels, **make)
@@ -246,6 +257,6 @@ class Head(nn.Module):
         return self.out(shift + self.norm(x) * (1 + scale))
 
 
-def norm(config: DiTConfig, make: dict, operations, *, affine: bool) -> nn.Module:
+def norm(config: DiTConfig, make: dict, operations: Any, *, affine: bool) -> nn.Module:
     kind = operations.RMSNorm if config.norm == "rms" else operations.LayerNorm
     return kind(config.width, eps=1e-6, elementwise_affine=affine, **make)

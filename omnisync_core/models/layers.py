@@ -51,7 +51,7 @@ def rope_axes(head_dim: int) -> tuple[int, int, int]:
 def rope_table(
     grid: tuple[int, int, int],
     head_dim: int,
-    device: Any,
+    device: torch.device | str | None,
     theta: float = 10000.0,
     start: tuple[int, int, int] = (0, 0, 0),
 ) -> Tensor:

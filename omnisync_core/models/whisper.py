@@ -41,7 +41,7 @@ MINI = {
 class WhisperEncoder(nn.Module):
     """transformers' encoder; a window is as long as its positions say (30 s in the published ones, 4 s in the mini)."""
 
-    def __init__(self, config: dict):
+    def __init__(self, config: dict) -> None:
         super().__init__()
         self.config = dict(config)
         self.encoder = Encoder(WhisperConfig(**config, attn_implementation="sdpa", dropout=0.0))
@@ -155,7 +155,7 @@ class SpeechFeatures:
         tokens: int,
         resident: Callable[[nn.Module], AbstractContextManager] = lambda module: nullcontext(),
         kept_windows: int = 4,
-    ):
+    ) -> None:
         self.encoder, self.wave, self.tokens, self.resident = encoder, wave, tokens, resident
         self.length = encoder.config["max_source_positions"]
         self.hop = self.length * 2 // 3

@@ -6,6 +6,7 @@ Sums are taken in place on what a layer has just made: for inference alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from ...models import diffusers_parts
 from ...models.diffusers_parts import CrossAttention, FeedForward, Positions
-from .layout import AttentionConfig, BlockConfig, LayerConfig, MotionConfig
+from .config import AttentionConfig, BlockConfig, LayerConfig, MotionConfig
 
 FEW = 16
 """Numbers in a group from which on a norm over it is steady."""
@@ -49,7 +50,7 @@ class Given:
 class Block(nn.Module):
     """Layers of one resolution: residual block, attention within the frame, attention along time."""
 
-    def __init__(self, config: BlockConfig, maker: Maker):
+    def __init__(self, config: BlockConfig, maker: Maker) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(Resnet(layer.inputs, layer.outputs, maker) for layer in config.layers)
         self.attentions = _optional(Transformer, "attention", config.layers, maker)
@@ -66,7 +67,7 @@ class Block(nn.Module):
 class Middle(nn.Module):
     """A residual block, then attention (and motion) each followed by one more."""
 
-    def __init__(self, config: tuple[LayerConfig, ...], maker: Maker):
+    def __init__(self, config: tuple[LayerConfig, ...], maker: Maker) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(Resnet(layer.inputs, layer.outputs, maker) for layer in config)
         self.attentions = _optional(Transformer, "attention", config[1:], maker)
@@ -82,7 +83,7 @@ class Middle(nn.Module):
         return x
 
 
-def _optional(kind, field: str, layers, maker: Maker) -> nn.ModuleDict:
+def _optional(kind: Callable[..., nn.Module], field: str, layers: Sequence[LayerConfig], maker: Maker) -> nn.ModuleDict:
     """Parts that only some layers have, under the layer's number as in a list with holes."""
     found = {str(index): getattr(layer, field) for index, layer in enumerate(layers)}
     widths = {str(index): layer.outputs for index, layer in enumerate(layers)}
@@ -92,7 +93,7 @@ def _optional(kind, field: str, layers, maker: Maker) -> nn.ModuleDict:
 class Resnet(nn.Module):
     """Its norms take mean and variance over all frames of a clip: frames of one clip influence each other here."""
 
-    def __init__(self, inputs: int, outputs: int, maker: Maker):
+    def __init__(self, inputs: int, outputs: int, maker: Maker) -> None:
         super().__init__()
         self.norm1 = maker.group_norm(inputs, 1e-5)
         self.conv1 = maker.conv(inputs, outputs, 3)
@@ -128,7 +129,7 @@ def steady_norm(norm: nn.Module, x: Tensor) -> Tensor:
 class Transformer(nn.Module):
     """Attention among the pixels of a frame and from them to the frame's sound."""
 
-    def __init__(self, config: AttentionConfig, width: int, maker: Maker):
+    def __init__(self, config: AttentionConfig, width: int, maker: Maker) -> None:
         super().__init__()
         self.linear = config.linear
         project = maker.linear if config.linear else lambda inputs, outputs: maker.conv(inputs, outputs, 1)
@@ -151,7 +152,7 @@ class Transformer(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    def __init__(self, width: int, audio_dim: int | None, maker: Maker):
+    def __init__(self, width: int, audio_dim: int | None, maker: Maker) -> None:
         super().__init__()
         self.norm1 = maker.layer_norm(width)
         self.attn1 = CrossAttention(width, width, maker)
@@ -173,7 +174,7 @@ class TransformerBlock(nn.Module):
 class MotionModule(nn.Module):
     """Self-attention of every pixel along time. One more level of names, as in the checkpoint."""
 
-    def __init__(self, config: MotionConfig, width: int, maker: Maker):
+    def __init__(self, config: MotionConfig, width: int, maker: Maker) -> None:
         super().__init__()
         self.temporal_transformer = TemporalTransformer(config, width, maker)
 
@@ -182,7 +183,7 @@ class MotionModule(nn.Module):
 
 
 class TemporalTransformer(nn.Module):
-    def __init__(self, config: MotionConfig, width: int, maker: Maker):
+    def __init__(self, config: MotionConfig, width: int, maker: Maker) -> None:
         super().__init__()
         self.norm = maker.group_norm(width, 1e-6)
         self.proj_in = maker.linear(width, config.width)
@@ -200,7 +201,7 @@ class TemporalTransformer(nn.Module):
 
 
 class TemporalBlock(nn.Module):
-    def __init__(self, config: MotionConfig, maker: Maker):
+    def __init__(self, config: MotionConfig, maker: Maker) -> None:
         super().__init__()
         width = config.width
         self.norms = nn.ModuleList(maker.layer_norm(width) for _ in range(config.attentions))
@@ -219,7 +220,7 @@ class TemporalBlock(nn.Module):
 class TemporalAttention(CrossAttention):
     """Sinusoidal positions are added after the norm, so to queries, keys and values alike."""
 
-    def __init__(self, width: int, positions: int | None, maker: Maker):
+    def __init__(self, width: int, positions: int | None, maker: Maker) -> None:
         super().__init__(width, width, maker)
         self.pos_encoder = None if positions is None else Positions(positions, width, maker.make.get("device"))
 
@@ -229,7 +230,7 @@ class TemporalAttention(CrossAttention):
 
 
 class Downsampler(nn.Module):
-    def __init__(self, width: int, maker: Maker):
+    def __init__(self, width: int, maker: Maker) -> None:
         super().__init__()
         self.conv = maker.conv(width, width, 3, stride=2)
 
@@ -238,7 +239,7 @@ class Downsampler(nn.Module):
 
 
 class Upsampler(nn.Module):
-    def __init__(self, width: int, maker: Maker):
+    def __init__(self, width: int, maker: Maker) -> None:
         super().__init__()
         self.conv = maker.conv(width, width, 3)
 
