@@ -33,7 +33,9 @@ SEED_TIP = "The same seed, files and settings give the same result."
 ENGINE_TIP = "What edits the mouth: OmniSync Engine, or another engine node."
 TRACK_TIP = "Where the mouth is, from Mouth Track on the same video. Left open, it is looked for."
 SAID_HERE = {
-    "(--mouth X,Y in pixels; in a graph: Mouth Track's speaker 'point')": "(Mouth Track, speaker 'point')",
+    "(--mouth X,Y in pixels; in a graph: Mouth Track's speaker 'point'), or take the frame's centre (--mouth centre)": (
+        "(Mouth Track, speaker 'point')"
+    ),
     "(--mouth X,Y,WIDTH; in a graph: a mask)": "(Mouth Track with a mask)",
     "write .mov (ProRes 4444) or lossless .mkv": "switch lossless on",
     "leave lossless out": "switch lossless off",

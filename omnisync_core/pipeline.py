@@ -150,6 +150,8 @@ def _find_mouth(job: _Job, how: Any, store: Store, tell: Listener) -> mouth.Mout
                 tell(Progress("reading", frame.index + 1, count))
 
         track = mouth.track(frames(), how, frame_size=frame_size)
+        if isinstance(how, str) and not track.confidence_N.any():
+            raise InputError(" ".join(track.warnings))
         store.write("track", **{name: np.asarray(value) for name, value in vars(track).items()})
     fields = store.read("track")
     lists = {name: tuple(fields.pop(name).tolist()) for name in ("frame_size", "warnings")}
