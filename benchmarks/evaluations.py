@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _counts(name, schedule, steps, start, end, cfg, stride, window, overlap, frames) -> list:
-    from omnisync_core import chunks
+    from omnisync_core.windows import chunks
 
     evaluations, forwards = _run(schedule, steps, start, end, cfg, (1, 1, 2, 2), lambda count: None)
     windows = len(chunks.plan([(0, frames)], window, overlap))

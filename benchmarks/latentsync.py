@@ -188,7 +188,7 @@ def _clip_ours(network, meter: Meter, video: Path, sound: Path, options, *, over
     import numpy as np
 
     from omnisync_core.engines.latentsync.engine import LatentSyncEngine, PlacedUNet, Settings
-    from omnisync_core.job import SyncOptions
+    from omnisync_core.job.options import SyncOptions
     from omnisync_core.models.whisper import WhisperEncoder
     from omnisync_core.mouth import MouthTrack
     from omnisync_core.pipeline import sync_video

@@ -66,7 +66,7 @@ def _work(job: str, folder: str, seconds: str, options) -> None:
     """In the child: do the job, print the peak."""
     engine = common.load(options.model, steps=options.steps)
     if job == "sync":
-        from omnisync_core.job import SyncOptions
+        from omnisync_core.job.options import SyncOptions
         from omnisync_core.pipeline import sync_video
 
         video, sound, output = (Path(folder) / name for name in ("in.mp4", "in.wav", "out.mp4"))

@@ -4,8 +4,8 @@
     python benchmarks/mouths.py --real FOLDER     # FOLDER/man.mp4 and so on, as named in real_mouths.json
     python benchmarks/mouths.py --speed FILE.mp4
 
-A frame is right where the tracked middle is within half a mouth width of the true one. A clip is right where 90 % of its
-marked frames are (one without any mouth: where none was found).
+A frame is right where the tracked middle is within half a mouth width of the true one. A clip is right where 90 % of
+its marked frames are (one without any mouth: where none was found).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from common import ROOT  # noqa: F401 - makes the package importable
 
 from omnisync_core import media, mouth
 from omnisync_core.mouth.finder import find_mouths
-from omnisync_core.pipeline import TRACKED_SIDE
+from omnisync_core.mouth.looks import small_frames
 from omnisync_core.synth.clips import make_clip
 
 TRUTH = Path(__file__).with_name("real_mouths.json")
@@ -49,7 +49,7 @@ def drawn(clips: int) -> None:
     for number in range(clips):
         clip = make_clip(10**6 + number, seconds=2.0)
         track = mouth.track(((k / clip.fps, frame) for k, frame in enumerate(clip.source_frames)), "auto")
-        right = _right(track, clip.center_T2, np.full(len(clip.center_T2), clip.width))
+        right = _right(track, clip.center_T2, clip.width)
         shares.append(right.mean())
         if shares[-1] < MOST:
             lost = (track.confidence_N == 0).mean()
@@ -66,21 +66,20 @@ def real(folder: Path, *, click: bool) -> None:
         first = marked.get(0)
         how = tuple(first[:2]) if click and first else "auto"
         began = time.monotonic()
-        track = mouth.track(_frames(info), how, frame_size=(info.width, info.height))
+        track = mouth.track(small_frames(info), how, frame_size=(info.width, info.height))
         seconds = time.monotonic() - began
         shown = [frame for frame, place in marked.items() if place]
         hidden = [frame for frame, place in marked.items() if not place]
         truth = np.array([marked[frame] for frame in shown]).reshape(-1, 3)
-        right = _right(_at(track, shown), truth[:, :2], truth[:, 2]) if shown else np.zeros(0, bool)
-        wrong = int((track.confidence_N[hidden] > 0).sum()) if hidden else 0
-        known = track.confidence_N[shown] > 0 if shown else np.zeros(0, bool)
+        right, known = _right(track, truth[:, :2], truth[:, 2], shown), track.confidence_N[shown] > 0
+        wrong = int((track.confidence_N[hidden] > 0).sum())
         fine = right.mean() >= MOST if shown else wrong == 0
         good += bool(fine)
-        width = np.median(track.width_N[shown] * info.width / truth[:, 2]) if shown else 0
+        wide = np.median(track.width_N[shown] * info.width / truth[:, 2]) if shown else 0
         print(
-            f"{name:9s} {'right' if fine else 'WRONG'}: {right.sum()} of {len(shown)} right, "
-            f"{(known & ~right).sum()} beside it, {(~known).sum()} lost; edited without a mouth {wrong} of {len(hidden)}; "
-            f"width {width:.2f}; {1000 * seconds / len(track.pts_N):.0f} ms a frame with decoding",
+            f"{name:9s} {'right' if fine else 'WRONG'}: {right.sum()} of {len(shown)}, {(known & ~right).sum()} beside "
+            f"it, {(~known).sum()} lost; edited without a mouth {wrong} of {len(hidden)}; width {wide:.2f}; "
+            f"{1000 * seconds / len(track.pts_N):.0f} ms a frame with decoding",
             flush=True,
         )
     print(f"real: {good} of {len(clips)} clips")
@@ -89,7 +88,7 @@ def real(folder: Path, *, click: bool) -> None:
 def speed(path: Path) -> None:
     """Milliseconds of one look of the finder."""
     info = media.probe_video(path)
-    pictures = [picture for _, picture in zip(range(24), (rgb for _, rgb in _frames(info)), strict=False)]
+    pictures = [picture for _, picture in zip(range(24), (rgb for _, rgb in small_frames(info)), strict=False)]
     pictures = [(np.clip(p, 0, 1) * 255).astype(np.uint8) if p.dtype != np.uint8 else p for p in pictures]
     find_mouths(pictures[0])
     times = []
@@ -100,21 +99,9 @@ def speed(path: Path) -> None:
     print(f"finder: {1000 * np.median(times):.1f} ms of CPU a look (median of {len(times)})")
 
 
-def _frames(info) -> Iterator[tuple[float, np.ndarray]]:
-    longest = round(TRACKED_SIDE * max(info.width, info.height) / min(info.width, info.height))
-    for frame in media.frames_of(info, 0, info.frame_count):
-        yield frame.time, frame.thumbnail(longest)
-
-
-def _at(track, frames):
-    return type("At", (), {
-        "center_N2": track.center_N2[frames], "confidence_N": track.confidence_N[frames], "frame_size": track.frame_size,
-    })  # fmt: skip
-
-
-def _right(track, center_N2, width_N) -> np.ndarray:
-    away = np.linalg.norm(track.center_N2 * track.frame_size - center_N2, axis=1)
-    return (away < RIGHT * width_N) & (track.confidence_N > 0)
+def _right(track, center_K2, width_K, frames=slice(None)) -> np.ndarray:
+    away = np.linalg.norm(track.center_N2[frames] * track.frame_size - center_K2, axis=1)
+    return (away < RIGHT * width_K) & (track.confidence_N[frames] > 0)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,14 @@ def main() -> None:
     parser.add_argument("--ablate", action="store_true", help="also the ablation")
     options = parser.parse_args()
 
-    from omnisync_core.evaluation.bench import bundled
+    from omnisync_core.evaluation.bench import bundled, own
     from omnisync_core.evaluation.synth import ablate, evaluate
 
-    engines = bundled(options.model or None)
-    evaluate(f"{options.out}/figures", clips=options.clips, seed=options.seed, grid=options.grid, engines=engines)
+    model = options.model or None
+    made = {"seed": options.seed, "engines": bundled(model), "sampling": own(model)}
+    evaluate(f"{options.out}/figures", clips=options.clips, grid=options.grid, **made)
     if options.ablate:
-        ablate(f"{options.out}/ablation", clips=min(48, options.clips), seed=options.seed, engines=engines)
+        ablate(f"{options.out}/ablation", clips=min(48, options.clips), **made)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ def main() -> None:
     import numpy as np
     import torch
 
+    from omnisync_core.engines.protocol import Excerpt
+
     engine = common.load(options.model, steps=options.steps)
     clock = Clock()
     engine.resident = clock
@@ -29,10 +31,10 @@ def main() -> None:
     config = engine.dit.config
     speech = rng.normal(size=(frames, config.speech_tokens, config.speech_dim)).astype(np.float32)
     mouth = np.tile(np.float32([0.5, 0.5, 0.4]), (frames, 1))
-    given = _inputs(engine, torch)
+    window, given = Excerpt(crops, speech, mouth, seed=0), _inputs(engine, torch)
 
     def sampled() -> float:
-        engine.edit(crops, speech, mouth, anchor=crops[:5], seed=0, on_step=lambda step, steps: None)
+        list(engine.edit_group([window], anchor=crops[:5], on_step=lambda step, steps: None))
         return clock.seconds[engine.dit]
 
     @torch.inference_mode()

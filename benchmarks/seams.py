@@ -42,10 +42,10 @@ def main() -> None:
 
 
 def _synced(engine, clip, folder: Path):
-    from omnisync_core import chunks
-    from omnisync_core.job import SyncOptions
+    from omnisync_core.job.options import SyncOptions
     from omnisync_core.pipeline import sync_video
     from omnisync_core.synth.clips import read_video, write_clip
+    from omnisync_core.windows import chunks
 
     write_clip(folder, clip)
     output, options = folder / "result.mkv", SyncOptions(mouth=clip.point, lossless=True)
@@ -63,7 +63,7 @@ def _places(frames: int, spec):
     """Of every step from a frame to the next: 0 elsewhere, else its index in `PLACES`."""
     import numpy as np
 
-    from omnisync_core import chunks
+    from omnisync_core.windows import chunks
 
     places = np.zeros(frames - 1, int)
     for window in chunks.plan([(0, frames)], spec.window_frames, spec.overlap_frames)[1:]:

@@ -13,7 +13,7 @@ from comfy_api.latest import Input, InputImpl
 
 from ..omnisync_core import media
 from ..omnisync_core.errors import InputError
-from ..omnisync_core.pipeline import TRACKED_SIDE
+from ..omnisync_core.mouth.looks import small_frames
 from .host.video import open_video, working_folder
 from .types import rgb_frames
 
@@ -50,7 +50,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class File:
-    """Frames of a file, read shrunk to TRACKED_SIDE as the pipeline does where it looks for a mouth."""
+    """Frames of a file, read small as the pipeline does where it looks for a mouth."""
 
     video: media.VideoInfo
 
@@ -67,9 +67,7 @@ class File:
         return self.video.times_N
 
     def read(self) -> Iterator[tuple[float, np.ndarray]]:
-        longest = round(TRACKED_SIDE * max(self.size) / min(self.size))
-        for frame in media.frames_of(self.video):
-            yield frame.time, frame.thumbnail(longest)
+        return small_frames(self.video)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import astuple
 
 from comfy_api.latest import io
 
-from ..omnisync_core.guidance import Guidance
+from ..omnisync_core.diffusion.guidance import Guidance
 from .host import folders
 from .loaders import WEIGHT_DTYPES
 from .types import GUIDANCE_NAMES, EngineType, finite, guidance_inputs, read_guidance
@@ -57,7 +57,7 @@ class LoadLatentSync(io.ComfyNode):
 
     @classmethod
     def execute(cls, unet_name, whisper_name, resolution, weight_dtype="default") -> io.NodeOutput:
-        from .host.latentsync import load_latentsync
+        from .host.engines.latentsync import load_latentsync
 
         unet = folders.file_path(UNET_FOLDER, unet_name, SUFFIXES)
         whisper = folders.file_path(WHISPER_FOLDER, whisper_name, SUFFIXES)
@@ -112,7 +112,7 @@ class LatentSyncEngine(io.ComfyNode):
         cls, model, vae, audio_encoder, steps, cfg, reuse, ds_cfg=False, overlap_frames=4, **weights
     ) -> io.NodeOutput:
         from ..omnisync_core.engines.latentsync.engine import Settings
-        from .host.latentsync import LatentSyncHandle, check_model
+        from .host.engines.latentsync import LatentSyncHandle, check_model
 
         check_model(model)
         usual = dict(zip(GUIDANCE_NAMES, astuple(Guidance()), strict=True))

@@ -13,8 +13,9 @@ import numpy as np
 from comfy_api.latest import io
 
 from ..omnisync_core.errors import InputError
-from ..omnisync_core.job import SILENCE, Report, SyncOptions, clock
-from ..omnisync_core.timeline import POLICIES
+from ..omnisync_core.job.options import SILENCE, SyncOptions
+from ..omnisync_core.job.report import Report, clock
+from ..omnisync_core.timing.timeline import POLICIES
 from .types import (
     GUIDANCE_NAMES,
     EngineType,
@@ -115,23 +116,29 @@ class Engine(io.ComfyNode):
                     "text", default="A person speaks.", multiline=True,
                     tooltip="How it is spoken, e.g. 'A person speaks loudly with clear teeth.'",
                 ),
-                io.Int.Input("steps", default=50, min=1, max=1000, tooltip="Steps per window; time grows with them."),
-                io.Float.Input(
-                    "tau", default=0.92, min=0.01, max=1.0, step=0.01,
-                    tooltip="The noise to start from. 1 forgets the source, less keeps more of its pose and its lips.",
+                io.Int.Input(
+                    "steps", default=0, min=0, max=1000,
+                    tooltip="Steps per window; time grows with them. 0: as many as the model was made for.",
                 ),
-                *guidance_inputs(),
+                io.Float.Input(
+                    "tau", default=0.0, min=0.0, max=1.0, step=0.01,
+                    tooltip="The noise to start from. 1 forgets the source, less keeps more of its pose and its lips. "
+                    "0: as the model was made for.",
+                ),
+                *guidance_inputs(own=True),
             ],
             outputs=[EngineType.Output(display_name="engine")],
         )  # fmt: skip
 
     @classmethod
     def execute(cls, model, vae, clip, audio_encoder, text, steps, tau, **weights) -> io.NodeOutput:
-        from ..omnisync_core.engines.omnisync import Sampling
-        from .host.engine import OmniSyncHandle
+        from ..omnisync_core.engines.omnisync import choose_sampling
+        from .host.engines.omnisync import OmniSyncHandle
+        from .host.models import sampling_of
 
-        guidance = read_guidance(*(weights[name] for name in GUIDANCE_NAMES))
-        sampling = Sampling(steps, finite("tau", tau, 0.01, 1), guidance, text)
+        own = sampling_of(model)
+        guidance = read_guidance(*(weights[name] for name in GUIDANCE_NAMES), own.guidance)
+        sampling = choose_sampling(own, steps or None, finite("tau", tau, 0, 1) or None, guidance, text)
         return io.NodeOutput(OmniSyncHandle(model, vae, clip, audio_encoder, sampling))
 
 
@@ -275,7 +282,7 @@ class LipSyncImages(io.ComfyNode):
 
 def _sync(video, sound, output: Path, engine, roles: Sequence[Role], options: SyncOptions, folder: Path) -> Report:
     """The core's job on files: sounds from memory are written to `folder` as they are."""
-    from ..omnisync_core.job import Speaker as SoundAndMouth
+    from ..omnisync_core.job.options import Speaker as SoundAndMouth
     from ..omnisync_core.pipeline import sync_video
     from .host.progress import JobBar
     from .host.video import unfinished_folder

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 from comfy_api.latest import InputImpl, Types, io
 
+from ..omnisync_core.diffusion.guidance import CONVENTIONS, Guidance
 from ..omnisync_core.engines.omniedit import NOISES
-from ..omnisync_core.guidance import CONVENTIONS, Guidance
 from .types import GUIDANCE_NAMES, EngineType, Track, finite, positive_fps, rgb_frames
 
 NOISE_TIP = (
@@ -50,7 +50,7 @@ class HuMoEngine(io.ComfyNode):
         cls, model, clip, vae, audio_encoder, prompt, steps, start, end, cfg, noise_mode, ref_image=None,
         crop_size=480, window_frames=97, overlap_frames=13, **weights,
     ) -> io.NodeOutput:  # fmt: skip
-        from .host import humo
+        from .host.engines import humo
 
         humo.check_humo(model, vae, audio_encoder)
         settings = humo.HuMoSettings(
@@ -91,7 +91,7 @@ class LTXEngine(io.ComfyNode):
         cls, model, clip, vae, audio_vae=None, prompt="", steps=40, start=12, end=40, cfg=10.0, noise_mode="estimated",
         crop_size=512, window_frames=121, overlap_frames=17, **weights,
     ) -> io.NodeOutput:  # fmt: skip
-        from .host import ltx
+        from .host.engines import ltx
 
         ltx.check_ltx(model, vae, audio_vae)
         settings = ltx.LTXSettings(
@@ -133,7 +133,7 @@ class HuMoAudio(io.ComfyNode):
 
     @classmethod
     def execute(cls, positive, negative, audio_encoder_output, fps, length, source_audio=None) -> io.NodeOutput:
-        from .host import humo
+        from .host.engines import humo
 
         fps = positive_fps(fps)
         heard = humo.audio_embed(audio_encoder_output, fps, length)
@@ -233,7 +233,7 @@ class LTXEdit(io.ComfyNode):
         cls, video, model, clip, vae, source_prompt, target_prompt, seed, audio_vae=None, steps=40, start=12, end=40,
         cfg=10.0, noise_mode="estimated", max_frames=121,
     ) -> io.NodeOutput:  # fmt: skip
-        from .host import ltx
+        from .host.engines import ltx
 
         ltx.check_ltx(model, vae, audio_vae)
         settings = ltx.LTXSettings(steps, start, end, finite("cfg", cfg, 0, 100), noise_mode)

@@ -93,7 +93,7 @@ def report(source, wave, fps: float, track=None) -> tuple:
     import torch
 
     from ..omnisync_core import mouth
-    from ..omnisync_core.evaluation import sync_report
+    from ..omnisync_core.sheets import sync_report
     from .frames import open_frames
     from .host.counting import counted
 

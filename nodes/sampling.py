@@ -10,7 +10,7 @@ TRACK_TIP = (
     "Where the mouth is in the encoded pictures, from Mouth Track. Left open (or a track of pictures of another size): "
     "the middle, where Mouth Crop puts it."
 )
-NOISE_BOUNDS = {"tau": (0.01, 1)}
+NOISE_BOUNDS = {"tau": (0, 1)}
 
 
 class ProgressiveNoise(io.ComfyNode):
@@ -27,10 +27,14 @@ class ProgressiveNoise(io.ComfyNode):
                 io.Model.Input("model", tooltip="The model that will sample; a flow model."),
                 io.Latent.Input("latent", tooltip="The encoded source: VAE Encode of the pictures."),
                 io.Float.Input(
-                    "tau", default=0.92, min=0.01, max=1.0, step=0.01,
-                    tooltip="The noise to start from. 1 forgets the source, less keeps more of its pose and its lips.",
+                    "tau", default=0.0, min=0.0, max=1.0, step=0.01,
+                    tooltip="The noise to start from. 1 forgets the source, less keeps more of its pose and its lips. "
+                    "0: as the model was made for.",
                 ),
-                io.Int.Input("steps", default=50, min=1, max=1000, tooltip="Steps from tau to 0."),
+                io.Int.Input(
+                    "steps", default=0, min=0, max=1000,
+                    tooltip="Steps from tau to 0. 0: as many as the model was made for.",
+                ),
                 io.Combo.Input(
                     "spacing", options=["linear", "shifted"], default="linear", advanced=True,
                     tooltip="linear: even levels. shifted: bent as the model's own schedule is.",
@@ -66,7 +70,7 @@ class DSCFGGuider(io.ComfyNode):
             description="Guidance that is strong at the mouth and early, weak elsewhere and late; for any sampler that "
             "takes a guider.",
             search_aliases=["ds-cfg", "guider", "spatial cfg", "dynamic cfg", "lip sync guidance"],
-            inputs=[*_conditions(), *guidance_inputs()],
+            inputs=[*_conditions(), *guidance_inputs(own=True)],
             outputs=[io.Guider.Output()],
         )
 
@@ -90,7 +94,7 @@ class DSCFGSampler(io.ComfyNode):
             search_aliases=["ds-cfg", "sampler", "lip sync sampler", "ksampler"],
             inputs=[
                 *_conditions(),
-                *guidance_inputs(),
+                *guidance_inputs(own=True),
                 io.Noise.Input("noise", tooltip="From Progressive Noise Init."),
                 io.Sigmas.Input("sigmas", tooltip="From Progressive Noise Init."),
                 io.Latent.Input("latent", tooltip="The encoded source, from Progressive Noise Init."),
@@ -103,9 +107,7 @@ class DSCFGSampler(io.ComfyNode):
         return within(GUIDANCE_BOUNDS, w_peak=w_peak, w_base=w_base, gamma=gamma, sigma_g=sigma_g)
 
     @classmethod
-    def execute(
-        cls, model, positive, negative, noise, sigmas, latent, mouth_track=None, **weights
-    ) -> io.NodeOutput:
+    def execute(cls, model, positive, negative, noise, sigmas, latent, mouth_track=None, **weights) -> io.NodeOutput:
         from .host import guider
 
         chosen = _guider(model, positive, negative, mouth_track, weights)
@@ -125,7 +127,7 @@ class DSCFGPatch(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="Any flow model."),
                 Track.Input("mouth_track", optional=True, tooltip=TRACK_TIP),
-                *guidance_inputs(),
+                *guidance_inputs(own=True),
             ],
             outputs=[io.Model.Output()],
         )
@@ -138,7 +140,7 @@ class DSCFGPatch(io.ComfyNode):
     def execute(cls, model, mouth_track=None, **weights) -> io.NodeOutput:
         from .host import guider
 
-        return io.NodeOutput(guider.patch_guidance(model, _guidance(weights), mouth_track))
+        return io.NodeOutput(guider.patch_guidance(model, _guidance(model, weights), mouth_track))
 
 
 def _conditions() -> list:
@@ -155,10 +157,12 @@ def _guider(model, positive, negative, mouth_track, weights: dict):
 
     chosen = guider.DSCFGGuider(model)
     chosen.set_conds(positive, negative)
-    chosen.set_guidance(_guidance(weights), mouth_track)
+    chosen.set_guidance(_guidance(model, weights), mouth_track)
     return chosen
 
 
-def _guidance(weights: dict):
+def _guidance(model, weights: dict):
+    from .host.models import sampling_of
+
     checked(GUIDANCE_BOUNDS, **{name: weights[name] for name in GUIDANCE_BOUNDS})
-    return read_guidance(*(weights[name] for name in GUIDANCE_NAMES))
+    return read_guidance(*(weights[name] for name in GUIDANCE_NAMES), sampling_of(model).guidance)

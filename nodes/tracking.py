@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from comfy_api.latest import io, ui
 
-from ..omnisync_core import crops, mouth
+from ..omnisync_core import mouth
+from ..omnisync_core.crop import pictures as crops
 from ..omnisync_core.errors import InputError
-from ..omnisync_core.evaluation.track_sheet import Samples, draw
 from ..omnisync_core.mouth import observations
+from ..omnisync_core.sheets.track_sheet import Samples, draw
 from ..omnisync_core.spec import VideoSpec
 from .frames import Pictures, open_frames
 from .host.counting import counted

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from comfy_api.latest import io
 
+from ..omnisync_core.diffusion.guidance import CONVENTIONS, Guidance
 from ..omnisync_core.errors import InputError
-from ..omnisync_core.guidance import CONVENTIONS, Guidance
 
 Track = io.Custom("OMNISYNC_TRACK")
 Region = io.Custom("OMNISYNC_REGION")
@@ -17,11 +18,21 @@ EngineType = io.Custom("OMNISYNC_ENGINE")
 Speakers = io.Custom("OMNISYNC_SPEAKERS")
 
 GUIDANCE_NAMES = ("w_peak", "w_base", "gamma", "sigma_g", "convention")
+OWN = "own"
+"""The convention that leaves the guidance to the model, but for the weights that were changed."""
+OWN_TIP = "own: as the model was made to be guided (the bundled one: not at all), but for the weights changed here. "
+CONVENTION_TIP = (
+    "floored: fades to the conditional prediction. normalised: fades to the unconditional one. paper: as printed, up "
+    "to w_peak squared at the mouth."
+)
 GUIDANCE_BOUNDS = {"w_peak": (0, 20), "w_base": (0, 20), "gamma": (0, 10), "sigma_g": (0.05, 10)}
 
 
-def guidance_inputs() -> list:
-    """The widgets of DS-CFG, in the order of `GUIDANCE_NAMES`; their values go to `read_guidance`."""
+def guidance_inputs(*, own: bool = False) -> list:
+    """The widgets of DS-CFG, in the order of `GUIDANCE_NAMES`; their values go to `read_guidance`.
+
+    own: the model may say how it is to be guided, and does unless the user says otherwise.
+    """
     usual = Guidance()
     return [
         io.Float.Input(
@@ -42,9 +53,8 @@ def guidance_inputs() -> list:
             tooltip="Width of the guidance's Gaussian around the mouth, in mouth widths.",
         ),
         io.Combo.Input(
-            "convention", options=list(CONVENTIONS), default=usual.convention, advanced=True,
-            tooltip="floored: fades to the conditional prediction. normalised: fades to the unconditional one. paper: "
-            "as printed, up to w_peak squared at the mouth.",
+            "convention", options=[*([OWN] if own else []), *CONVENTIONS], default=OWN if own else usual.convention,
+            advanced=True, tooltip=(OWN_TIP if own else "") + CONVENTION_TIP,
         ),
     ]  # fmt: skip
 
@@ -54,9 +64,18 @@ def _between(name: str) -> dict[str, float]:
     return {"min": float(low), "max": float(high)}
 
 
-def read_guidance(w_peak: float, w_base: float, gamma: float, sigma_g: float, convention: str) -> Guidance:
-    """The core's guidance from the widgets. InputError for NaN and for what is out of bounds."""
-    return Guidance(w_peak, w_base, gamma, sigma_g, convention)
+def read_guidance(
+    w_peak: float, w_base: float, gamma: float, sigma_g: float, convention: str, own: Guidance | None = None
+) -> Guidance:
+    """The core's guidance from the widgets. InputError for NaN and for what is out of bounds.
+
+    own: the model's, which `convention` "own" takes (None: the usual one) with the weights that differ from the usual.
+    """
+    usual = Guidance()
+    if convention != OWN:
+        return Guidance(w_peak, w_base, gamma, sigma_g, convention)
+    given = {"w_peak": w_peak, "w_base": w_base, "gamma": gamma, "spread": sigma_g}
+    return replace(own or usual, **{name: value for name, value in given.items() if value != getattr(usual, name)})
 
 
 def finite(name: str, value: float, low: float = -math.inf, high: float = math.inf) -> float:

@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from .errors import InputError, OutputError
-from .job import SILENCE, Plan, Progress, Report, SyncOptions, clock
-from .timeline import POLICIES
+from .job.options import SILENCE, SyncOptions
+from .job.report import Plan, Progress, Report, clock
+from .timing.timeline import POLICIES
 
 CONVENTIONS = ("paper", "normalised", "floored")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -36,7 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def lipsync(options: argparse.Namespace) -> None:
     from .engines.omnisync import load_engine
-    from .guidance import Guidance
     from .pipeline import sync_video
 
     sync = SyncOptions(
@@ -52,7 +52,7 @@ def lipsync(options: argparse.Namespace) -> None:
         sync = replace(sync, mouth=_shown_mouth(options.video, options.mouth, options.show_mouth))
     weights = _given(options, "w_peak", "w_base", "gamma", "convention")
     sampling = _given(options, "prompt", "steps", "tau", "device", "dtype")
-    engine = load_engine(options.model, guidance=Guidance(**weights), **sampling)
+    engine = load_engine(options.model, guidance=weights, **sampling)
     with warnings.catch_warnings(), _Bars() as bars:
         # What is wrong with the files is told once, in the report.
         warnings.simplefilter("ignore", UserWarning)
@@ -61,7 +61,7 @@ def lipsync(options: argparse.Namespace) -> None:
 
 
 def track(options: argparse.Namespace) -> None:
-    from .track_file import find, write_picture, write_track
+    from .sheets.track_file import find, write_picture, write_track
 
     with _Bars() as bars:
         found, picture = find(options.video, options.mouth, _looking(bars))
@@ -75,7 +75,7 @@ def track(options: argparse.Namespace) -> None:
 
 def _shown_mouth(video: Path, how, picture: Path):
     """Where the mouth is, after a picture of it was written; InputError where there is none."""
-    from .track_file import find, write_picture
+    from .sheets.track_file import find, write_picture
 
     with _Bars() as bars:
         found, sheet = find(video, how, _looking(bars))
@@ -204,8 +204,8 @@ def _lipsync_parser(command: argparse.ArgumentParser) -> None:
     model = command.add_argument_group("model")
     model.add_argument("--model", type=Path, metavar="BUNDLE", help="a .safetensors bundle (default: the bundled one)")
     model.add_argument("--prompt", help="how it is spoken, e.g. 'A person speaks loudly with clear teeth.'")
-    model.add_argument("--steps", type=_whole(1, 1000), help="default 50")
-    model.add_argument("--tau", type=_number(0, 1), help="noise at the start, in (0, 1] (default 0.92)")
+    model.add_argument("--steps", type=_whole(1, 1000), help="default: as the model wants (the bundled one: 1)")
+    model.add_argument("--tau", type=_number(0, 1), help="noise at the start, in (0, 1]; default: as the model wants")
     model.add_argument("--seed", type=_whole(0, 2**63 - 1), default=0, help="default 0")
     model.add_argument("--w-peak", type=_number(0, 100, least=True), help="guidance at the mouth")
     model.add_argument("--w-base", type=_number(0, 100, least=True), help="guidance elsewhere")
@@ -217,7 +217,7 @@ def _lipsync_parser(command: argparse.ArgumentParser) -> None:
 
 def _mouth_option(command) -> None:
     command.add_argument("--mouth", type=_mouth, default="auto", metavar="{auto,centre,X,Y[,WIDTH]}",
-                         help="where it is; X,Y in pixels of the first frame (default auto: it is looked for)")  # fmt: skip
+                         help="X,Y in pixels of the first frame (default auto: it is looked for)")  # fmt: skip
 
 
 def _clips(command: argparse.ArgumentParser, clips: int) -> None:

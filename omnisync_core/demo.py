@@ -15,7 +15,8 @@ from . import media
 from .engines.omnisync import load_engine
 from .engines.protocol import Engine
 from .errors import OutputError
-from .job import Progress, SyncOptions
+from .job.options import SyncOptions
+from .job.report import Progress
 from .pipeline import sync_video
 
 ASSETS = Path(__file__).parent / "assets" / "demo"

@@ -6,35 +6,32 @@ each safe on disk as soon as it is done; put the edits back on the source's own 
 
 from __future__ import annotations
 
+import itertools
 import os
-import shutil
 import time
-import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import audio as sound
-from . import media, mouth, timeline
-from .composite import Compositor
-from .editing import BothSounds, Editor
-from .engines.protocol import Engine, Speech
+from . import media, mouth
+from .engines.protocol import Engine, OnStep, Speech
 from .errors import InputError
-from .job import Listener, Passed, Plan, Progress, Report, Speaker, SyncOptions, size
-from .layout import Layout
-from .manifest import manifest
-from .playback import play
-from .silence import GatedWave, Voice
-from .store import Store
-
-TRACKED_SIDE = 480
-"""Pixels of the shorter side of the frames in which the mouth is looked for."""
-TOLD_FRAMES = 100
-"""After how many frames a listener hears of a video that is being opened."""
+from .job.manifest import manifest
+from .job.opening import Job, Role, open_job
+from .job.options import Speaker, SyncOptions
+from .job.report import Listener, Progress, Report
+from .job.store import Store
+from .job.summary import check_space, plan_of, report_of
+from .mouth.looks import small_frames
+from .timing.playback import play
+from .timing.silence import GatedWave, Voice
+from .windows.composite import Compositor
+from .windows.editing import BothSounds, Editor
+from .windows.placement import Layout
 
 
 def sync_video(
@@ -56,100 +53,43 @@ def sync_video(
     with `options.resume` goes on from there and gives the same bytes. Raises InputError and OutputError.
     """
     began, tell = time.monotonic(), progress or (lambda _: None)
-    job = _open(media.Part.of(video), Path(audio), Path(output), speakers, options, tell)
+    job = open_job(media.Part.of(video), Path(audio), Path(output), engine, options, speakers, tell)
     identity = manifest(job.part, job.audio, engine, options, speakers)
     store = Store.open(job.output, identity, resume=options.resume, state=state)
     try:
-        roles = _cast(job, store, engine, options, tell)
-        _edit(job, roles, store, engine, options, tell)
-        _write(job, roles, options, tell)
+        roles = [_cast(job, number, store.of_speaker(number)) for number in range(len(job.speakers))]
+        editors = [Editor(engine, _speech(job, role), role.layout, role.store, options.seed) for role in roles]
+        on_step = _announce(job, roles, editors)
+        for editor in editors:
+            editor.run(on_step)
+        _write(job, roles)
     except BaseException:
         store.remove_if_empty()
         raise
     store.remove()
-    return _report(job, roles, time.monotonic() - began)
+    return report_of(job, roles, time.monotonic() - began)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """The files, looked at."""
-
-    part: media.Part
-    video: media.VideoInfo
-    audio: Path
-    output: Path
-    speakers: tuple[Speaker, ...]
-    voices: tuple[Voice, ...]
-    """One per speaker."""
-    timeline: timeline.Timeline
-    warnings: tuple[str, ...]
-    seconds_per_frame: float
-    """Time to decode one."""
+def _cast(job: Job, number: int, store: Store) -> Role:
+    """Find a speaker's mouth and place its edits."""
+    voice = job.voices[number]
+    track = _find_mouth(job, job.speakers[number].mouth, store)
+    return Role(voice, Layout(job.video, track, job.timeline, job.engine.spec, _strength(job, voice)), store)
 
 
-@dataclass(frozen=True)
-class _Role:
-    """One speaker: the sound, where its edits lie, and what is finished of them."""
-
-    voice: Voice
-    layout: Layout
-    store: Store
-
-
-def _open(
-    part: media.Part, audio: Path, output: Path, speakers: Sequence[Speaker], options: SyncOptions, tell: Listener
-) -> _Job:
-    """Meet everything that can be wrong before the work starts."""
-    began = time.monotonic()
-
-    def on_frame(count: int) -> None:
-        if count % TOLD_FRAMES == 0:
-            tell(Progress("opening", count, 0))
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        info = media.probe_video(part, on_frame)
-    media.check_output(output, part.path, audio, lossless=options.lossless)
-    decoding = (time.monotonic() - began) / (info.frame_count + len(info.before_N))
-    heard = sound.SpeechWave(audio)
-    duration = heard.duration
-    shown = timeline.plan(info.times_N, duration, options.length, options.preview_seconds)
-    notes = [str(warning.message) for warning in caught]
-    if options.preview_seconds is None and abs(duration - shown.end) > 0.5:
-        comes = "is cut" if duration > shown.end else "is followed by silence"
-        notes.append(f"the sound lasts {duration:.2f} s, the result {shown.end:.2f} s: it {comes}")
-    cast = tuple(speakers) or (Speaker(audio, options.mouth),)
-    waves = [sound.SpeechWave(speaker.audio) for speaker in speakers] or [heard]
-    voices = tuple(Voice(wave, shown.end) for wave in waves)
-    return _Job(part, info, audio, output, cast, voices, shown, tuple(notes), decoding)
-
-
-def _cast(job: _Job, store: Store, engine: Engine, options: SyncOptions, tell: Listener) -> list[_Role]:
-    """Find every speaker's mouth and plan its edits."""
-    roles = []
-    for number, (speaker, voice) in enumerate(zip(job.speakers, job.voices, strict=True)):
-        share = store.of_speaker(number)
-        track = _find_mouth(job, speaker.mouth, share, tell)
-        layout = Layout(job.video, track, job.timeline, engine.spec, _strength(job, voice, options))
-        roles.append(_Role(voice, layout, share))
-    return roles
-
-
-def _find_mouth(job: _Job, how: Any, store: Store, tell: Listener) -> mouth.MouthTrack:
+def _find_mouth(job: Job, how: Any, store: Store) -> mouth.MouthTrack:
     """Where the mouth is in every source frame that is shown; kept for resuming."""
     count = int(job.timeline.source_V.max()) + 1
     if isinstance(how, mouth.MouthTrack):
         return _fitted_track(how, job.video, count)
     if not store.has("track"):
-        frame_size = job.video.width, job.video.height
-        longest = round(TRACKED_SIDE * max(frame_size) / min(frame_size))
 
         def frames() -> Iterator[tuple[float, np.ndarray]]:
-            for frame in media.frames_of(job.video, 0, count):
-                yield frame.time, frame.thumbnail(longest)
-                tell(Progress("reading", frame.index + 1, count))
+            for number, timed in enumerate(small_frames(job.video, count), 1):
+                yield timed
+                job.tell(Progress("reading", number, count))
 
-        track = mouth.track(frames(), how, frame_size=frame_size)
+        track = mouth.track(frames(), how, frame_size=(job.video.width, job.video.height))
         if isinstance(how, str) and not track.confidence_N.any():
             raise InputError(" ".join(track.warnings))
         store.write("track", **{name: np.asarray(value) for name, value in vars(track).items()})
@@ -169,125 +109,49 @@ def _fitted_track(track: mouth.MouthTrack, video: media.VideoInfo, count: int) -
     return replace(track, **series, frame_size=(video.width, video.height))
 
 
-def _strength(job: _Job, voice: Voice, options: SyncOptions) -> np.ndarray:
+def _strength(job: Job, voice: Voice) -> np.ndarray:
     """How far each frame of the result is edited, by the sound: 0 leaves the source's own pixels."""
-    if options.silence == "close":
+    if job.options.silence == "close":
         return np.ones(len(job.timeline), np.float32)
-    return voice.kept(job.timeline.time_V, rest_after=options.length == "silence")
+    return voice.kept(job.timeline.time_V, rest_after=job.options.length == "silence")
 
 
-def _edit(job: _Job, roles: list[_Role], store: Store, engine: Engine, options: SyncOptions, tell: Listener) -> None:
-    """Edit the windows that are not on disk yet, speaker after speaker."""
-    work = []
-    for role in roles:
-        wave = GatedWave(role.voice) if options.silence == "close" else role.voice.wave
-        editor = Editor(engine, _speech(job, wave, engine), role.layout, role.store, options.seed)
-        work.append((editor, editor.pending()))
-    count, left = sum(len(role.layout.windows) for role in roles), sum(len(pending) for _, pending in work)
-    each = next((editor.seconds_per_window(pending[0]) for editor, pending in work if pending), 0.0)
-    plan = _plan(job, roles, count - left, left * each, options)
-    for folder in (job.output.parent, store.folder.parent):
-        _check_space(folder, plan)
-    tell(Progress("planned", count - left, count, plan))
-
-    done = 0
-
-    def on_step(_: int, steps: int) -> None:
-        nonlocal done
-        done += 1
-        tell(Progress("editing", (count - left) * steps + done, count * steps))
-
-    for editor, pending in work:
-        for _ in editor.run(pending, on_step):
-            pass
-
-
-def _speech(job: _Job, wave: sound.Wave, engine: Engine) -> Speech:
+def _speech(job: Job, role: Role) -> Speech:
     """What the engine hears: the new sound, and where it asks for it the video's own."""
-    speech = engine.speech(wave)
-    if not getattr(engine, "hears_source", False):
+    wave = GatedWave(role.voice) if job.options.silence == "close" else role.voice.wave
+    speech = job.engine.speech(wave)
+    if not job.engine.hears_source:
         return speech
-    own = engine.speech(sound.SpeechWave(job.video.path)) if job.video.has_audio else None
+    own = job.engine.speech(sound.SpeechWave(job.video.path)) if job.video.has_audio else None
     return BothSounds(speech, own, job.timeline, job.video.times_N + job.video.start)
 
 
-def _write(job: _Job, roles: list[_Role], options: SyncOptions, tell: Listener) -> None:
+def _announce(job: Job, roles: Sequence[Role], editors: Sequence[Editor]) -> OnStep:
+    """Tell the plan and see that it fits on the disks; gives what tells of every step from then on."""
+    count, pending = sum(len(role.layout.windows) for role in roles), [editor.pending() for editor in editors]
+    left = sum(map(len, pending))
+    first = ((editor, windows[0]) for editor, windows in zip(editors, pending, strict=True) if windows)
+    each = next((editor.seconds_per_window(window) for editor, window in first), 0.0)
+    plan = plan_of(job, roles, count - left, left * each)
+    for folder in (job.output.parent, roles[0].store.folder.parent):
+        check_space(folder, plan)
+    job.tell(Progress("planned", count - left, count, plan))
+    done = itertools.count(1)
+
+    def on_step(_: int, steps: int) -> None:
+        job.tell(Progress("editing", (count - left) * steps + next(done), count * steps))
+
+    return on_step
+
+
+def _write(job: Job, roles: Sequence[Role]) -> None:
     """Encode the result once, every frame on its own planes."""
     compositors, times_V = [Compositor(role.layout, role.store) for role in roles], job.timeline.time_V
     with media.VideoWriter(
-        job.output, job.part, job.audio, lossless=options.lossless, audio_duration=job.timeline.end
+        job.output, job.part, job.audio, lossless=job.options.lossless, audio_duration=job.timeline.end
     ) as writer:
         for position, frame in enumerate(play(job.video, job.timeline.source_V)):
             for compositor in compositors:
                 frame = compositor.apply(frame, position)
             writer.write(frame, float(times_V[position]))
-            tell(Progress("writing", position + 1, len(times_V)))
-
-
-def _plan(job: _Job, roles: list[_Role], done: int, editing_seconds: float, options: SyncOptions) -> Plan:
-    frames, pixels = len(job.timeline), job.video.width * job.video.height
-    windows = [window for role in roles for window in role.layout.windows]
-    # A rough guess: windows shrink to about half, x264 takes .3 bit per pixel, FFV1 a byte.
-    state = sum(len(window) for window in windows) * 3 * pow(roles[0].layout.spec.crop_size, 2)
-    share = 1 - done / max(1, len(windows))
-    return Plan(
-        frames=frames,
-        video_seconds=job.timeline.end - float(job.timeline.time_V[0]),
-        edited_frames=int(np.count_nonzero(_edited(roles))),
-        windows=len(windows),
-        windows_done=done,
-        seconds=editing_seconds + 3 * job.seconds_per_frame * frames,
-        disk_bytes=int(state * share + frames * pixels * (1.0 if options.lossless else 0.3 / 8)),
-    )
-
-
-def _edited(roles: list[_Role]) -> np.ndarray:
-    """Which frames of the result any speaker's edit changes."""
-    return np.any([role.layout.gain_V > 0 for role in roles], axis=0)
-
-
-def _check_space(folder: Path, plan: Plan) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < plan.disk_bytes:
-        raise InputError(
-            f"{folder} has {size(free)} free, this needs about {size(plan.disk_bytes)}: free some and resume, "
-            "or write elsewhere"
-        )
-
-
-def _report(job: _Job, roles: list[_Role], seconds: float) -> Report:
-    sources_N = [role.layout.track.source_N[job.timeline.source_V] for role in roles]
-    return Report(
-        output=str(job.output),
-        frames=len(job.timeline),
-        edited=int(np.count_nonzero(_edited(roles))),
-        windows=sum(len(role.layout.windows) for role in roles),
-        passed=tuple(_passed(job, roles)),
-        mouth_sources=dict(Counter(np.concatenate(sources_N).tolist())),
-        shots=len(np.unique(roles[0].layout.track.shot_N)),
-        warnings=(*job.warnings, *_warnings(roles)),
-        seconds=seconds,
-    )
-
-
-def _warnings(roles: list[_Role]) -> Iterator[str]:
-    """What is to be said of each speaker."""
-    for number, role in enumerate(roles, 1):
-        layout, name = role.layout, f"speaker {number}: " if len(roles) > 1 else ""
-        yield from (name + warning for warning in layout.track.warnings)
-        if not layout.found_V.any():
-            yield f"{name}no mouth was found: the pictures are the source's"
-        elif role.voice.is_silent:
-            rests = "rests" if layout.gain_V.any() else "is the source's"
-            yield f"{name}nobody speaks in the sound: the mouth {rests}"
-
-
-def _passed(job: _Job, roles: list[_Role]) -> Iterator[Passed]:
-    """Stretches without any edit, and why."""
-    times = np.append(job.timeline.time_V, job.timeline.end) - job.timeline.time_V[0]
-    found = np.any([role.layout.found_V > 0 for role in roles], axis=0)
-    reasons = np.where(~found, "no mouth", np.where(~_edited(roles), "silence", ""))
-    edges = np.flatnonzero(np.append(True, reasons[1:] != reasons[:-1])).tolist()
-    for start, stop in zip(edges, [*edges[1:], len(reasons)], strict=True):
-        if reasons[start]:
-            yield Passed(float(times[start]), float(times[stop]), stop - start, str(reasons[start]))
+            job.tell(Progress("writing", position + 1, len(times_V)))

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from scipy.io import wavfile
 
-from omnisync_core.engines.protocol import Edit
+from omnisync_core.engines.protocol import Edit, Engine, Excerpt, WindowEngine
 from omnisync_core.spec import VideoSpec
 
 SPEC = VideoSpec(crop_size=24, window_frames=9, overlap_frames=5)
@@ -26,17 +26,30 @@ class Loudness:
         return np.sqrt(np.mean(np.square(self.wave.read(time - 0.02, time + 0.02))))
 
 
-class FakeEngine:
-    """Paints the mouth red by the loudness, plus some noise from the seed; takes anchored frames over."""
+class FakeEngine(Engine):
+    """Paints the mouth red by the loudness, plus some noise from the seed; takes anchored frames over.
 
-    def __init__(self, spec=SPEC, steps=3):
-        self.spec, self.steps, self.calls = spec, steps, []
+    In a group a later window is anchored in what came before as it was, not in 8 bits.
+    """
+
+    def __init__(self, spec=SPEC, steps=3, group=1):
+        self.spec, self.steps, self.group, self.calls, self.groups = spec, steps, group, [], []
         self.fingerprint = {"model": "fake", "steps": steps}
 
     def speech(self, wave):
         return Loudness(wave)
 
-    def edit(self, frames_THWC, speech_TND, mouth_T3, *, anchor, seed, on_step):
+    def edit_group(self, excerpts, *, anchor, on_step):
+        self.groups.append([excerpt.lead for excerpt in excerpts])
+        edits = []
+        for excerpt in excerpts:
+            if edits:
+                anchor = edits[-1].edited_THWC[-excerpt.lead :] if excerpt.lead else None
+            edits.append(self.edit_window(excerpt, anchor, on_step))
+        yield from edits
+
+    def edit_window(self, excerpt, anchor, on_step):
+        frames_THWC, speech_TND, mouth_T3 = excerpt.frames_THWC, excerpt.speech_TND, excerpt.mouth_T3
         count, size = frames_THWC.shape[:2]
         assert frames_THWC.shape == (count, size, size, 3) and size == self.spec.crop_size
         assert frames_THWC.dtype == np.float32 and (count - 1) % 4 == 0 and count <= self.spec.window_frames
@@ -44,9 +57,9 @@ class FakeEngine:
         assert anchor is None or (anchor.shape[1:] == frames_THWC.shape[1:] and (len(anchor) - 1) % 4 == 0)
         for step in range(self.steps):
             on_step(step + 1, self.steps)
-        self.calls.append({"frames": count, "anchor": anchor, "seed": seed, "speech": speech_TND[:, 0, 0]})
+        self.calls.append({"frames": count, "anchor": anchor, "seed": excerpt.seed, "speech": speech_TND[:, 0, 0]})
         edited = frames_THWC.copy()
-        noise = np.random.default_rng(seed).normal(0, 0.01, count)
+        noise = np.random.default_rng(excerpt.seed).normal(0, 0.01, count)
         for frame, (x, y, width) in enumerate(mouth_T3 * size):
             half = max(2, width / 2)
             box = np.s_[round(y - half) : round(y + half), round(x - half) : round(x + half)]
@@ -57,24 +70,30 @@ class FakeEngine:
         return Edit(edited, frames_THWC)
 
 
-class FakeGroupEngine(FakeEngine):
-    """The same in groups of three: a later window is anchored in what came before as it was, not in 8 bits."""
+class SourceEngine(WindowEngine):
+    """Gives back what it gets."""
 
-    group = 3
+    def __init__(self, spec=VideoSpec()):  # noqa: B008 - frozen
+        self.spec, self.fingerprint, self.calls = spec, {"engine": "source"}, 0
 
-    def __init__(self, spec=SPEC, steps=3):
-        super().__init__(spec, steps)
-        self.groups = []
+    def speech(self, wave):
+        return self
 
-    def edit_group(self, excerpts, *, anchor, on_step):
-        self.groups.append([excerpt.lead for excerpt in excerpts])
-        edits = []
-        for excerpt in excerpts:
-            if edits:
-                anchor = edits[-1].edited_THWC[-excerpt.lead :] if excerpt.lead else None
-            given = excerpt.frames_THWC, excerpt.speech_TND, excerpt.mouth_T3
-            edits.append(self.edit(*given, anchor=anchor, seed=excerpt.seed, on_step=on_step))
-        yield from edits
+    def at(self, times_T):
+        return np.zeros((len(times_T), 1, 1), np.float32)
+
+    def edit_window(self, excerpt, anchor, on_step):
+        self.calls += 1
+        on_step(1, 1)
+        return Edit(excerpt.frames_THWC, excerpt.frames_THWC)
+
+
+def edit_alone(
+    engine, frames_THWC, speech_TND, mouth_T3, *, anchor=None, seed=0, on_step=lambda step, steps: None
+) -> Edit:
+    """One window through an engine."""
+    window = Excerpt(frames_THWC, speech_TND, mouth_T3, seed)
+    return next(engine.edit_group([window], anchor=anchor, on_step=on_step))
 
 
 def write_video(

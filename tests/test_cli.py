@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from omnisync_core import cli, guidance, pipeline
+from omnisync_core import cli, pipeline
 from omnisync_core.engines import omnisync
 from omnisync_core.errors import CheckpointError, OutputError
-from omnisync_core.job import Plan, Progress, SyncOptions
+from omnisync_core.job.options import SyncOptions
+from omnisync_core.job.report import Plan, Progress
 from tests.fake import FakeEngine, pictures, write_sound, write_video
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +47,7 @@ def test_lipsync_says_what_it_takes_and_what_it_did(loaded, files, tmp_path, cap
     assert result.startswith(f"{tmp_path / 'out.mp4'}: 10 of 10 frames edited, ")
     assert "finding the mouth: 100%" in err and "editing: 100%" in err and "writing: 100%" in err
     assert len(pictures(tmp_path / "out.mp4")) == 10
-    assert loaded == {"model": None, "guidance": guidance.Guidance()}
+    assert loaded == {"model": None, "guidance": {}}
 
 
 def test_settings_arrive(loaded, files, monkeypatch, tmp_path):
@@ -68,7 +69,7 @@ def test_settings_arrive(loaded, files, monkeypatch, tmp_path):
     )
     assert loaded == {
         "model": Path("m.safetensors"), "prompt": "loud", "steps": 7, "tau": 0.8, "device": "cpu", "dtype": "bfloat16",
-        "guidance": guidance.Guidance(w_peak=4, w_base=1.5, gamma=2, convention="paper"),
+        "guidance": {"w_peak": 4, "w_base": 1.5, "gamma": 2, "convention": "paper"},
     }  # fmt: skip
 
 
@@ -134,10 +135,10 @@ def test_errors_of_the_model_and_the_disk(files, monkeypatch, capsys, error):
 
 def test_an_interrupt_keeps_finished_windows(loaded, files, tmp_path, capsys, monkeypatch):
     class Interrupted(FakeEngine):
-        def edit(self, *arguments, **options):
+        def edit_window(self, *arguments):
             if self.calls:
                 raise KeyboardInterrupt
-            return super().edit(*arguments, **options)
+            return super().edit_window(*arguments)
 
     monkeypatch.setattr(omnisync, "load_engine", lambda *_, **__: Interrupted())
     assert cli.main([*files, "--mouth", "30,30"]) == 130

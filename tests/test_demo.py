@@ -3,25 +3,9 @@
 import json
 
 import cv2
-import numpy as np
 
 from omnisync_core import demo, media
-from omnisync_core.engines.protocol import Edit
-from omnisync_core.spec import VideoSpec
-
-
-class SourceEngine:
-    spec, fingerprint = VideoSpec(), {"engine": "source"}
-
-    def speech(self, wave):
-        return self
-
-    def at(self, times_T):
-        return np.zeros((len(times_T), 1, 1), np.float32)
-
-    def edit(self, frames_THWC, speech_TND, mouth_T3, *, anchor, seed, on_step):
-        on_step(1, 1)
-        return Edit(frames_THWC, frames_THWC)
+from tests.fake import SourceEngine
 
 
 def test_demo_writes_video_picture_and_report(tmp_path):

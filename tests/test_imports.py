@@ -1,6 +1,7 @@
 """Who may import whom: the house's law, read from the source."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -15,15 +16,17 @@ LAZY = ("cli", "demo")
 """They import what they need when they need it."""
 
 RANKS = [
-    {"errors", "spec", "flow", "models.layers"},
-    {"audio", "media", "chunks", "guidance", "models", "timeline", "store", "silence", "playback"},
-    {"mouth", "region", "crops", "checkpoint", "layout", "composite", "job"},
-    {"engines", "editing", "manifest"},
+    {"errors", "spec", "diffusion", "models.layers"},
+    {"audio", "media", "models", "timing", "windows.chunks", "engines.protocol"},
+    {"mouth", "crop", "checkpoint"},
+    {"job", "windows", "engines", "sheets"},
     {"pipeline"},
     {"cli", "__main__", "demo", "queue"},
 ]
-"""A room imports from its own rank and from those before; `evaluation` stands beside `pipeline`."""
+"""A room imports from its own rank and from those before; `evaluation` and `training` stand beside `pipeline`."""
 BESIDE = {"evaluation": 4, "synth": 1, "training": 4}
+SHOWN = ("sheets", "evaluation")
+"""Pictures and figures: met by nodes, by the demonstration and by each other."""
 WORKSHOP = ("training", "synth")
 """Never met by inference."""
 NETWORK = {
@@ -46,6 +49,10 @@ NAMES = {name_of(path): path for path in sorted(CORE.rglob("*.py")) if name_of(p
 
 def room_of(name: str) -> str:
     return name.split(".")[0]
+
+
+def _rooms_met(name: str) -> set[str]:
+    return {room_of(other) for other in imported(NAMES[name])}
 
 
 @cache
@@ -109,24 +116,36 @@ def test_nobody_imports_upward():
     assert not wrong
 
 
+def test_the_house_tells_of_every_room():
+    """ARCHITECTURE.md lists every room of the core, and its ranks are those above."""
+    told = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = told[: told.index("## Who may import whom")]
+    rooms = {f"{room_of(name)}/" if (CORE / room_of(name)).is_dir() else f"{room_of(name)}.py" for name in NAMES}
+    assert not {room for room in rooms - {"__main__.py"} if f"`{room}" not in table}
+    ranks = re.search(r"^`.*` < `.*$(?:\n`?.*` < .*$)*", told[len(table) :], re.MULTILINE)[0].split(".\n")[0]
+    found = [set(re.findall(r"[\w.]+", part)) for part in ranks.rstrip(".").replace("`", "").split("<")]
+    assert found == [{name for name in rank if name != "__main__"} for rank in RANKS]
+
+
 def test_inference_never_meets_the_workshop():
     wrong = [
         f"{name} imports {other}"
         for name in NAMES
-        if room_of(name) not in (*WORKSHOP, "evaluation")
+        if room_of(name) not in (*WORKSHOP, *SHOWN)
         for other in imported(NAMES[name], top_only=name in LAZY)
-        if room_of(other) in WORKSHOP or (room_of(other) == "evaluation" and name != "demo")
+        if room_of(other) in WORKSHOP or (room_of(other) in SHOWN and name != "demo")
     ]
+    assert not wrong
+
+
+def test_what_nodes_show_needs_no_workshop():
+    wrong = [name for name in NAMES if room_of(name) == "sheets" and _rooms_met(name) & {*WORKSHOP, "evaluation"}]
     assert not wrong
 
 
 def test_the_synthesiser_knows_no_model():
     models = {"training", "evaluation", "engines", "pipeline", "models"}
-    assert not [
-        name
-        for name in NAMES
-        if room_of(name) == "synth" and {room_of(other) for other in imported(NAMES[name])} & models
-    ]
+    assert not [name for name in NAMES if room_of(name) == "synth" and _rooms_met(name) & models]
 
 
 def test_only_relative_imports_inside():
@@ -227,7 +246,7 @@ def test_no_circles():
 def test_a_fresh_process_meets_neither_training_nor_synth(module):
     loaded = loaded_by(f"import omnisync_core.{module}")
     assert f"omnisync_core.{module}" in loaded
-    rooms = tuple(f"omnisync_core.{room}" for room in (*WORKSHOP, "evaluation"))
+    rooms = tuple(f"omnisync_core.{room}" for room in (*WORKSHOP, *SHOWN))
     assert not [name for name in loaded if name.startswith(rooms)]
 
 

@@ -1,13 +1,14 @@
 """Engines that hear the source: the video's own sound comes with the frames that are shown."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
 
 from omnisync_core import media
-from omnisync_core.job import SyncOptions
+from omnisync_core.job.options import SyncOptions
 from omnisync_core.pipeline import sync_video
 from tests.fake import FakeEngine, write_sound, write_video
 
@@ -17,10 +18,14 @@ class Hearing(FakeEngine):
 
     hears_source = True
 
-    def edit(self, frames_THWC, speech_TND, mouth_T3, **rest):
-        new, own = speech_TND
-        self.heard = [*getattr(self, "heard", []), (new[:, 0, 0], None if own is None else own[:, 0, 0])]
-        return super().edit(frames_THWC, new, mouth_T3, **rest)
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def edit_window(self, excerpt, anchor, on_step):
+        new, own = excerpt.speech_TND
+        self.heard.append((new[:, 0, 0], None if own is None else own[:, 0, 0]))
+        return super().edit_window(replace(excerpt, speech_TND=new), anchor, on_step)
 
 
 @pytest.fixture

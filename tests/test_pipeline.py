@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from omnisync_core import mouth, store
+from omnisync_core import mouth
 from omnisync_core.errors import InputError, OutputError
-from omnisync_core.job import SyncOptions
+from omnisync_core.job import store
+from omnisync_core.job.options import SyncOptions
 from omnisync_core.pipeline import sync_video
-from tests.fake import SPEC, FakeEngine, FakeGroupEngine, pictures, planes, times, write_sound, write_video
+from tests.fake import SPEC, FakeEngine, pictures, planes, times, write_sound, write_video
 
 FRAMES = 30
 LOUD = 0.6 + 0.4 * np.sin(2 * np.pi * 2 * np.arange(FRAMES) / 25)
@@ -63,7 +64,7 @@ def test_windows_continue_what_was_finished(sync):
 
 def test_windows_are_edited_in_groups(sync, tmp_path):
     """A group may go over a cut; a window that shares part of a latent frame (here 7 frames) begins a new one."""
-    engine, events = FakeGroupEngine(), []
+    engine, events = FakeEngine(group=3), []
     sync(video=write_video(tmp_path / "cut.mkv", 40, cuts=(19,)), engine=engine, progress=events.append)
     estimate, *groups = engine.groups
     assert estimate == [0] and groups == [[0, 5, 5], [7, 0, 5], [5, 5]]
@@ -310,8 +311,8 @@ def test_bad_options_are_refused(options):
 
 def test_a_model_that_gives_nan_is_stopped(sync):
     class Broken(FakeEngine):
-        def edit(self, *arguments, **options):
-            edit = super().edit(*arguments, **options)
+        def edit_window(self, *arguments):
+            edit = super().edit_window(*arguments)
             edit.edited_THWC[0, 0, 0] = np.nan
             return edit
 

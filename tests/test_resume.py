@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from omnisync_core.errors import InputError
-from omnisync_core.job import SyncOptions
-from omnisync_core.manifest import plain
+from omnisync_core.job.manifest import plain
+from omnisync_core.job.options import SyncOptions
+from omnisync_core.job.store import Store
 from omnisync_core.pipeline import sync_video
-from omnisync_core.store import Store
-from tests.fake import SPEC, FakeEngine, FakeGroupEngine, write_sound, write_video
+from tests.fake import SPEC, FakeEngine, write_sound, write_video
 
 ROOT = Path(__file__).resolve().parents[1]
 CHILD = """
@@ -89,24 +89,24 @@ def test_killed_again_and_again(folder):
     assert {path.name for path in folder.iterdir()} == {"in.mkv", "in.wav", "whole.mp4", "killed.mp4"}
 
 
-@pytest.mark.parametrize("engine", [FakeEngine, FakeGroupEngine])
+@pytest.mark.parametrize("group", [1, 3])
 @pytest.mark.parametrize("options", [{"length": "bounce"}, {"silence": "keep"}], ids=str)
-def test_cancelled_at_many_points(folder, options, engine):
+def test_cancelled_at_many_points(folder, options, group):
     write_sound(folder / "in.wav", 2.2, bursts=((0, 0.9), (1.5, 9)))
     events = []
-    run(folder, "whole.mkv", engine(), events.append, **options)
+    run(folder, "whole.mkv", FakeEngine(group=group), events.append, **options)
     for count in range(1, len(events) + 1, 29):
         with pytest.raises(Stop):
-            run(folder, "out.mkv", engine(), stop_at(count), **options)
+            run(folder, "out.mkv", FakeEngine(group=group), stop_at(count), **options)
         assert not (folder / "out.mkv").exists()
-        run(folder, "out.mkv", engine(), resume=True, **options)
+        run(folder, "out.mkv", FakeEngine(group=group), resume=True, **options)
         assert (folder / "out.mkv").read_bytes() == (folder / "whole.mkv").read_bytes(), f"event {count}"
         (folder / "out.mkv").unlink()
 
 
 def test_a_group_of_which_a_window_is_missing_is_edited_again(folder, monkeypatch):
     """Its windows are anchored in each other before they are rounded to 8 bits."""
-    run(folder, "whole.mkv", FakeGroupEngine())
+    run(folder, "whole.mkv", FakeEngine(group=3))
     write = Store.write
 
     def full(store, name, **arrays):
@@ -116,9 +116,9 @@ def test_a_group_of_which_a_window_is_missing_is_edited_again(folder, monkeypatc
 
     with monkeypatch.context() as patch, pytest.raises(Stop):
         patch.setattr(Store, "write", full)
-        run(folder, "out.mkv", FakeGroupEngine())
+        run(folder, "out.mkv", FakeEngine(group=3))
     assert (folder / "out.mkv.omnisync" / "window_00000.npz").exists()
-    engine = FakeGroupEngine()
+    engine = FakeEngine(group=3)
     run(folder, "out.mkv", engine, resume=True)
     assert engine.groups[1] == [0, 5, 5]
     assert (folder / "out.mkv").read_bytes() == (folder / "whole.mkv").read_bytes()

@@ -7,9 +7,10 @@ import av
 import numpy as np
 import pytest
 
-from omnisync_core import media, pipeline
+from omnisync_core import media
 from omnisync_core.errors import InputError
-from omnisync_core.job import Speaker, SyncOptions
+from omnisync_core.job import opening
+from omnisync_core.job.options import Speaker, SyncOptions
 from omnisync_core.mouth import track
 from omnisync_core.pipeline import sync_video
 from tests.fake import FakeEngine, pictures, planes, times, write_sound, write_video
@@ -186,7 +187,7 @@ def test_opening_a_long_video_can_be_stopped(folder, monkeypatch):
         assert (progress.stage, progress.done, progress.total) == ("opening", 10, 0)
         raise Stop
 
-    monkeypatch.setattr(pipeline, "TOLD_FRAMES", 10)
+    monkeypatch.setattr(opening, "TOLD_FRAMES", 10)
     with pytest.raises(Stop):
         run(folder, "out.mp4", progress=stop)
     assert not list(folder.glob("out*"))

@@ -24,7 +24,7 @@ from ...omnisync_core.engines.humo_audio import GROUPS, LAYERS, HuMoSpeech, grou
 from ...omnisync_core.errors import CheckpointError, InputError
 from ...omnisync_core.models.text import LENGTH, TextEncoder
 from ...omnisync_core.models.whisper import STATES_PER_SECOND, SpeechFeatures, WhisperEncoder, load_whisper
-from ...omnisync_core.silence import GatedWave, Voice
+from ...omnisync_core.timing.silence import GatedWave, Voice
 
 SPEECH = "omnisync_speech"
 """Key of the speech (1, T, N, D), T video frames, in AUDIO_ENCODER_OUTPUT and CONDITIONING."""

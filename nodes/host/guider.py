@@ -18,11 +18,13 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ...omnisync_core import chunks, flow
+from ...omnisync_core.diffusion import flow
+from ...omnisync_core.diffusion.guidance import Guidance, mouth_per_latent_frame
 from ...omnisync_core.errors import InputError
-from ...omnisync_core.guidance import Guidance, mouth_per_latent_frame
 from ...omnisync_core.mouth.types import MouthTrack
 from ...omnisync_core.spec import VideoSpec
+from ...omnisync_core.windows import chunks
+from .models import sampling_of
 
 MIDDLE = (0.5, 0.5, 1 / VideoSpec().crop_scale)
 """Where a mouth is in its own crop."""
@@ -112,11 +114,15 @@ class ProgressiveNoise:
 
 
 def progressive_sigmas(model, tau: float, steps: int, spacing: str) -> Tensor:
-    """`steps` + 1 noise levels from tau to 0; `shifted` bends them as the model's own schedule is bent. InputError."""
+    """`steps` + 1 noise levels from tau to 0; `shifted` bends them as the model's own schedule is bent. InputError.
+
+    0 for `tau` or `steps` is what the model was made for.
+    """
     _check_flow(model)
+    own = sampling_of(model)
     if spacing not in SPACINGS:
         raise InputError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
-    sigmas = flow.linear_sigmas(steps, tau)
+    sigmas = flow.linear_sigmas(steps or own.steps, tau or own.tau)
     shift = float(getattr(model.get_model_object("model_sampling"), "shift", 1.0))
     return flow.shift_sigmas(sigmas, shift) if spacing == "shifted" else sigmas
 

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from ...omnisync_core.checkpoint import Bundle, check_strictly, read_bundle, tensor_digest
-from ...omnisync_core.chunks import SHORTEST
-from ...omnisync_core.engines.omnisync import build_spec
+from ...omnisync_core.engines.omnisync import Sampling, build_spec, own_sampling
 from ...omnisync_core.errors import CheckpointError, InputError
 from ...omnisync_core.models.dit import DiT, DiTConfig, group_speech
 from ...omnisync_core.spec import VideoSpec
+from ...omnisync_core.windows.chunks import SHORTEST
 from .encoders import SPEECH, AudioEncoder, text_clip
 from .vae import VideoVAEAdapter
 
@@ -55,12 +55,18 @@ def load_transformer(path: str, weight_dtype: str = "default", disable_dynamic: 
     return _transformer_patcher(read_bundle(path), weight_dtype, disable_dynamic)
 
 
+def sampling_of(model) -> Sampling:
+    """How a MODEL wants to be sampled: a bundle says so, of any other flow model the usual is taken."""
+    transformer = getattr(model, "model", None)
+    return transformer.sampling if isinstance(transformer, OmniSyncModel) else Sampling()
+
+
 class OmniSyncModel(comfy.model_base.BaseModel):
     """The host's view of the transformer: which conditions it takes and how they are cut for a context window."""
 
-    def __init__(self, config: OmniSyncConfig, digest: str, spec: VideoSpec, device=None):
+    def __init__(self, config: OmniSyncConfig, digest: str, spec: VideoSpec, sampling: Sampling, device=None):
         super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=HostDiT)
-        self.digest, self.spec = digest, spec
+        self.digest, self.spec, self.sampling = digest, spec, sampling
 
     def extra_conds(self, **kwargs) -> dict:
         """`latent_image` becomes the source's channels; speech and text must fit the latents. InputError."""
@@ -133,7 +139,7 @@ def _transformer_patcher(bundle: Bundle, weight_dtype: str, disable_dynamic: boo
         model_params=comfy.utils.calculate_parameters(tensors), supported_dtypes=kinds
     )
     config.set_inference_dtype(kept, memory.unet_manual_cast(kept, device, kinds), device=device)
-    model = OmniSyncModel(config, tensor_digest(tensors), build_spec(bundle))
+    model = OmniSyncModel(config, tensor_digest(tensors), build_spec(bundle), own_sampling(bundle))
     kind = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
     patcher = kind(model, load_device=device, offload_device=memory.unet_offload_device())
     tensors = {key: value.to(kept) for key, value in tensors.items()}

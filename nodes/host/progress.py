@@ -8,7 +8,7 @@ import comfy.model_management as memory
 import comfy.utils
 
 from ...omnisync_core.engines.protocol import Engine
-from ...omnisync_core.job import Progress
+from ...omnisync_core.job.report import Progress
 
 PARTS = {"opening": (0, 0), "reading": (0, 40), "planned": (40, 40), "editing": (40, 960), "writing": (960, 1000)}
 """Which thousandths of the bar a stage fills."""
@@ -21,7 +21,7 @@ class JobBar:
     """
 
     def __init__(self, engine: Engine):
-        self._preview = getattr(engine, "preview", lambda: None)
+        self._preview = engine.preview
         self._bar = comfy.utils.ProgressBar(1000)
 
     def __call__(self, progress: Progress) -> None:

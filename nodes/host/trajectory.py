@@ -11,7 +11,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import comfy.conds
 import comfy.model_base
@@ -21,10 +21,11 @@ import comfy.utils
 import torch
 from torch import Tensor
 
+from ...omnisync_core.diffusion.flow import add_noise
+from ...omnisync_core.diffusion.guidance import Guidance, mouth_per_latent_frame
+from ...omnisync_core.engines.latents import Held
 from ...omnisync_core.engines.omniedit import Weight, edit, edit_joint
 from ...omnisync_core.errors import InputError
-from ...omnisync_core.flow import add_noise
-from ...omnisync_core.guidance import Guidance, mouth_per_latent_frame
 
 ONE_BY_ONE = ("area", "mask", "hooks", "control", "gligen", "timestep_start", "timestep_end", "default")
 """What the host applies to a conditioning outside the model: such branches run one after the other."""
@@ -87,16 +88,15 @@ class OmniEditGuider(comfy.samplers.CFGGuider):
 class OmniEditSampler(comfy.samplers.Sampler):
     """Follows Algorithm 1, or Algorithm 2 where the latent holds a video and a sound. Needs an `OmniEditGuider`.
 
-    `anchor_latent` (raw VAE scale, 1 + j latent frames) holds the first frames on the path to it; `silent_source`
-    says that the sound of a pair is no source's (see `edit_joint`).
+    `held` latent frames (raw VAE scale) stay on the path to what they shall be; `silent_source` says that the sound of
+    a pair is no source's (see `edit_joint`).
     """
 
     def __init__(
-        self, start: int, end: int, cfg: float, noise: str, anchor_latent: Tensor | None = None,
-        silent_source: bool = False,
-    ):  # fmt: skip
+        self, start: int, end: int, cfg: float, noise: str, held: Held | None = None, silent_source: bool = False
+    ):
         self.start, self.end, self.cfg, self.noise = start, end, cfg, noise
-        self.anchor_latent, self.silent_source = anchor_latent, silent_source
+        self.held, self.silent_source = held, silent_source
 
     def sample(
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
@@ -116,7 +116,7 @@ class OmniEditSampler(comfy.samplers.Sampler):
         shapes = guider.inner_model.latent_shapes or [run.source.shape]
         if len(shapes) == 1:
             cfg = guider.weights(self.cfg, run.source.shape, run.source.device)
-            return edit(run.branches, run.source, **path, cfg=cfg, on_step=run.holding(self._anchor(guider)))
+            return edit(run.branches, run.source, **path, cfg=cfg, on_step=run.holding(self._held(guider)))
         return self._follow_pair(guider, run, path, shapes)
 
     def _follow_pair(self, guider: OmniEditGuider, run: Run, path: dict, shapes: list) -> Tensor:
@@ -138,8 +138,10 @@ class OmniEditSampler(comfy.samplers.Sampler):
         )
         return pack(pair)
 
-    def _anchor(self, guider: OmniEditGuider) -> Tensor | None:
-        return None if self.anchor_latent is None else guider.inner_model.process_latent_in(self.anchor_latent)
+    def _held(self, guider: OmniEditGuider) -> Held | None:
+        """In the scale that the model works in."""
+        held = self.held
+        return held and replace(held, latent_BCthw=guider.inner_model.process_latent_in(held.latent_BCthw))
 
 
 class Run:
@@ -151,17 +153,15 @@ class Run:
         self.callback, self.mask, self.source, self.start = callback, denoise_mask, source, start
         self.steps = len(options["transformer_options"]["sample_sigmas"]) - 1
 
-    def holding(self, anchor: Tensor | None) -> Callable:
-        """`on_step` of a trajectory: tells of a step, stops where the user did, holds anchor and masked source."""
+    def holding(self, held: Held | None) -> Callable:
+        """`on_step` of a trajectory: tells of a step, stops where the user did, holds frames and masked source."""
 
         def on_step(done: int, latent: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
             comfy.model_management.throw_exception_if_processing_interrupted()
             if self.mask is not None:
                 latent = latent * self.mask + add_noise(self.source, noise, sigma) * (1 - self.mask)
-            if anchor is not None:
-                count = anchor.shape[2]
-                held = add_noise(anchor.to(latent), noise[:, :, :count], sigma)
-                latent = torch.cat([held, latent[:, :, count:]], 2)
+            if held is not None:
+                latent = held.on_path(latent, noise, sigma)
             if done and self.callback is not None:
                 clean = (latent - sigma * noise) / (1 - sigma)
                 self.callback(self.start + done - 1, clean, latent, self.steps)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ...omnisync_core import media
 from ...omnisync_core.errors import InputError
-from ...omnisync_core.job import size
+from ...omnisync_core.job.report import size
 from .counting import counted
 
 UNFINISHED = "omnisync_unfinished"

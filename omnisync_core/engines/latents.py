@@ -1,12 +1,13 @@
 """An engine that works in latents: a group of windows is encoded, then sampled, then decoded.
 
 Where VAE and transformer do not fit into memory together they then change places once a group, not once a window.
+Inside a group a window is anchored in the latents of the one before, since its pixels are not there yet.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import flow
-from ..spec import VideoSpec
-from .protocol import Edit, Excerpt
-
-OnStep = Callable[[int, int], None]
+from ..diffusion import flow
+from .protocol import Edit, Engine, Excerpt, OnStep
 
 
 @dataclass(frozen=True)
@@ -48,49 +46,59 @@ class Held:
         return x
 
 
-class LatentEngine(ABC):
-    """A `GroupEngine` (see `engines/protocol.py`) of three strokes."""
+@dataclass(frozen=True)
+class Encoded:
+    """A window that is ready to be sampled."""
 
-    spec: VideoSpec
+    excerpt: Excerpt
+    source_BCthw: Tensor
+    given: Any = None
+    """What else an engine's sampling needs and an autoencoder made."""
+
+
+class LatentEngine(Engine):
+    """An `Engine` of three strokes."""
+
     group = 4
+    has_codec = True
 
     @abstractmethod
     def encode(self, frames_THWC: np.ndarray) -> Tensor:
         """Pictures, 0..1, to latents (1, C, t, h, w)."""
 
     @abstractmethod
-    def sample(self, excerpt: Excerpt, source_BCthw: Tensor, held: Held | None, on_step: OnStep) -> Tensor:
-        """The edited latents of a window whose source has these; `held` stays what it is."""
+    def sample(self, window: Encoded, held: Held | None, on_step: OnStep) -> Tensor:
+        """The edited latents of a window; `held` stays what it is."""
 
     @abstractmethod
     def decode(self, latent_BCthw: Tensor) -> np.ndarray:
         """Back to pictures (T, S, S, 3), float32, 0..1."""
 
-    def edit(
-        self,
-        frames_THWC: np.ndarray,
-        speech_TND: Any,
-        mouth_T3: np.ndarray,
-        *,
-        anchor: np.ndarray | None,
-        seed: int,
-        on_step: OnStep,
-    ) -> Edit:
-        window = Excerpt(frames_THWC, speech_TND, mouth_T3, seed)
-        return next(self.edit_group([window], anchor=anchor, on_step=on_step))
+    def prepare(self, excerpt: Excerpt) -> Encoded:
+        """All that autoencoders do before a window is sampled."""
+        return Encoded(excerpt, self.encode(excerpt.frames_THWC))
 
     @torch.inference_mode()
     def edit_group(self, excerpts: Sequence[Excerpt], *, anchor: np.ndarray | None, on_step: OnStep) -> Iterator[Edit]:
         for excerpt in excerpts:
             self.spec.latent_frames(len(excerpt.frames_THWC))
-        sources = [self.encode(excerpt.frames_THWC) for excerpt in excerpts]
+        windows = [self.prepare(excerpt) for excerpt in excerpts]
         held = None if anchor is None else Held(self.encode(anchor), 0)
         results: list[Tensor] = []
-        for excerpt, source in zip(excerpts, sources, strict=True):
+        for window in windows:
             if results:
-                before = sources[len(results) - 1], results[-1]
-                anew = excerpt.lead == 0
-                held = None if anew else Held.following(source, *before, excerpt.lead, self.spec.temporal_stride)
-            results.append(self.sample(excerpt, source, held, on_step))
-        for result, source in zip(results, sources, strict=True):
-            yield Edit(self.decode(result), self.decode(source))
+                held = self._following(window, windows[len(results) - 1], results[-1])
+            results.append(self.sample(window, held, on_step))
+        for result, window in zip(results, windows, strict=True):
+            yield Edit(self.decode(result), self.decode(window.source_BCthw))
+
+    @torch.inference_mode()
+    def through_codec(self, frames_THWC: np.ndarray) -> np.ndarray:
+        return self.decode(self.encode(frames_THWC))
+
+    def _following(self, window: Encoded, before: Encoded, result_before: Tensor) -> Held | None:
+        lead = window.excerpt.lead
+        if lead == 0:
+            return None
+        stride = self.spec.temporal_stride
+        return Held.following(window.source_BCthw, before.source_BCthw, result_before, lead, stride)

@@ -19,8 +19,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from ..diffusion.guidance import guide
 from ..errors import InputError
-from ..guidance import guide
 
 NOISES = ("estimated", "deterministic", "random")
 Latents = TypeVar("Latents", Tensor, tuple[Tensor, Tensor])

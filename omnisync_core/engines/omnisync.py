@@ -5,27 +5,27 @@ Encode the source, start from progressive noise, follow the guided velocity to 0
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import flow
 from ..audio import Wave
 from ..checkpoint import Bundle, read_bundle
+from ..diffusion import flow
+from ..diffusion.guidance import Guidance, guide, mouth_per_latent_frame
 from ..errors import CheckpointError, InputError
-from ..guidance import Guidance, guide, mouth_per_latent_frame
 from ..models.dit import DiT, DiTConfig
 from ..models.text import TextEncoder
 from ..models.vae import VAEConfig, VideoVAE
 from ..models.whisper import SpeechFeatures, WhisperEncoder
 from ..spec import VideoSpec
-from .latents import Held, LatentEngine, OnStep
-from .protocol import Excerpt
+from .latents import Encoded, Held, LatentEngine
+from .protocol import Excerpt, OnStep
 
 BUNDLED = Path(__file__).parents[1] / "assets" / "omnisync_mini.safetensors"
 PROMPT = "A person speaks."
@@ -34,7 +34,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a window is sampled: steps from noise level tau to 0, guidance, prompt."""
+    """How a window is sampled: steps from noise level tau to 0, guidance, prompt.
+
+    A bundle says which it was made for (`own_sampling`); these defaults are for one that does not.
+    """
 
     steps: int = 50
     tau: float = 0.92
@@ -74,41 +77,38 @@ class OmniSyncEngine(LatentEngine):
             video = torch.as_tensor(np.ascontiguousarray(frames_THWC)).to(weight).permute(3, 0, 1, 2)[None] * 2 - 1
             return self.vae.encode(video).float()
 
-    def sample(self, excerpt: Excerpt, source_BCthw: Tensor, held: Held | None, on_step: OnStep) -> Tensor:
+    def sample(self, window: Encoded, held: Held | None, on_step: OnStep) -> Tensor:
+        """From progressive noise on the source's latents to the edited ones."""
         with self.resident(self.dit):
-            return self._sample(excerpt, source_BCthw, held, on_step)
+            steps, tau = self.sampling.steps, self.sampling.tau
+            source = window.source_BCthw.to(self.dit.patch_embedding.weight.device)
+            eps = torch.randn(source.shape, generator=torch.Generator().manual_seed(window.excerpt.seed)).to(source)
+            sigmas = flow.linear_sigmas(steps, tau)
+
+            def hold(x: Tensor, sigma: Tensor) -> Tensor:
+                return x if held is None else held.on_path(x, eps, sigma)
+
+            def finish_step(index: int, x: Tensor) -> Tensor:
+                on_step(index + 1, steps)
+                return hold(x, sigmas[index + 1])
+
+            start = hold(flow.add_noise(source, eps, tau), sigmas[0])
+            velocity = self._guided_velocity(source, window.excerpt)
+            return flow.euler(velocity, start, sigmas, finish_step)
 
     def decode(self, latent_BCthw: Tensor) -> np.ndarray:
         with self.resident(self.vae):
             video = self.vae.decode(latent_BCthw.to(self.vae.latent_mean))[0]
             return ((video.float() + 1) / 2).clamp(0, 1).permute(1, 2, 3, 0).cpu().numpy()
 
-    def _sample(self, excerpt: Excerpt, source: Tensor, held: Held | None, on_step: OnStep) -> Tensor:
-        """From progressive noise on the source's latents to the edited ones."""
-        steps, tau = self.sampling.steps, self.sampling.tau
-        source = source.to(self.dit.patch_embedding.weight.device)
-        eps = torch.randn(source.shape, generator=torch.Generator().manual_seed(excerpt.seed)).to(source)
-        sigmas = flow.linear_sigmas(steps, tau)
-
-        def hold(x: Tensor, sigma: Tensor) -> Tensor:
-            return x if held is None else held.on_path(x, eps, sigma)
-
-        def finish_step(index: int, x: Tensor) -> Tensor:
-            on_step(index + 1, steps)
-            return hold(x, sigmas[index + 1])
-
-        start = hold(flow.add_noise(source, eps, tau), sigmas[0])
-        velocity = self._guided_velocity(source, excerpt.speech_TND, excerpt.mouth_T3)
-        return flow.euler(velocity, start, sigmas, finish_step)
-
-    def _guided_velocity(self, source: Tensor, speech_TND: np.ndarray, mouth_T3: np.ndarray):
+    def _guided_velocity(self, source: Tensor, excerpt: Excerpt) -> Callable[[Tensor, Tensor], Tensor]:
         """velocity(x, sigma): conditional and unconditional in one batch; the conditional alone where that is all."""
         guidance = self.sampling.guidance
         weight = self.dit.patch_embedding.weight
         place = {"device": weight.device, "dtype": weight.dtype}
-        speech, text = torch.as_tensor(speech_TND, **place)[None], self.text.to(**place)
+        speech, text = torch.as_tensor(excerpt.speech_TND, **place)[None], self.text.to(**place)
         mouth = mouth_per_latent_frame(
-            torch.as_tensor(mouth_T3, dtype=torch.float32, device=weight.device), self.spec.temporal_stride
+            torch.as_tensor(excerpt.mouth_T3, dtype=torch.float32, device=weight.device), self.spec.temporal_stride
         )
         branches = 1 if guidance.is_off else 2
         conditions = [torch.cat([value, torch.zeros_like(value)][:branches]) for value in (speech, text)]
@@ -128,21 +128,35 @@ def load_engine(
     path: str | Path | None = None,
     *,
     prompt: str = PROMPT,
-    steps: int = 50,
-    tau: float = 0.92,
-    guidance: Guidance | None = None,
+    steps: int | None = None,
+    tau: float | None = None,
+    guidance: Guidance | Mapping[str, float | str] | None = None,
     device: str = "auto",
     dtype: str = "auto",
 ) -> OmniSyncEngine:
-    """An engine from a bundle; None is the bundled mini."""
-    if not (0 < tau <= 1):
-        raise InputError(f"tau must be above 0 and at most 1, got {tau}")
-    if steps < 1:
-        raise InputError(f"steps must be at least 1, got {steps}")
+    """An engine from a bundle; None is the bundled mini. What is not given is as the bundle wants to be sampled.
+
+    guidance: a whole one, or some fields of it by name over the bundle's own. InputError, CheckpointError.
+    """
     bundle = read_bundle(path or BUNDLED)
+    sampling = choose_sampling(own_sampling(bundle), steps, tau, guidance, prompt)
     networks, spec = ready_networks(bundle, device, dtype), build_spec(bundle)
-    sampling = Sampling(steps, tau, guidance or Guidance(), prompt)
     return OmniSyncEngine(networks, spec, sampling, bundle.digest)
+
+
+def choose_sampling(
+    own: Sampling,
+    steps: int | None = None,
+    tau: float | None = None,
+    guidance: Guidance | Mapping[str, float | str] | None = None,
+    prompt: str = PROMPT,
+) -> Sampling:
+    """`own` with what somebody chose instead; None chooses nothing. InputError: out of bounds."""
+    steps, tau = own.steps if steps is None else steps, own.tau if tau is None else tau
+    flow.linear_sigmas(steps, tau)
+    if not isinstance(guidance, Guidance):
+        guidance = replace(own.guidance, **(guidance or {}))
+    return Sampling(steps, tau, guidance, prompt)
 
 
 def ready_networks(bundle: Bundle, device: str = "auto", dtype: str = "auto") -> dict[str, nn.Module]:
@@ -175,12 +189,21 @@ def build_spec(bundle: Bundle) -> VideoSpec:
         return VideoSpec(**bundle.config["spec"])
 
 
+def own_sampling(bundle: Bundle) -> Sampling:
+    """How a bundle wants to be sampled: `sampling` in its configuration (steps, tau, guidance). CheckpointError."""
+    with _described(bundle):
+        told = dict(bundle.config.get("sampling", {}))
+        own = Sampling(**told | {"guidance": Guidance(**told.get("guidance", {}))})
+        flow.linear_sigmas(own.steps, own.tau)
+        return own
+
+
 @contextmanager
 def _described(bundle: Bundle) -> Iterator[None]:
     """A configuration that cannot be built from becomes one clear line."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, InputError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{bundle.path}: its omnisync.config describes no OmniSync model ({error!r}); "
             "it was made by another version, update the pack or download the model again"

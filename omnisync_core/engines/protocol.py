@@ -1,10 +1,11 @@
-"""What the pipeline asks of an engine: edit one short window of frames so that the mouth says the sound.
+"""What the pipeline asks of an engine: edit short windows of frames so that the mouth says the sound.
 
 Shapes: T frames, S the side of the crop, N tokens of speech per frame, D their width, K frames of the anchor.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +14,9 @@ import numpy as np
 
 from ..audio import Wave
 from ..spec import VideoSpec
+
+OnStep = Callable[[int, int], None]
+"""`on_step(done, total)` is called after each step of a window; it may raise anything to cancel."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,13 @@ class Edit:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """One window of a group, as `Engine.edit` is given it."""
+    """One window as an engine is given it: 1 + 4k crops, T at most `spec.window_frames`."""
 
     frames_THWC: np.ndarray
     speech_TND: Any
+    """What `Speech.at` gave; with `Engine.hears_source` a pair, see there."""
     mouth_T3: np.ndarray
+    """x, y and width of the mouth in the crop, 0..1; with `Engine.sees_roll` (T, 4), see there."""
     seed: int
     lead: int = 0
     """Frames shared with the end of the excerpt before, 1 + 4j; 0 = it starts anew."""
@@ -45,50 +51,51 @@ class Speech(Protocol):
         """Features (T, N, D) at times in seconds; times beyond the sound are silence."""
 
 
-class Engine(Protocol):
-    """Edits one window; long video, any rate, any size, faceless stretches, resume and cancel are the pipeline's.
-
-    With an attribute `hears_source` that is true, `speech_TND` is a pair: the features of the new sound, and those of
-    the video's own sound at the same frames (None where it has none). With an attribute `sees_roll` that is true,
-    `mouth_T3` has a fourth number: how far the head is turned, radians, clockwise.
-    """
+class Engine(ABC):
+    """Edits windows; long video, any rate, any size, faceless stretches, resume and cancel are the pipeline's."""
 
     spec: VideoSpec
-    fingerprint: dict
+    fingerprint: dict[str, Any]
     """What decides the result (model digest, settings, device, type): plain JSON values, for the resume manifest."""
+    group: int = 1
+    """Windows that are edited together; what is unfinished of them is edited again after a stop."""
+    hears_source: bool = False
+    """Speech is a pair: the features of the new sound, and those of the video's own at the same frames (None where it
+    has none)."""
+    has_codec: bool = False
+    """Pictures go through an autoencoder, which bounds what any edit can reach."""
+    sees_roll: bool = False
+    """The mouth has a fourth number: how far the head is turned, radians, clockwise."""
 
+    @abstractmethod
     def speech(self, wave: Wave) -> Speech:
         """Prepare a sound; the work is done as windows ask for it."""
 
-    def edit(
-        self,
-        frames_THWC: np.ndarray,
-        speech_TND: Any,
-        mouth_T3: np.ndarray,
-        *,
-        anchor: np.ndarray | None,
-        seed: int,
-        on_step: Callable[[int, int], None],
-    ) -> Edit:
-        """Edit a window of 1 + 4k crops, T at most `spec.window_frames`.
+    @abstractmethod
+    def edit_group(self, excerpts: Sequence[Excerpt], *, anchor: np.ndarray | None, on_step: OnStep) -> Iterator[Edit]:
+        """The edits of up to `group` windows in their order.
 
-        `mouth_T3` is x, y and width of the mouth in the crop, 0..1. `anchor` (K, S, S, 3) are finished frames that the
-        first K results should continue, K = 1 + 4j. The same arguments give the same result, bit for bit.
-        `on_step(done, total)` is called after each step; it may raise anything to cancel, and the engine stays usable.
+        `anchor` (K, S, S, 3) are finished frames that the first K results of the first window should continue,
+        K = 1 + 4j; a later window continues the one before it by its `lead`. The same arguments give the same result,
+        bit for bit. After a cancel the engine stays usable.
         """
 
+    def preview(self) -> Any:
+        """The last step as a host's progress bar takes pictures; None where there is none."""
+        return None
 
-class GroupEngine(Engine, Protocol):
-    """An engine that edits several windows in three strokes: encode all, sample all, decode all.
+    def through_codec(self, frames_THWC: np.ndarray) -> np.ndarray:
+        """What is left of pictures (T, S, S, 3), 0..1, after a way through the autoencoder (see `has_codec`)."""
+        return frames_THWC
 
-    Its networks then change places once a group where they do not fit into memory together. Inside a group a window is
-    anchored in the latents of the one before, since its pixels are not there yet.
-    """
 
-    group: int
-    """Windows of a group."""
+class WindowEngine(Engine):
+    """An engine whose windows are edited one by one."""
 
-    def edit_group(
-        self, excerpts: Sequence[Excerpt], *, anchor: np.ndarray | None, on_step: Callable[[int, int], None]
-    ) -> Iterator[Edit]:
-        """The edits of up to `group` windows in their order; `anchor` is the first one's, as `edit` takes it."""
+    @abstractmethod
+    def edit_window(self, excerpt: Excerpt, anchor: np.ndarray | None, on_step: OnStep) -> Edit:
+        """One window; `anchor` as in `edit_group`."""
+
+    def edit_group(self, excerpts: Sequence[Excerpt], *, anchor: np.ndarray | None, on_step: OnStep) -> Iterator[Edit]:
+        (excerpt,) = excerpts
+        yield self.edit_window(excerpt, anchor, on_step)

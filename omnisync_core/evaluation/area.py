@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import media, mouth, region, timeline
+from .. import media, mouth
 from ..audio import SpeechWave
-from ..layout import Layout
-from ..pipeline import TRACKED_SIDE
+from ..crop import region
+from ..mouth.looks import small_frames
 from ..spec import VideoSpec
+from ..timing import timeline
+from ..windows.placement import Layout
 
 
 @lru_cache(maxsize=256)
@@ -19,9 +21,7 @@ def layout_of(video: Path, audio: Path, point: tuple[float, float], spec: VideoS
     """Where the pipeline edits a video whose mouth was clicked on, at its default options."""
     info = media.probe_video(video)
     frame_size = info.width, info.height
-    longest = round(TRACKED_SIDE * max(frame_size) / min(frame_size))
-    frames = ((frame.time, frame.thumbnail(longest)) for frame in media.read_frames(video))
-    track = mouth.track(frames, point, frame_size=frame_size)
+    track = mouth.track(small_frames(info), point, frame_size=frame_size)
     shown = timeline.plan(info.times_N, SpeechWave(audio).duration)
     return Layout(info, track, shown, spec, np.ones(len(shown), np.float32))
 

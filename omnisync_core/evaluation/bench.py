@@ -9,20 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from .. import region
 from ..checkpoint import read_bundle
-from ..engines.omnisync import BUNDLED, OmniSyncEngine, Sampling, build_spec, ready_networks
-from ..engines.protocol import Edit, Engine
-from ..job import SyncOptions
-from ..layout import Layout
+from ..crop import region
+from ..engines.omnisync import BUNDLED, OmniSyncEngine, Sampling, build_spec, own_sampling, ready_networks
+from ..engines.protocol import Edit, Engine, Excerpt, OnStep, WindowEngine
+from ..job.options import SyncOptions
 from ..pipeline import sync_video
+from ..sheets.reader import read_opening
 from ..spec import VideoSpec
 from ..synth.clips import Clip, read_clip, read_video
+from ..windows.placement import Layout
 from .area import layout_of, outside
 from .figures import ClipFigures, clip_figures
-from .reader import read_opening
 
 Engines = Callable[[Path, Sampling], Engine]
 """The engine for a clip's folder, sampling as told."""
@@ -50,6 +49,11 @@ def bundled(path: str | Path | None = None, device: str = "auto", dtype: str = "
     bundle = read_bundle(path or BUNDLED)
     networks, spec = ready_networks(bundle, device, dtype), build_spec(bundle)
     return lambda folder, sampling: OmniSyncEngine(networks, spec, sampling, bundle.digest)
+
+
+def own(path: str | Path | None = None) -> Sampling:
+    """How a bundle (None: the one that ships) wants to be sampled."""
+    return own_sampling(read_bundle(path or BUNDLED))
 
 
 def run(
@@ -82,7 +86,7 @@ def take(folders: Sequence[Path], which: str) -> list[Measured]:
     return measured
 
 
-class TruthEngine:
+class TruthEngine(WindowEngine):
     """Pastes the truth: what then is missing is lost by cropping, codec and compositing. The ceiling of any model."""
 
     def __init__(self, layout: Layout, truth_THWC: np.ndarray, codec: Codec = exact, name: str = "none"):
@@ -92,11 +96,11 @@ class TruthEngine:
     def speech(self, wave) -> Times:
         return Times()
 
-    def edit(self, frames_THWC, speech_TND, mouth_T3, *, anchor, seed, on_step) -> Edit:
+    def edit_window(self, excerpt: Excerpt, anchor: np.ndarray | None, on_step: OnStep) -> Edit:
         on_step(1, 1)
-        positions = np.abs(self._layout.timeline.time_V - speech_TND[:, 0]).argmin(1)
+        positions = np.abs(self._layout.timeline.time_V - excerpt.speech_TND[:, 0]).argmin(1)
         truth = [self._crop(int(position)) for position in positions]
-        return Edit(self._codec(np.stack(truth)), self._codec(frames_THWC))
+        return Edit(self._codec(np.stack(truth)), self._codec(excerpt.frames_THWC))
 
     def _crop(self, position: int) -> np.ndarray:
         frame, layout = self._truth[position], self._layout
@@ -124,15 +128,7 @@ def ceiling(engines: Engines) -> Engines:
 
     def build(folder: Path, sampling: Sampling) -> TruthEngine:
         engine = engines(folder, sampling)
-        weight = engine.vae.latent_mean
-
-        @torch.inference_mode()
-        def codec(frames_THWC):
-            video = torch.as_tensor(np.ascontiguousarray(frames_THWC)).to(weight).permute(3, 0, 1, 2)[None] * 2 - 1
-            again = engine.vae.decode(engine.vae.encode(video))[0]
-            return ((again.float() + 1) / 2).clamp(0, 1).permute(1, 2, 3, 0).cpu().numpy()
-
-        return truth_engine(folder, engine.spec, codec, str(engine.fingerprint["model"]))
+        return truth_engine(folder, engine.spec, engine.through_codec, str(engine.fingerprint["model"]))
 
     return build
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ..audio import SpeechWave
-from ..layout import Layout
+from ..sheets.drawing import INK, RESULT, RULE, SOFT, SOURCE, TRUTH, Page, close_up, curves, legend, moments, shortened
+from ..sheets.reader import read_opening
+from ..windows.placement import Layout
 from .area import layout_of, outside
-from .drawing import INK, RESULT, RULE, SOFT, SOURCE, TRUTH, Page, close_up, curves, legend, moments, shortened
 from .figures import ClipFigures, clip_figures
-from .reader import read_opening
 
 __all__ = ["draw", "layout_of", "measure"]
 

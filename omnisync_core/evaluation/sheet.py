@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..sheets.drawing import INK, RESULT, SOFT, SOURCE, TRUTH, Page, close_up, curves, legend, moments
 from ..synth.clips import read_clip, read_video
 from .bench import Measured
-from .drawing import INK, RESULT, SOFT, SOURCE, TRUTH, Page, close_up, curves, legend, moments
 
 WIDTH, EDGE = 1600, 40
 TILE, GAP, MOMENTS = 96, 6, 8

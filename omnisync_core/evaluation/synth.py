@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..audio import ArrayWave, speech_activity
+from ..diffusion.guidance import CONVENTIONS, Guidance
 from ..engines.omnisync import Sampling
-from ..guidance import CONVENTIONS, Guidance
 from ..synth.clips import caption_of, read_clip, write_clips
 from ..synth.speech import AMPLITUDE
 from . import bench
@@ -34,7 +34,7 @@ def evaluate(
     seed: int = 0,
     grid: bool = False,
     engines: Engines | None = None,
-    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+    sampling: Sampling | None = None,
     size: int = 256,
     seconds: float = 3.0,
     prompts: bool = True,
@@ -42,11 +42,11 @@ def evaluate(
     """Edit `clips` test clips of a seed as a user would, print and write the figures; returns the report.
 
     `out` gets the clips with their results, report.json, report.md and sheet.png. What was done there before by the
-    same engine is not done again. engines: the shipped bundle's where None; the codec's ceiling is left out for those
-    without an autoencoder (`vae`).
+    same engine is not done again. engines, sampling: the shipped bundle's where None; the codec's ceiling is left out
+    for those without an autoencoder.
     """
     out = Path(out)
-    engines = engines or bench.bundled()
+    engines, sampling = engines or bench.bundled(), sampling or bench.own()
     folders = _clips(out, clips, seed, size, seconds)
     main = bench.run(folders, engines, "result", sampling, keep=True)
     rows = {"result": main}
@@ -54,7 +54,7 @@ def evaluate(
     if 0 < len(clear) < len(main):
         rows[f"result, the {len(clear)} clips without occluder"] = clear
     engine = engines(folders[0], sampling)
-    if hasattr(engine, "vae"):
+    if engine.has_codec:
         rows["truth through the codec"] = bench.run(folders, bench.ceiling(engines), "ceiling", sampling)
     rows |= {"truth itself": bench.take(folders, "truth"), "source unchanged": bench.take(folders, "source")}
     report = {"clips": clips, "seed": seed, "engine": engine.fingerprint, "rows": _rows(rows)}
@@ -103,7 +103,7 @@ def evaluate_prompt(folders: Sequence[Path], engines: Engines, sampling: Samplin
 
 def ablate(
     out: str | os.PathLike, *, clips: int = ABLATION_CLIPS, seed: int = 0, engines: Engines | None = None,
-    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+    sampling: Sampling | None = None,
     others: dict[str, Engines] | None = None, size: int = 256, seconds: float = 3.0,
 ) -> dict:  # fmt: skip
     """The shipped sampling against others and, by name, `others` of trainings; writes ablation.json and ablation.md.
@@ -111,19 +111,20 @@ def ablate(
     May share its folder with `evaluate`.
     """
     out = Path(out)
-    engines = engines or bench.bundled()
+    engines, sampling = engines or bench.bundled(), sampling or bench.own()
     folders = _clips(out, clips, seed, size, seconds)
-    peak, own = sampling.guidance.w_peak, sampling.guidance.convention
     variants = {
-        f"shipped (DS-CFG {own})": sampling,
+        "shipped": sampling,
         "no progressive noise (tau 1)": replace(sampling, tau=1.0),
         "no guidance": replace(sampling, guidance=Guidance(1, 1)),
-        "static guidance, low": replace(sampling, guidance=_static(1 + (peak - 1) / 2)),
-        "static guidance, high": replace(sampling, guidance=_static(2 * peak)),
+        "static guidance, low": replace(sampling, guidance=_static(1.5)),
+        "static guidance, high": replace(sampling, guidance=_static(4.0)),
     }
     for name in CONVENTIONS:
-        if name != own:
-            variants[f"DS-CFG {name}"] = replace(sampling, guidance=replace(sampling.guidance, convention=name))
+        variants[f"DS-CFG {name}"] = replace(sampling, guidance=Guidance(convention=name))
+    for steps in (1, 2, 10, 50):
+        variants[f"{steps} steps"] = replace(sampling, steps=steps)
+    variants = {name: one for name, one in variants.items() if name == "shipped" or one != sampling}
     rows = {
         name: bench.run(folders, engines, _file_name(name, one, sampling), one, keep=one == sampling)
         for name, one in variants.items()

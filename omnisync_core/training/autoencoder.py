@@ -7,7 +7,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..guidance import gaussian
+from ..diffusion.guidance import gaussian
 from ..models.vae import Memory
 from .stage import device_of
 

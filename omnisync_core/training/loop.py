@@ -41,7 +41,8 @@ _KEYS = {
     "speech": ("steps", "batch", "lr"),
     "text": ("steps", "batch", "lr"),
     "vae": ("steps", "batch", "frames", "size", "lr", "shards"),
-    "dit": ("steps", "batch", "piece_batch", "lr", "overshoot"),
+    "dit": ("steps", "batch", "piece_batch", "lr"),
+    "sampling": ("steps", "tau", "guidance"),
 }
 
 
@@ -72,8 +73,7 @@ def _write(config: dict, work: Path, networks: dict[str, nn.Module]) -> None:
     spec = VideoSpec(crop_size=config["reels"]["crop_size"], window_frames=config["reels"]["frames"])
     described = {part: networks[part].config for part in ("whisper", "text")}
     described |= {part: asdict(networks[part].config) for part in ("dit", "vae")}
-    described["dit"]["overshoot"] = config["dit"]["overshoot"]
-    write_bundle(work / BUNDLE, networks, {**described, "spec": asdict(spec)})
+    write_bundle(work / BUNDLE, networks, {**described, "spec": asdict(spec), "sampling": config["sampling"]})
 
 
 def untrained() -> DiT:

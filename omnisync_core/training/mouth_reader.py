@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..evaluation.reader import WEIGHTS, MouthReader, as_input, mouth_crop
+from ..sheets.reader import WEIGHTS, MouthReader, as_input, mouth_crop
 
 FRAMES_PER_CLIP = 4
 SHIFT, GROW = 0.05, 0.08

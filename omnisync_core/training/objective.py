@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..guidance import gaussian, mouth_per_latent_frame
+from ..diffusion.guidance import gaussian, mouth_per_latent_frame
 from ..models.dit import precondition
 from .reels import POSE_A
 from .stage import device_of

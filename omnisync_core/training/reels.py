@@ -33,6 +33,8 @@ class ReelOptions:
     seed: int = 0
     crop_size: int = 96
     frames: int = 17
+    clips: int = CLIPS
+    """`POSE_A` leaves the arbitrary pair out."""
     side_jitter: float = 0.3
     """Spread of log(side of the crop over its nominal side): a user's guess of the mouth's width is rough."""
     center_jitter: float = 0.08
@@ -86,7 +88,7 @@ def draw_reel(options: ReelOptions, corpus: list, index: int) -> dict[str, np.nd
     reel = {"fps": np.float64(fps), "scene": np.int64(index)}
     clips = {"frames": [], "mouth": [], "utterance": [], "start": [], "style": [], "params": []}
     views = {}
-    for clip in range(CLIPS):
+    for clip in range(options.clips):
         pose = int(clip >= POSE_A)
         scene = Scene.random(_scene_seed(options, index), options.split, pose_seed=1000 * index + pose, duration=3.0)
         if pose not in views:

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from omnisync_core import flow
 from omnisync_core.audio import SAMPLE_RATE, ArrayWave
 from omnisync_core.checkpoint import write_bundle
+from omnisync_core.diffusion import flow
+from omnisync_core.diffusion.guidance import CONVENTIONS, Guidance
 from omnisync_core.engines.latents import Held
 from omnisync_core.engines.omnisync import OmniSyncEngine, Sampling, choose_device, choose_dtype, load_engine
 from omnisync_core.engines.protocol import Excerpt
-from omnisync_core.errors import InputError
-from omnisync_core.guidance import CONVENTIONS, Guidance
+from omnisync_core.errors import CheckpointError, InputError
 from tests import tiny
+from tests.fake import edit_alone
 
 FRAMES, SIZE = 9, tiny.SPEC.crop_size
 MOUTH = np.tile(np.float32([0.5, 0.6, 0.4]), (FRAMES, 1))
@@ -42,7 +43,7 @@ def edited(
 ):
     heard = spoken(engine, frames) if speech is None else speech
     given = picture(frames) if frames_THWC is None else frames_THWC
-    return engine.edit(given, heard, MOUTH[:frames], anchor=anchor, seed=seed, on_step=on_step)
+    return edit_alone(engine, given, heard, MOUTH[:frames], anchor=anchor, seed=seed, on_step=on_step)
 
 
 def batches(engine: OmniSyncEngine) -> list[int]:
@@ -334,6 +335,39 @@ def test_a_bundle_becomes_the_engine_that_was_written(tmp_path):
     assert np.array_equal(edited(engine).edited_THWC, edited(tiny.engine(sampling())).edited_THWC)
     assert load_engine(path, **{**settings, "dtype": "bfloat16"}).dit.patch_embedding.weight.dtype == torch.bfloat16
     assert all(not p.requires_grad for p in engine.dit.parameters()) and not engine.dit.training
+
+
+def test_a_bundle_says_how_it_is_sampled_and_a_choice_wins(tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    own = {"steps": 1, "tau": 0.9, "guidance": {"w_peak": 1.5, "gamma": 2.0}}
+    write_bundle(path, tiny.networks(), {**tiny.CONFIG, "sampling": own})
+    assert load_engine(path).sampling == Sampling(1, 0.9, Guidance(w_peak=1.5, gamma=2.0))
+    assert load_engine(path, steps=4).sampling == Sampling(4, 0.9, Guidance(w_peak=1.5, gamma=2.0))
+    assert load_engine(path, tau=0.5, guidance={"w_peak": 3.0}).sampling == Sampling(1, 0.5, Guidance(3.0, gamma=2.0))
+    assert load_engine(path, guidance=Guidance()).sampling == Sampling(1, 0.9, Guidance())
+
+
+def test_a_bundle_that_says_nothing_is_sampled_as_usual(tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    write_bundle(path, tiny.networks(), tiny.CONFIG)
+    assert load_engine(path).sampling == Sampling()
+
+
+@pytest.mark.parametrize(
+    "own", [{"steps": 0}, {"tau": 2.0}, {"guidance": {"w_peak": -1}}, {"pace": 1}, {"guidance": 3}]
+)
+def test_a_bundle_that_asks_for_nonsense_is_refused(tmp_path, own):
+    path = tmp_path / "tiny.safetensors"
+    write_bundle(path, tiny.networks(), {**tiny.CONFIG, "sampling": own})
+    with pytest.raises(CheckpointError, match="describes no OmniSync model"):
+        load_engine(path)
+
+
+def test_the_mini_takes_one_step_of_its_own_prediction():
+    mini = load_engine()
+    assert mini.sampling.steps == 1
+    assert mini.sampling.guidance.is_off
+    assert mini.dit.config.overshoot == 0
 
 
 @pytest.mark.parametrize(

@@ -6,30 +6,14 @@ import numpy as np
 import pytest
 
 from omnisync_core.engines.omnisync import Sampling
-from omnisync_core.engines.protocol import Edit
 from omnisync_core.evaluation import bench
 from omnisync_core.evaluation.area import layout_of, outside
 from omnisync_core.evaluation.synth import evaluate
 from omnisync_core.spec import VideoSpec
 from omnisync_core.synth.clips import read_clip, read_video, write_clips
+from tests.fake import SourceEngine
 
 SPEC = VideoSpec()
-
-
-class SourceEngine:
-    """Gives back what it gets."""
-
-    spec = SPEC
-
-    def __init__(self):
-        self.fingerprint, self.calls = {"engine": "source"}, 0
-
-    def speech(self, wave):
-        return bench.Times()
-
-    def edit(self, frames_THWC, speech_TND, mouth_T3, *, anchor, seed, on_step):
-        self.calls += 1
-        return Edit(frames_THWC, frames_THWC)
 
 
 @pytest.fixture(scope="module")

@@ -76,6 +76,11 @@ class Host:
     def is_output(self, node_id: str) -> bool:
         return bool(getattr(self.node(node_id), "OUTPUT_NODE", False))
 
+    def edit_alone(self, engine, frames_THWC, speech_TND, mouth_T3, *, anchor=None, seed=0, on_step=lambda *_: None):
+        """One window through an engine: its `Edit`."""
+        window = self.module("omnisync_core.engines.protocol").Excerpt(frames_THWC, speech_TND, mouth_T3, seed)
+        return next(engine.edit_group([window], anchor=anchor, on_step=on_step))
+
     def module(self, name: str):
         """A module of the pack as the host loaded it, e.g. `omnisync_core.pipeline` or `nodes.host.models`."""
         return importlib.import_module(f"{self.pack}.{name}")

@@ -57,7 +57,7 @@ def test_numbers_that_are_none(host, parts, fails):
 
 
 def test_numbers_out_of_bounds_are_refused_before_anything_runs(host, parts, fails):
-    for node, name, value in (("speech", "fps", 0.0), ("noise", "steps", 0), ("sampled", "sigma_g", 0.0)):
+    for node, name, value in (("speech", "fps", 0.0), ("noise", "steps", -1), ("sampled", "sigma_g", 0.0)):
         fails(parts(**{node: {name: value}}), f"(?s)(validation|smaller).*{name}")
 
 

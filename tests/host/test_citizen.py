@@ -29,7 +29,7 @@ class Job:
         self.model, self.vae, self.clip, self.audio = outputs["model"]
         self.positive, self.negative = outputs["prompt"]
         self.noise, self.sigmas, self.latent = outputs["noise"]
-        self.usual = host.module("omnisync_core.guidance").Guidance()
+        self.usual = host.module("omnisync_core.diffusion.guidance").Guidance()
         self.steady = replace(self.usual, gamma=0.0)
 
     def sample(self, model=None, guidance=None, guider=None, sigmas=None) -> torch.Tensor:

@@ -87,7 +87,7 @@ def queue(server, *words):
 @pytest.mark.parametrize(
     ("name", "key", "value"),
     [
-        ("lip_sync_a_video", "3.steps", 0),
+        ("lip_sync_a_video", "3.steps", -1),
         ("lip_sync_a_video", "3.tau", 2.0),
         ("lip_sync_a_video", "3.w_peak", -1.0),
         ("lip_sync_a_video", "2.model_name", "../../secret.safetensors"),

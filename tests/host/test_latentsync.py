@@ -150,7 +150,7 @@ def test_fp8_and_lora(host, files):
 
 
 def predicted(host, patcher, given):
-    denoiser = host.module("nodes.host.latentsync").HostDenoiser(patcher)
+    denoiser = host.module("nodes.host.engines.latentsync").HostDenoiser(patcher)
     sample, timestep, audio = given
     with torch.inference_mode(), denoiser.resident(tuple(sample.shape)):
         return denoiser.predict(sample.to(denoiser.dtype), timestep, audio.to(denoiser.dtype), None)[0].float()
@@ -194,7 +194,7 @@ def test_models_of_another_kind_are_told(host, files, changed, told):
 def test_a_vae_of_the_host_is_the_codec(host, files):
     handle = host.run(engine_nodes())["engine"][0]
     assert [type(patcher).__name__ for patcher in handle.get_models()] == ["ModelPatcher"] * 3
-    codec = host.module("nodes.host.latentsync").HostCodec(handle.vae)
+    codec = host.module("nodes.host.engines.latentsync").HostCodec(handle.vae)
     faces = torch.rand(2, 64, 64, 3)
     with torch.inference_mode():
         latents = codec.encode(faces)

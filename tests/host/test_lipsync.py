@@ -19,35 +19,39 @@ OPTIONS = {
 }  # fmt: skip
 
 
-class Painter:
-    """An engine whose mouths are as red as the sound is loud. `stop` is called at every step."""
+def painter(host, stop=None):
+    """An ENGINE whose mouths are as red as the sound is loud. `stop` is called at every step."""
+    protocol = host.module("omnisync_core.engines.protocol")
 
-    def __init__(self, host, stop=None):
-        self._host, self._stop, self.windows = host, stop or (lambda count: None), 0
+    class Painter(protocol.WindowEngine):
+        spec = host.module("omnisync_core.spec").VideoSpec(crop_size=24, window_frames=9, overlap_frames=5)
+        fingerprint = {"engine": "painter"}  # noqa: RUF012
+        windows = 0
 
-    def get_models(self):
-        return []
+        def get_models(self):
+            return []
 
-    def open(self):
-        self.spec = self._host.module("omnisync_core.spec").VideoSpec(crop_size=24, window_frames=9, overlap_frames=5)
-        self.fingerprint = {"engine": "painter"}
-        return self
+        def open(self):
+            return self
 
-    def speech(self, wave):
-        return Loudness(wave)
+        def speech(self, wave):
+            return Loudness(wave)
 
-    def edit(self, frames_THWC, speech_TND, mouth_T3, *, anchor, seed, on_step):
-        for step in range(2):
-            self._stop(self.windows)
-            on_step(step + 1, 2)
-        self.windows += 1
-        edited = frames_THWC.copy()
-        for frame, (x, y, width) in enumerate(mouth_T3 * frames_THWC.shape[1]):
-            box = np.s_[round(y - width / 3) : round(y + width / 3), round(x - width / 2) : round(x + width / 2)]
-            edited[frame][box] = [min(1, 0.2 + 3 * speech_TND[frame, 0, 0]), 0.1, 0.1]
-        if anchor is not None:
-            edited[: len(anchor)] = anchor
-        return self._host.module("omnisync_core.engines.protocol").Edit(edited, frames_THWC)
+        def edit_window(self, excerpt, anchor, on_step):
+            for step in range(2):
+                if stop:
+                    stop(self.windows)
+                on_step(step + 1, 2)
+            self.windows += 1
+            edited = excerpt.frames_THWC.copy()
+            for frame, (x, y, width) in enumerate(excerpt.mouth_T3 * edited.shape[1]):
+                box = np.s_[round(y - width / 3) : round(y + width / 3), round(x - width / 2) : round(x + width / 2)]
+                edited[frame][box] = [min(1, 0.2 + 3 * excerpt.speech_TND[frame, 0, 0]), 0.1, 0.1]
+            if anchor is not None:
+                edited[: len(anchor)] = anchor
+            return protocol.Edit(edited, excerpt.frames_THWC)
+
+    return Painter()
 
 
 class Loudness:
@@ -100,7 +104,7 @@ def sync(host):
         from comfy_api.latest import InputImpl
 
         video = InputImpl.VideoFromFile(str(video)) if isinstance(video, (str, Path)) else video
-        given = [video, audio, engine or Painter(host), mouth_track, speakers]
+        given = [video, audio, engine or painter(host), mouth_track, speakers]
         names = ("video", "audio", "engine", "mouth_track", "speakers")
         linked = {name: ["given", place] for place, name in enumerate(names) if given[place] is not None}
         node = {"class_type": "OmniSyncLipSyncVideo", "inputs": {**linked, **OPTIONS, **options}}
@@ -159,7 +163,8 @@ def test_the_node_gives_the_frames_of_the_command_line(host, clip, sync, handle,
     host.module("omnisync_core.media").write_samples(tmp_path / "a.wav", audio["waveform"][0].numpy(), 44100)
     status = host.module("omnisync_core.cli").main([
         "lipsync", "--video", str(clip), "--audio", str(tmp_path / "a.wav"), "--output", str(tmp_path / "cli.mkv"),
-        "--lossless", "--seed", "3", "--steps", "2", "--device", "cpu", "--dtype", "float32",
+        "--lossless", "--seed", "3", "--steps", "2", "--w-peak", "2", "--w-base", "1", "--device", "cpu",
+        "--dtype", "float32",
     ])  # fmt: skip
     assert status == 0
     result, report = sync(clip, audio, handle)
@@ -202,13 +207,13 @@ def test_cancelled_inside_a_step_it_goes_on_where_it_was(host, clip, sync, handl
     np.testing.assert_array_equal(shown(resumed), shown(whole))
 
 
-def edited(engine, seed=0):
+def edited(host, engine, seed=0):
     """Nine grey-to-white crops through an engine."""
     frames = np.linspace(0.3, 0.7, 9 * 96 * 96 * 3, dtype=np.float32).reshape(9, 96, 96, 3)
     wave = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
     speech = engine.speech(Whole(wave)).at(np.arange(9) / FPS)
     mouth = np.tile(np.float32([0.5, 0.5, 0.4]), (9, 1))
-    return engine.edit(frames, speech, mouth, anchor=None, seed=seed, on_step=lambda step, steps: None).edited_THWC
+    return host.edit_alone(engine, frames, speech, mouth, seed=seed).edited_THWC
 
 
 class Whole:
@@ -244,7 +249,7 @@ def test_what_hangs_on_the_model_works_and_is_another_job(host, handle):
     """A patch (as a LoRA is one) and EasyCache."""
     host.load("nodes_easycache.py")
     plain = handle.open()
-    before = edited(plain)
+    before = edited(host, plain)
     key = next(name for name in handle.model.model_state_dict() if name.endswith("to_out.weight") or "ffn" in name)
     patched = handle.model.clone()
     weight = handle.model.model_state_dict()[key]
@@ -253,8 +258,8 @@ def test_what_hangs_on_the_model_works_and_is_another_job(host, handle):
     for model, changes in ((patched, True), (cached, False)):
         engine = type(handle)(model, handle.vae, handle.clip, handle.audio_encoder, handle.sampling).open()
         assert engine.fingerprint != plain.fingerprint
-        assert (np.abs(edited(engine) - before).max() > 1e-4) == changes
-    np.testing.assert_array_equal(edited(plain), before)
+        assert (np.abs(edited(host, engine) - before).max() > 1e-4) == changes
+    np.testing.assert_array_equal(edited(host, plain), before)
 
 
 def test_pictures_in_half_precision_are_encoded(handle):
@@ -263,16 +268,16 @@ def test_pictures_in_half_precision_are_encoded(handle):
     assert (handle.vae.encode(pictures.half()) - handle.vae.encode(pictures)).abs().max() < 1e-2
 
 
-def test_previews_are_shown_where_the_host_is_asked_for_them(handle, monkeypatch):
+def test_previews_are_shown_where_the_host_is_asked_for_them(host, handle, monkeypatch):
     import comfy.cli_args
     import comfy.utils
 
     engine = handle.open()
-    edited(engine)
+    edited(host, engine)
     assert engine.preview() is None
     monkeypatch.setattr(comfy.cli_args.args, "preview_method", comfy.cli_args.LatentPreviewMethod.Auto)
     engine = handle.open()
-    edited(engine)
+    edited(host, engine)
     kind, picture, longest = engine.preview()
     assert kind == "JPEG" and picture.size[0] > 1 and longest > 0
 
@@ -457,12 +462,12 @@ def test_a_job_can_be_started_over(host, clip, sync, left):
             raise RuntimeError("power cut")
 
     with pytest.raises(Exception, match="power cut"):
-        sync(clip, sound(), Painter(host, stop))
+        sync(clip, sound(), painter(host, stop))
     assert len(left()[1]) == 1
     with pytest.raises(Exception, match="power cut"):
-        sync(clip, sound(), Painter(host, stop), seed=4)
+        sync(clip, sound(), painter(host, stop), seed=4)
     assert len(left()[1]) == 2
-    going_on, anew = Painter(host), Painter(host)
+    going_on, anew = painter(host), painter(host)
     sync(clip, sound(), going_on)
     sync(clip, sound(), anew, seed=4, resume=False)
     assert (going_on.windows, anew.windows) == (2, 4) and left() == ([], [])
@@ -474,7 +479,7 @@ def test_a_job_can_be_started_over(host, clip, sync, left):
 @pytest.fixture
 def sync_images(host):
     def run(images, audio=None, fps=25.0, mouth_track=None, **options):
-        given = host.give(images, audio or sound(), Painter(host), mouth_track)
+        given = host.give(images, audio or sound(), painter(host), mouth_track)
         linked = {"images": ["given", 0], "audio": ["given", 1], "engine": ["given", 2], "fps": fps, "seed": 3}
         linked.update({"mouth_track": ["given", 3]} if mouth_track is not None else {})
         node = {"class_type": "OmniSyncLipSyncImages", "inputs": {**linked, **options}}

@@ -141,7 +141,7 @@ def a_pair():
 
 
 def test_a_pair_is_algorithm_2_around_the_hosts_forward(host, ltx):
-    trajectory, module = host.module("nodes.host.trajectory"), host.module("nodes.host.ltx")
+    trajectory, module = host.module("nodes.host.trajectory"), host.module("nodes.host.engines.ltx")
     pair, texts = a_pair(), {"target": words(1), "source": words(2)}
     sigmas = host.module("omnisync_core.engines.omniedit").ltx_sigmas(6)
     for start, end, cfg in ((2, 6, 10.0), (2, 3, 1.0)):
@@ -168,7 +168,7 @@ def engine_prompt(host, ltx, **values):
 
 
 def test_lip_sync_is_algorithm_1_with_a_clean_sound(host, ltx):
-    module, trajectory = host.module("nodes.host.ltx"), host.module("nodes.host.trajectory")
+    module, trajectory = host.module("nodes.host.engines.ltx"), host.module("nodes.host.trajectory")
     video, sound = a_pair()
     sounds = {"target": sound, "source": sound.flip(2)}
     text, steps = words(3), 4
@@ -201,12 +201,12 @@ def test_the_engine_edits_a_window(host, ltx):
     mouth, steps = np.tile(np.float32([0.5, 0.6, 0.3]), (17, 1)), []
     tell = lambda done, total: steps.append((done, total))  # noqa: E731
     given = {"anchor": None, "seed": 5, "on_step": tell}
-    same = engine.edit(frames, (speech.at(times), speech.at(times)), mouth, **given)
+    same = host.edit_alone(engine, frames, (speech.at(times), speech.at(times)), mouth, **given)
     np.testing.assert_allclose(same.edited_THWC, same.reference_THWC, atol=2e-3)
     assert steps == [(1, 2), (2, 2)] and same.edited_THWC.shape == frames.shape
-    changed = engine.edit(frames, (speech.at(times), None), mouth, **given)
+    changed = host.edit_alone(engine, frames, (speech.at(times), None), mouth, **given)
     assert np.abs(changed.edited_THWC - changed.reference_THWC).max() > 1e-3
-    held = engine.edit(frames, (speech.at(times), None), mouth, **{**given, "anchor": frames[:9]})
+    held = host.edit_alone(engine, frames, (speech.at(times), None), mouth, **{**given, "anchor": frames[:9]})
     kept = [np.abs(one.edited_THWC - one.reference_THWC)[:9].mean() for one in (held, changed)]
     assert kept[0] < 0.2 * kept[1]
 
@@ -236,7 +236,7 @@ def test_the_edit_node(host, ltx, has_sound):
 
 
 def test_wrong_models_are_told_before_anything_runs(host, ltx):
-    module = host.module("nodes.host.ltx")
+    module = host.module("nodes.host.engines.ltx")
     other = SimpleNamespace(latent_channels=16, latent_dim=3)
     for models, told in (
         ((SimpleNamespace(model=object()), VideoVAE(), AudioVAE()), "not LTX-2"),

@@ -298,7 +298,7 @@ def test_humo_engine_edits_a_window(host, humo, vae):
     def edit(sound, anchor=None):
         steps.clear()
         tell = lambda done, total: steps.append((done, total))  # noqa: E731
-        return engine.edit(frames, sound, mouth, anchor=anchor, seed=5, on_step=tell)
+        return host.edit_alone(engine, frames, sound, mouth, anchor=anchor, seed=5, on_step=tell)
 
     result = edit(heard)
     assert result.edited_THWC.shape == frames.shape and steps == [(1, 2), (2, 2)]
@@ -315,7 +315,7 @@ def test_humo_engine_edits_a_window(host, humo, vae):
 
 
 def test_a_video_goes_through_in_overlapping_windows(host, small_humo, vae, tmp_path):
-    pipeline, job = host.module("omnisync_core.pipeline"), host.module("omnisync_core.job")
+    pipeline, job = host.module("omnisync_core.pipeline"), host.module("omnisync_core.job.options")
     demo = pipeline.__file__.replace("pipeline.py", "assets/demo/")
     engine = host.run(engine_prompt(host, small_humo, vae, steps=2, start=0))["e"][0].open()
     options = job.SyncOptions(preview_seconds=0.8)
@@ -361,7 +361,8 @@ def test_a_long_sound_is_encoded_in_layer_groups(host):
     grouped = encoder.grouped(waves.ArrayWave(wave))
     assert grouped["omnisync_layer_groups"].shape == (1750, 5, 16) and grouped["audio_samples"] == len(wave)
     first = encoder.encode(waves.ArrayWave(wave[:480000]))
-    expected = host.module("omnisync_core.engines.humo_audio").group(host.module("nodes.host.humo").layers_of(first))
+    layers = host.module("nodes.host.engines.humo").layers_of(first)
+    expected = host.module("omnisync_core.engines.humo_audio").group(layers)
     torch.testing.assert_close(grouped["omnisync_layer_groups"][:900], expected[:900], atol=1e-4, rtol=0)
 
 
@@ -380,4 +381,4 @@ def test_wrong_models_are_told_before_anything_runs(host, small_humo, ltx, vae):
         with pytest.raises(Exception, match=told):
             host.run(engine_prompt(host, small_humo, vae, **values))
     with pytest.raises(ValueError, match="needs a VAE"):
-        host.module("nodes.host.humo").check_humo(small_humo, None, Whisper())
+        host.module("nodes.host.engines.humo").check_humo(small_humo, None, Whisper())

@@ -11,15 +11,16 @@ BATCHED = 2e-5
 def test_it_gives_the_core_s_frames(host, parts):
     """One window: noise of the job's window 0, the same steps, the same guidance at the same mouth."""
     omnisync, audio = host.module("omnisync_core.engines.omnisync"), host.module("omnisync_core.audio")
-    silence = host.module("omnisync_core.silence")
+    silence = host.module("omnisync_core.timing.silence")
     found = host.run(parts())["decoded"][1]
-    engine = omnisync.load_engine(prompt="A cat speaks.", steps=2, dtype="float32", device="cpu")
+    guidance = host.module("omnisync_core.diffusion.guidance").Guidance()
+    engine = omnisync.load_engine(prompt="A cat speaks.", steps=2, guidance=guidance, dtype="float32", device="cpu")
     wave = audio.ArrayWave(audio.resample(parts.sound["waveform"][0].mean(0).numpy(), 44100))
     wave = silence.GatedWave(silence.Voice(wave, 9 / 25))
     mouth_T3 = np.tile(np.float32([0.5, 0.55, 0.4]), (9, 1))
-    seed = host.module("omnisync_core.chunks").window_seed(5, 0)
-    expected = engine.edit(
-        parts.pictures.numpy(), engine.speech(wave).at(np.arange(9) / 25), mouth_T3, anchor=None, seed=seed,
+    seed = host.module("omnisync_core.windows.chunks").window_seed(5, 0)
+    expected = host.edit_alone(
+        engine, parts.pictures.numpy(), engine.speech(wave).at(np.arange(9) / 25), mouth_T3, anchor=None, seed=seed,
         on_step=lambda step, steps: None,
     )  # fmt: skip
     np.testing.assert_allclose(found.numpy(), expected.edited_THWC, atol=BATCHED)

@@ -31,7 +31,8 @@ def test_a_clip_of_one_window_is_that_of_the_command_line(host, parts, tmp_path)
     media.write_samples(heard, parts.sound["waveform"][0].numpy(), parts.sound["sample_rate"])
     status = host.module("omnisync_core.cli").main([
         "lipsync", "--video", str(video), "--audio", str(heard), "--output", str(tmp_path / "cli.mkv"), "--lossless",
-        "--mouth", "{:g},{:g}".format(*POINT), "--seed", "5", "--steps", "2", "--device", "cpu", "--dtype", "float32",
+        "--mouth", "{:g},{:g}".format(*POINT), "--seed", "5", "--steps", "2",
+        "--w-peak", "2", "--w-base", "1", "--device", "cpu", "--dtype", "float32",
     ])  # fmt: skip
     assert status == 0
     node = parts.node

@@ -32,11 +32,12 @@ def clip(host) -> tuple[np.ndarray, str]:
 
 def synced(host, pictures, sound, folder) -> np.ndarray:
     """The pictures as `sync_video` writes them without loss."""
-    omnisync, job = host.module("omnisync_core.engines.omnisync"), host.module("omnisync_core.job")
+    omnisync, job = host.module("omnisync_core.engines.omnisync"), host.module("omnisync_core.job.options")
     media = host.module("omnisync_core.media")
     files = host.module("omnisync_core.media.pictures")
     files.write_pictures(folder / "clip.mp4", pictures, Fraction(25), "bgr0")
-    engine = omnisync.load_engine(prompt=PROMPT, steps=2, dtype="float32", device="cpu")
+    guidance = host.module("omnisync_core.diffusion.guidance").Guidance()
+    engine = omnisync.load_engine(prompt=PROMPT, steps=2, guidance=guidance, dtype="float32", device="cpu")
     height, width = pictures.shape[1:3]
     options = job.SyncOptions(seed=SEED, mouth=(POINT[0] * width, POINT[1] * height), lossless=True)
     host.module("omnisync_core.pipeline").sync_video(folder / "clip.mp4", sound, folder / "out.mkv", engine, options)

@@ -9,13 +9,15 @@ import pytest
 
 from omnisync_core.audio import ArrayWave
 from omnisync_core.checkpoint import read_bundle
-from omnisync_core.engines.omnisync import load_engine
+from omnisync_core.engines.omnisync import Sampling, load_engine
 from omnisync_core.errors import InputError
+from omnisync_core.guidance import Guidance
 from omnisync_core.models.vae import VideoVAE
 from omnisync_core.synth.speech import CAPTIONS, caption
 from omnisync_core.training import loop
 from omnisync_core.training.objective import ObjectiveOptions
 from tests import tiny
+from tests.fake import edit_alone
 from tests.training.stub import utterances, write_shard
 
 CONFIG = """
@@ -52,8 +54,12 @@ steps = 2
 batch = 4
 piece_batch = 6
 lr = 1e-3
-overshoot = 0.5
 compiled = false
+[sampling]
+steps = 2
+tau = 0.9
+[sampling.guidance]
+w_peak = 1.0
 [dit.objective]
 arbitrary_share = 1.0
 """
@@ -81,10 +87,11 @@ def test_from_a_file_to_an_engine(small, capsys):
     bundle = loop.train(small)
     found = read_bundle(bundle)
     assert found.config["spec"]["crop_size"] == 32 and found.config["spec"]["window_frames"] == 9
-    assert found.config["dit"]["overshoot"] == 0.5
-    engine = load_engine(bundle, steps=2, device="cpu", dtype="float32")
+    engine = load_engine(bundle, device="cpu", dtype="float32")
+    assert engine.sampling == Sampling(2, 0.9, Guidance(w_peak=1.0))
     noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
-    edit = engine.edit(
+    edit = edit_alone(
+        engine,
         np.full((9, 32, 32, 3), 0.5, np.float32), engine.speech(ArrayWave(noise)).at(np.arange(9) / 25),
         np.tile(np.float32([0.5, 0.5, 0.4]), (9, 1)), anchor=None, seed=0, on_step=lambda step, steps: None,
     )  # fmt: skip

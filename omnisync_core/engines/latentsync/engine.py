@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from ...audio import Wave
+from ...diffusion.guidance import Guidance, guide
 from ...errors import InputError
-from ...guidance import Guidance, guide
 from ...models.whisper import WhisperEncoder
 from ...spec import VideoSpec
-from ..protocol import Edit
+from ..protocol import Edit, Excerpt, OnStep, WindowEngine
 from . import align, mask
 from .ddim import TRAIN_STEPS, Schedule, sample
 from .hearing import LayeredSpeech
@@ -125,7 +125,7 @@ class Face:
     """The face encoded and decoded, 0..1."""
 
 
-class LatentSyncEngine:
+class LatentSyncEngine(WindowEngine):
     """See `engines/protocol.py`."""
 
     sees_roll = True
@@ -152,23 +152,15 @@ class LatentSyncEngine:
         return LayeredSpeech(self._whisper, wave, self._resident)
 
     @torch.inference_mode()
-    def edit(
-        self,
-        frames_THWC: np.ndarray,
-        speech_TND: np.ndarray,
-        mouth_T3: np.ndarray,
-        *,
-        anchor: np.ndarray | None,
-        seed: int,
-        on_step: Callable[[int, int], None],
-    ) -> Edit:
+    def edit_window(self, excerpt: Excerpt, anchor: np.ndarray | None, on_step: OnStep) -> Edit:
+        frames_THWC, mouth_T3 = excerpt.frames_THWC, excerpt.mouth_T3
         if len(frames_THWC) > self.spec.window_frames:
             raise InputError(f"a window has at most {self.spec.window_frames} frames, got {len(frames_THWC)}")
         affines = [self._affine(mouth, len(frames_THWC[0])) for mouth in mouth_T3]
         faces = self._prepare(frames_THWC, affines)
         fixed = None if anchor is None else self._encode_anchor(anchor, affines)
         weight = self._weight(mouth_T3[:, :3], affines, len(frames_THWC[0]))
-        drawn = self._draw(faces, fixed, torch.as_tensor(speech_TND), weight, seed, on_step)
+        drawn = self._draw(faces, fixed, torch.as_tensor(excerpt.speech_TND), weight, excerpt.seed, on_step)
         return self._put_back(frames_THWC, faces, self._decode(drawn), affines)
 
     def _affine(self, mouth: np.ndarray, size: int) -> np.ndarray:

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from omnisync_core.audio import SAMPLE_RATE, ArrayWave
+from omnisync_core.diffusion.guidance import Guidance
 from omnisync_core.engines.latentsync import align, mask
 from omnisync_core.engines.latentsync.ddim import Schedule
 from omnisync_core.engines.latentsync.engine import PlacedUNet, Settings
 from omnisync_core.engines.latentsync.hearing import LayeredSpeech
 from omnisync_core.errors import InputError
-from omnisync_core.guidance import Guidance
 from tests.engines.latentsync import small
+from tests.fake import edit_alone
 
 SIZE = Settings().spec.crop_size
 MOUTH = np.float32([0.5, 0.6, align.MOUTH_WIDTH / 112])
@@ -37,7 +38,7 @@ def spoken(frames: int, start: int = 0) -> np.ndarray:
 
 def edited(engine, frames=5, start=0, *, anchor=None, seed=7, on_step=lambda step, steps: None, speech=None):
     heard = spoken(frames, start) if speech is None else speech
-    return engine.edit(pictures(frames, start), heard, mouths(frames), anchor=anchor, seed=seed, on_step=on_step)
+    return edit_alone(engine, pictures(frames, start), heard, mouths(frames), anchor=anchor, seed=seed, on_step=on_step)
 
 
 def changed(edit) -> np.ndarray:
@@ -175,7 +176,7 @@ def test_a_turned_head_is_seen_upright():
     assert np.allclose(affine @ above - affine @ [100, 120, 1], [0, -40 * 2.8 * align.MOUTH_WIDTH / 30], atol=0.05)
     engine = small.engine(steps=2)
     turned = np.concatenate([mouths(2), np.full((2, 1), roll)], axis=1)
-    edit = engine.edit(pictures(2), spoken(2), turned, anchor=None, seed=7, on_step=lambda step, steps: None)
+    edit = edit_alone(engine, pictures(2), spoken(2), turned, anchor=None, seed=7, on_step=lambda step, steps: None)
     assert np.abs(edit.edited_THWC - edited(small.engine(steps=2), 2).edited_THWC).max() > 0.01
 
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from omnisync_core.job import Speaker, SyncOptions
+from omnisync_core.job.options import Speaker, SyncOptions
 from omnisync_core.mouth import MouthTrack
 from omnisync_core.pipeline import sync_video
 from tests.engines.latentsync import small

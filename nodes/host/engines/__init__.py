@@ -1,0 +1,1 @@
+"""The engines that Lip Sync Video runs, over models of the host."""

@@ -1,0 +1,89 @@
+"""A job, looked at: everything that can be wrong is met here, before the work starts."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import audio as sound
+from .. import media
+from ..engines.protocol import Engine
+from ..timing import timeline
+from ..timing.silence import Voice
+from ..windows.placement import Layout
+from .options import Speaker, SyncOptions
+from .report import Listener, Progress
+from .store import Store
+
+TOLD_FRAMES = 100
+"""After how many frames a listener hears of a video that is being opened."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked, the files that it is asked of, and who is told."""
+
+    part: media.Part
+    video: media.VideoInfo
+    audio: Path
+    output: Path
+    engine: Engine
+    options: SyncOptions
+    speakers: tuple[Speaker, ...]
+    voices: tuple[Voice, ...]
+    """One per speaker."""
+    timeline: timeline.Timeline
+    warnings: tuple[str, ...]
+    seconds_per_frame: float
+    """Time to decode one."""
+    tell: Listener
+
+
+@dataclass(frozen=True)
+class Role:
+    """One speaker: the sound, where its edits lie, and what is finished of them."""
+
+    voice: Voice
+    layout: Layout
+    store: Store
+
+
+def open_job(
+    part: media.Part,
+    audio: Path,
+    output: Path,
+    engine: Engine,
+    options: SyncOptions,
+    speakers: Sequence[Speaker],
+    tell: Listener,
+) -> Job:
+    """Look at the files. InputError, OutputError."""
+    began = time.monotonic()
+
+    def on_frame(count: int) -> None:
+        if count % TOLD_FRAMES == 0:
+            tell(Progress("opening", count, 0))
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        info = media.probe_video(part, on_frame)
+    media.check_output(output, part.path, audio, lossless=options.lossless)
+    decoding = (time.monotonic() - began) / (info.frame_count + len(info.before_N))
+    heard = sound.SpeechWave(audio)
+    shown = timeline.plan(info.times_N, heard.duration, options.length, options.preview_seconds)
+    notes = [str(warning.message) for warning in caught]
+    if options.preview_seconds is None:
+        notes += _other_length(heard.duration, shown.end)
+    cast = tuple(speakers) or (Speaker(audio, options.mouth),)
+    waves = [sound.SpeechWave(speaker.audio) for speaker in speakers] or [heard]
+    voices = tuple(Voice(wave, shown.end) for wave in waves)
+    return Job(part, info, audio, output, engine, options, cast, voices, shown, tuple(notes), decoding, tell)
+
+
+def _other_length(sound_seconds: float, result_seconds: float) -> Iterator[str]:
+    if abs(sound_seconds - result_seconds) > 0.5:
+        comes = "is cut" if sound_seconds > result_seconds else "is followed by silence"
+        yield f"the sound lasts {sound_seconds:.2f} s, the result {result_seconds:.2f} s: it {comes}"
