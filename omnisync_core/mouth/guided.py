@@ -24,8 +24,8 @@ ALIKE = 1.7
 """How many times as wide one of them may see it."""
 PULL, PULL_WIDTH = 0.4, 0.15
 """Share of the way to the finder's place and width at every look."""
-MISSES, TRUSTED = 3, 0.6
-"""Looks in a row without the mouth from which it is lost, if it was seen in this share of the looks before."""
+MISSES, KNOWN, TRUSTED = 3, 3, 0.6
+"""Looks in a row without the mouth from which it is lost, if it was seen in so many looks before, and in this share."""
 REACH, REACH_PER_FRAME, FARTHEST = 1.0, 0.12, 4.0
 """Mouth widths within which a lost mouth is taken up again, how they grow with every lost frame, and where they end."""
 SURE_AGAIN = 0.5
@@ -63,7 +63,8 @@ class Guided:
 
     @property
     def _doubted(self) -> bool:
-        return self._missed >= MISSES and self._seen >= TRUSTED * (self._looks - self._missed)
+        known = self._seen >= max(KNOWN, TRUSTED * (self._looks - self._missed))
+        return known and self._missed >= MISSES
 
     def _is_time(self, confidence: float) -> bool:
         every = EVERY if confidence and not self._missed else EVERY // 2
