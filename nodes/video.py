@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import InputImpl, io
 
 from ..omnisync_core.errors import InputError
-from .types import positive_fps, read_sound, within
+from .types import positive_fps, read_sound, rgb_frames, within
 
 
 class ChunkedVideoDecode(io.ComfyNode):
@@ -29,6 +29,11 @@ class ChunkedVideoDecode(io.ComfyNode):
                     "output", options=["video", "images"], default="video",
                     tooltip="Which of the two outputs is made. What hangs on the other one does not run.",
                 ),
+                io.Image.Input(
+                    "source", optional=True,
+                    tooltip="The pictures that were encoded. The bundled VAE looks at them: what does not change stays "
+                    "as sharp as it was.",
+                ),
             ],
             outputs=[io.Video.Output(), io.Image.Output()],
         )  # fmt: skip
@@ -38,16 +43,17 @@ class ChunkedVideoDecode(io.ComfyNode):
         return within({"fps": (0.01, 1000)}, fps=fps)
 
     @classmethod
-    def execute(cls, vae, samples, fps, output, audio=None) -> io.NodeOutput:
+    def execute(cls, vae, samples, fps, output, audio=None, source=None) -> io.NodeOutput:
         import torch
 
         from .host.outputs import blocked, write_temporary_video
-        from .host.vae import decode_pictures
+        from .host.vae import decode_pictures, looks_at_source
 
         if vae is None:
             raise InputError("there is no VAE: the checkpoint before has none; connect Load OmniSync Model")
         fps, sound = positive_fps(fps), None if audio is None else read_sound(audio)
-        pictures = decode_pictures(vae, samples["samples"])
+        seen = rgb_frames(source, "source") if source is not None and looks_at_source(vae) else None
+        pictures = decode_pictures(vae, samples["samples"], seen)
         if output == "images":
             return io.NodeOutput(blocked(), torch.cat(list(pictures)))
         path = write_temporary_video(pictures, fps, sound)

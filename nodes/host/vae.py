@@ -71,11 +71,18 @@ def load_vae_patcher(path: str | Path, disable_dynamic: bool = False):
     return VideoVAEAdapter(read_bundle(path), disable_dynamic).patcher
 
 
-def decode_pictures(vae, latent_BCthw: Tensor) -> Iterator[Tensor]:
+def looks_at_source(vae) -> bool:
+    """Whether a VAE's decoder can be given the pictures that the latents are an edit of."""
+    network = getattr(vae, "first_stage_model", None)
+    return isinstance(network, ChunkedVAE) and network.config.skips
+
+
+def decode_pictures(vae, latent_BCthw: Tensor, source_NHWC: Tensor | None = None) -> Iterator[Tensor]:
     """Pictures (N, H, W, 3), 0..1, of the first clip of a batch, in chunks; another VAE's come as one.
 
     Memory does not grow with the clip's length; the chunks together equal a decode of the whole. Of latents that hold
-    several streams the first is the video.
+    several streams the first is the video. source: the pictures that were encoded, for a decoder that looks at them.
+    InputError: other latents; pictures of another number or size.
     """
     network = getattr(vae, "first_stage_model", None)
     if latent_BCthw.is_nested:
@@ -91,7 +98,8 @@ def decode_pictures(vae, latent_BCthw: Tensor) -> Iterator[Tensor]:
         )
     pieces = latent_BCthw[:1].split(CHUNK, 2)
     vae.prepare_decode(pieces[0].shape)
-    for video in network.decode_chunks(piece.to(vae.device, vae.vae_dtype) for piece in pieces):
+    source = None if source_NHWC is None else _source_video(vae, network, latent_BCthw, source_NHWC)
+    for video in network.decode_chunks((piece.to(vae.device, vae.vae_dtype) for piece in pieces), source):
         memory.throw_exception_if_processing_interrupted()
         if not torch.isfinite(video.sum()):
             raise InputError("the latents hold NaN or infinite numbers; load the model with a wider weight_dtype")
@@ -126,6 +134,19 @@ class ChunkedVAE(VideoVAE):
     def decode_output_shape(self, shape) -> tuple[int, ...]:
         stride, side = self.temporal_stride, self.spatial_stride
         return shape[0], 3, 1 + stride * (shape[2] - 1), side * shape[3], side * shape[4]
+
+
+def _source_video(vae, network: ChunkedVAE, latent_BCthw: Tensor, source_NHWC: Tensor) -> Tensor:
+    """The pictures that were encoded, as `encode` filled them up."""
+    _, _, frames, height, width = network.decode_output_shape(latent_BCthw.shape)
+    missing = frames - len(source_NHWC)
+    if not 0 <= missing < network.temporal_stride or tuple(source_NHWC.shape[1:3]) != (height, width):
+        raise InputError(
+            f"source holds {len(source_NHWC)} pictures of {source_NHWC.shape[2]} x {source_NHWC.shape[1]}, the latents "
+            f"{frames} of {width} x {height}; connect the pictures that were encoded"
+        )
+    filled = torch.cat([source_NHWC, source_NHWC[-1:].expand(missing, -1, -1, -1)])
+    return vae.process_input(filled.to(vae.device, vae.vae_dtype)).movedim(-1, 0)[None]
 
 
 def _network(bundle: Bundle) -> ChunkedVAE:

@@ -61,6 +61,8 @@ class LatentEngine(Engine):
 
     group = 4
     has_codec = True
+    decodes_with_source = False
+    """Whether the decoder is given the source's pictures; what it then leaves as they are needs no reference."""
 
     @abstractmethod
     def encode(self, frames_THWC: np.ndarray) -> Tensor:
@@ -71,8 +73,8 @@ class LatentEngine(Engine):
         """The edited latents of a window; `held` stays what it is."""
 
     @abstractmethod
-    def decode(self, latent_BCthw: Tensor) -> np.ndarray:
-        """Back to pictures (T, S, S, 3), float32, 0..1."""
+    def decode(self, latent_BCthw: Tensor, source_THWC: np.ndarray | None = None) -> np.ndarray:
+        """Back to pictures (T, S, S, 3), float32, 0..1; the source's where the decoder looks at them."""
 
     def prepare(self, excerpt: Excerpt) -> Encoded:
         """All that autoencoders do before a window is sampled."""
@@ -90,11 +92,18 @@ class LatentEngine(Engine):
                 held = self._following(window, windows[len(results) - 1], results[-1])
             results.append(self.sample(window, held, on_step))
         for result, window in zip(results, windows, strict=True):
-            yield Edit(self.decode(result), self.decode(window.source_BCthw))
+            yield self._finished(window, result)
 
     @torch.inference_mode()
-    def through_codec(self, frames_THWC: np.ndarray) -> np.ndarray:
-        return self.decode(self.encode(frames_THWC))
+    def through_codec(self, frames_THWC: np.ndarray, source_THWC: np.ndarray) -> np.ndarray:
+        latent_BCthw = self.encode(frames_THWC)
+        return self.decode(latent_BCthw, source_THWC) if self.decodes_with_source else self.decode(latent_BCthw)
+
+    def _finished(self, window: Encoded, result: Tensor) -> Edit:
+        if self.decodes_with_source:
+            source_THWC = window.excerpt.frames_THWC
+            return Edit(self.decode(result, source_THWC), source_THWC)
+        return Edit(self.decode(result), self.decode(window.source_BCthw))
 
     def _following(self, window: Encoded, before: Encoded, result_before: Tensor) -> Held | None:
         lead = window.excerpt.lead

@@ -60,6 +60,7 @@ class OmniSyncEngine(LatentEngine):
         self.vae: VideoVAE = networks["vae"]
         self.whisper: WhisperEncoder = networks["whisper"]
         self.spec, self.sampling, self.resident = spec, sampling, resident
+        self.decodes_with_source = self.vae.config.skips
         with torch.inference_mode(), resident(networks["text"]):
             self.text = networks["text"].encode([sampling.prompt])
         weight = self.dit.patch_embedding.weight
@@ -73,9 +74,7 @@ class OmniSyncEngine(LatentEngine):
 
     def encode(self, frames_THWC: np.ndarray) -> Tensor:
         with self.resident(self.vae):
-            weight = self.vae.latent_mean
-            video = torch.as_tensor(np.ascontiguousarray(frames_THWC)).to(weight).permute(3, 0, 1, 2)[None] * 2 - 1
-            return self.vae.encode(video).float()
+            return self.vae.encode(self._video(frames_THWC)).float()
 
     def sample(self, window: Encoded, held: Held | None, on_step: OnStep) -> Tensor:
         """From progressive noise on the source's latents to the edited ones."""
@@ -96,10 +95,16 @@ class OmniSyncEngine(LatentEngine):
             velocity = self._guided_velocity(source, window.excerpt)
             return flow.euler(velocity, start, sigmas, finish_step)
 
-    def decode(self, latent_BCthw: Tensor) -> np.ndarray:
+    def decode(self, latent_BCthw: Tensor, source_THWC: np.ndarray | None = None) -> np.ndarray:
         with self.resident(self.vae):
-            video = self.vae.decode(latent_BCthw.to(self.vae.latent_mean))[0]
+            source = None if source_THWC is None else self._video(source_THWC)
+            video = self.vae.decode(latent_BCthw.to(self.vae.latent_mean), source)[0]
             return ((video.float() + 1) / 2).clamp(0, 1).permute(1, 2, 3, 0).cpu().numpy()
+
+    def _video(self, frames_THWC: np.ndarray) -> Tensor:
+        """Pictures as the autoencoder takes them, where it is."""
+        weight = self.vae.latent_mean
+        return torch.as_tensor(np.ascontiguousarray(frames_THWC)).to(weight).permute(3, 0, 1, 2)[None] * 2 - 1
 
     def _guided_velocity(self, source: Tensor, excerpt: Excerpt) -> Callable[[Tensor, Tensor], Tensor]:
         """velocity(x, sigma): conditional and unconditional in one batch; the conditional alone where that is all."""

@@ -84,8 +84,8 @@ class Engine(ABC):
         """The last step as a host's progress bar takes pictures; None where there is none."""
         return None
 
-    def through_codec(self, frames_THWC: np.ndarray) -> np.ndarray:
-        """What is left of pictures (T, S, S, 3), 0..1, after a way through the autoencoder (see `has_codec`)."""
+    def through_codec(self, frames_THWC: np.ndarray, source_THWC: np.ndarray) -> np.ndarray:
+        """What is left of an edit (T, S, S, 3), 0..1, of `source` after a way through the autoencoder (`has_codec`)."""
         return frames_THWC
 
 

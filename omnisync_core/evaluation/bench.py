@@ -25,11 +25,11 @@ from .figures import ClipFigures, clip_figures
 
 Engines = Callable[[Path, Sampling], Engine]
 """The engine for a clip's folder, sampling as told."""
-Codec = Callable[[np.ndarray], np.ndarray]
-"""A window (T, S, S, 3) in 0..1 to what is left of it after a way through an autoencoder."""
+Codec = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""An edited window (T, S, S, 3) in 0..1 and its source to what an autoencoder leaves of the edit."""
 
 
-def exact(frames_THWC: np.ndarray) -> np.ndarray:
+def exact(frames_THWC: np.ndarray, source_THWC: np.ndarray) -> np.ndarray:
     """The codec that loses nothing."""
     return frames_THWC
 
@@ -100,7 +100,8 @@ class TruthEngine(WindowEngine):
         on_step(1, 1)
         positions = np.abs(self._layout.timeline.time_V - excerpt.speech_TND[:, 0]).argmin(1)
         truth = [self._crop(int(position)) for position in positions]
-        return Edit(self._codec(np.stack(truth)), self._codec(excerpt.frames_THWC))
+        source = excerpt.frames_THWC
+        return Edit(self._codec(np.stack(truth), source), self._codec(source, source))
 
     def _crop(self, position: int) -> np.ndarray:
         frame, layout = self._truth[position], self._layout

@@ -3,6 +3,9 @@
 Inside, a clip is BTHWC, so that norms, temporal convolutions and 1x1 convolutions are plain matrix products and 3x3
 convolutions run in channels-last layout. Nothing is normalised over time; each temporal convolution keeps its last two
 frames in a `Memory`, which is all that a later chunk needs of an earlier one.
+
+With `skips` the decoder also sees the source, the clip that the latents are an edit of, through the encoder's features,
+and chooses for every pixel between what it paints and the source's own, moved: what does not change stays sharp.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ class VAEConfig:
     encoder_blocks: tuple[int, int, int] = (1, 2, 2)
     decoder_blocks: tuple[int, int, int] = (2, 3, 3)
     latent_channels: int = 16
+    skips: bool = False
+    """Whether the decoder can be given the source."""
 
 
 class VideoVAE(nn.Module):
@@ -48,8 +53,9 @@ class VideoVAE(nn.Module):
         """The mean of the posterior, normalised per channel."""
         return torch.cat(list(self.encode_chunks([video_BCTHW])), 2)
 
-    def decode(self, latent_BCthw: Tensor) -> Tensor:
-        return torch.cat(list(self.decode_chunks([latent_BCthw])), 2)
+    def decode(self, latent_BCthw: Tensor, source_BCTHW: Tensor | None = None) -> Tensor:
+        """source: with `skips`, the frames that these latents are an edit of, as many as come out."""
+        return torch.cat(list(self.decode_chunks([latent_BCthw], source_BCTHW)), 2)
 
     def encode_chunks(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Encode a clip given in pieces of any number of frames; ValueError unless they are 1 + 4k in sum."""
@@ -67,14 +73,21 @@ class VideoVAE(nn.Module):
         if left or not started:
             raise ValueError(f"a clip needs 1 + {self.temporal_stride}k frames, got {left} after the last whole group")
 
-    def decode_chunks(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Decode latents given in pieces of any number of latent frames."""
+    def decode_chunks(self, chunks: Iterable[Tensor], source_BCTHW: Tensor | None = None) -> Iterator[Tensor]:
+        """Decode latents given in pieces of any number of latent frames; `source` is the whole clip's."""
         memory: Memory = {}
+        seen, done = {}, 0
         for chunk in chunks:
             if not chunk.shape[2]:
                 continue
-            x = chunk * self._per_channel(self.latent_std, chunk) + self._per_channel(self.latent_mean, chunk)
-            yield self.decoder(rearrange(x, "b c t h w -> b t h w c"), memory)
+            frames = self.temporal_stride * chunk.shape[2] - (self.temporal_stride - 1 if not done else 0)
+            source = None
+            if source_BCTHW is not None and self.config.skips:
+                pixels = source_BCTHW[:, :, done : done + frames]
+                self._check_source(pixels, chunk, frames)
+                source = Source(pixels, self.encoder.features(pixels, seen))
+            done += frames
+            yield self.decoder(rearrange(self.denormalise(chunk), "b c t h w -> b t h w c"), memory, source)
 
     def moments(self, video_BCTHW: Tensor, memory: Memory | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, not normalised."""
@@ -84,6 +97,10 @@ class VideoVAE(nn.Module):
     def normalise(self, latent_BCthw: Tensor) -> Tensor:
         mean, std = (self._per_channel(value, latent_BCthw) for value in (self.latent_mean, self.latent_std))
         return (latent_BCthw - mean) / std
+
+    def denormalise(self, latent_BCthw: Tensor) -> Tensor:
+        mean, std = (self._per_channel(value, latent_BCthw) for value in (self.latent_mean, self.latent_std))
+        return latent_BCthw * std + mean
 
     def _whole_groups(self, frames: int, started: bool) -> int:
         if started:
@@ -95,9 +112,23 @@ class VideoVAE(nn.Module):
         if height % self.spatial_stride or width % self.spatial_stride:
             raise ValueError(f"pictures must be multiples of {self.spatial_stride} pixels, got {width} x {height}")
 
+    def _check_source(self, pixels_BCTHW: Tensor, latent_BCthw: Tensor, frames: int) -> None:
+        size = (frames, *(self.spatial_stride * side for side in latent_BCthw.shape[-2:]))
+        if tuple(pixels_BCTHW.shape[2:]) != size:
+            raise ValueError(f"the source has {tuple(pixels_BCTHW.shape[2:])} frames and pixels, the latents {size}")
+
     @staticmethod
     def _per_channel(value: Tensor, x: Tensor) -> Tensor:
         return value.to(x).reshape(-1, 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a decoder with skips is given of the clip that is edited."""
+
+    pixels_BCTHW: Tensor
+    features: tuple[Tensor, Tensor, Tensor]
+    """BTHWC at 1/8, 1/4 and 1/2 of the size: each as many frames as the decoder has there."""
 
 
 class Encoder(nn.Module):
@@ -121,10 +152,19 @@ class Encoder(nn.Module):
         self.outer = operations.Linear(eighth, 2 * config.latent_channels, **make)
 
     def forward(self, video_BCTHW: Tensor, memory: Memory) -> Tensor:
+        deepest, *_ = self.features(video_BCTHW, memory)
+        return rearrange(self.outer(F.silu(self.norm(deepest))), "b t h w c -> b c t h w")
+
+    def features(self, video_BCTHW: Tensor, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
+        """What each level ends with, BTHWC, the coarsest first."""
         x = self.inner(rearrange(video_BCTHW, "b c t (h p) (w q) -> b t h w (p q c)", p=2, q=2))
+        levels = []
         for layer in self.layers:
+            if isinstance(layer, SpaceDown):
+                levels.append(x)
             x = layer(x, memory)
-        return rearrange(self.outer(F.silu(self.norm(x))), "b t h w c -> b c t h w")
+        half, quarter = levels
+        return x, quarter, half
 
 
 class Decoder(nn.Module):
@@ -146,13 +186,58 @@ class Decoder(nn.Module):
         )
         self.norm = RMSNorm(half, make)
         self.outer = Conv3x3(half, 12, make, operations)
+        if config.skips:
+            self.skips = nn.ModuleList(operations.Linear(width, width, **make) for width in (eighth, quarter, half))
+            self.blend = Blend(half, make, operations)
 
-    def forward(self, x_BthwC: Tensor, memory: Memory) -> Tensor:
-        x = self.inner(x_BthwC)
+    def forward(self, x_BthwC: Tensor, memory: Memory, source: Source | None = None) -> Tensor:
+        waiting = [] if source is None else list(zip(self.skips, source.features, strict=True))
+        x = self._add(self.inner(x_BthwC), waiting)
         for layer in self.layers:
             x = layer(x, memory)
-        x = self.outer(F.silu(self.norm(x)))
-        return rearrange(x, "b t h w (p q c) -> b c t (h p) (w q)", p=2, q=2)
+            if isinstance(layer, SpaceUp):
+                x = self._add(x, waiting)
+        x = F.silu(self.norm(x))
+        painted = rearrange(self.outer(x), "b t h w (p q c) -> b c t (h p) (w q)", p=2, q=2)
+        return painted if source is None else self.blend(x, painted, source.pixels_BCTHW)
+
+    @staticmethod
+    def _add(x: Tensor, waiting: list) -> Tensor:
+        """The source's features of this level, through its own matrix."""
+        if not waiting:
+            return x
+        skip, features = waiting.pop(0)
+        return x + skip(features.to(x.dtype))
+
+
+class Blend(nn.Module):
+    """The decoder's choice, for every pixel, between what it painted and the source's own, moved."""
+
+    REACH = 0.1
+    """How far they may be moved, over the picture's side."""
+
+    def __init__(self, width: int, make: dict, operations):
+        super().__init__()
+        self.outer = Conv3x3(width, 6, make, operations)
+
+    def forward(self, x_BTHWC: Tensor, painted: Tensor, source: Tensor) -> Tensor:
+        told = self.outer(x_BTHWC).float()
+        share = rearrange(told[..., :4], "b t h w (p q) -> b 1 t (h p) (w q)", p=2, q=2).sigmoid()
+        kept = self.move(source.float(), told[..., 4:].tanh() * self.REACH)
+        return (kept + share * (painted.float() - kept)).to(painted.dtype)
+
+    @staticmethod
+    def move(video_BCTHW: Tensor, by_BTHW2: Tensor) -> Tensor:
+        """Every pixel from where `by` says (x, y over the picture's sides, at half its size); edges repeat."""
+        frames = rearrange(video_BCTHW, "b c t h w -> (b t) c h w")
+        by = rearrange(by_BTHW2, "b t h w k -> (b t) k h w")
+        by = F.interpolate(by, size=frames.shape[-2:], mode="bilinear", align_corners=False)
+        height, width = frames.shape[-2:]
+        y = (torch.arange(height, device=by.device) + 0.5) / height * 2 - 1
+        x = (torch.arange(width, device=by.device) + 0.5) / width * 2 - 1
+        at = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], -1) + 2 * by.permute(0, 2, 3, 1)
+        moved = F.grid_sample(frames, at, mode="bilinear", padding_mode="border", align_corners=False)
+        return rearrange(moved, "(b t) c h w -> b c t h w", t=video_BCTHW.shape[2])
 
 
 class Block(nn.Module):

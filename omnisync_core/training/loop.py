@@ -31,6 +31,7 @@ from .autoencoder import AutoencoderTraining, autoencoder_loss, pixel_batch, psn
 from .encoders import WORDS, CaptionReader, SpeechReader, caption_loss, speech_batch, speech_loss
 from .latents import FeatureBank, encode_shard, latent_statistics
 from .objective import ObjectiveOptions, cut_pieces, draw_batch, flow_loss
+from .one_step import train_generator
 from .reels import ReelOptions, write_reels
 from .stage import run_stage, step_rng
 
@@ -45,6 +46,10 @@ _KEYS = {
     "sampling": ("steps", "tau", "guidance"),
 }
 
+_GENERATOR_KEYS = {part: _KEYS[part] for part in ("corpus", "reels", "sampling")} | {
+    "generator": ("steps", "batch", "decoded", "lr")
+}
+
 
 def train(path: str | Path) -> Path:
     """Run every stage of the configuration at `path`; returns the bundle's path."""
@@ -54,6 +59,9 @@ def train(path: str | Path) -> Path:
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))
     with state.main_process_first():
         corpus = _corpora(config, work)
+    if "generator" in config:
+        return train_generator(config, corpus, encode_captions, work)
+    with state.main_process_first():
         reels = {split: _reels(config, work, split) for split in ("train", "test")}
     speech = _speech(config["speech"], work, corpus["train"], config["seed"])
     captions = _captions(config["text"], work, config["seed"])
@@ -115,8 +123,9 @@ def _read(path: Path) -> dict:
         raise InputError(f"no such file: {path}; configs/mini.toml is an example") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no valid TOML: {error}") from None
-    missing = [name for name in ("out", "seed", *_KEYS) if name not in config]
-    missing += [f"{part}.{name}" for part, names in _KEYS.items() for name in names if name not in config.get(part, {})]
+    keys = _GENERATOR_KEYS if "generator" in config else _KEYS
+    missing = [name for name in ("out", "seed", *keys) if name not in config]
+    missing += [f"{part}.{name}" for part, names in keys.items() for name in names if name not in config.get(part, {})]
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}; compare it with configs/mini.toml")
     return config

@@ -1,6 +1,7 @@
 """The autoencoder: in pieces it gives what it gives as a whole, and nothing ever looks ahead."""
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from omnisync_core.models.vae import VAEConfig, VideoVAE
+from omnisync_core.models.vae import Blend, VAEConfig, VideoVAE
 from tests.tiny import VAE, stirred
 
 
@@ -166,3 +167,47 @@ def test_a_picture_comes_back_when_trained():
     assert errors[-1] < 0.2 * errors[0]
     unused = [name for name, parameter in vae.named_parameters() if parameter.grad is None]
     assert not unused
+
+
+@pytest.fixture(scope="module")
+def seeing() -> VideoVAE:
+    """An autoencoder whose decoder looks at the source."""
+    torch.manual_seed(2)
+    return stirred(VideoVAE(replace(VAE, skips=True))).requires_grad_(False)
+
+
+@settings(deadline=None, max_examples=25)
+@given(frames=st.integers(1, 6), cuts=st.lists(st.integers(0, 6), max_size=4))
+def test_decoding_with_the_source_in_pieces_is_decoding_the_whole(seeing, frames, cuts):
+    clip, source = latent(frames), video(1 + 4 * (frames - 1))
+    whole = seeing.decode(clip, source)
+    found = torch.cat(list(seeing.decode_chunks(pieces(clip, cuts), source)), 2)
+    assert found.shape == whole.shape == source.shape
+    assert (found - whole).abs().max() < 1e-5
+    assert (whole - seeing.decode(clip)).abs().max() > 1e-3
+
+
+def test_a_decoder_that_paints_nothing_leaves_the_source_as_it_is():
+    torch.manual_seed(3)
+    vae = VideoVAE(replace(VAE, skips=True)).requires_grad_(False)
+    outer = vae.decoder.blend.outer.conv
+    outer.weight.zero_()
+    outer.bias.copy_(torch.tensor([-40.0] * 4 + [0.0] * 2))
+    source = video(9)
+    assert (vae.decode(latent(3), source) - source).abs().max() < 1e-5
+
+
+def test_the_source_s_pixels_move_by_what_is_said():
+    """A ramp taken from two pixels further right is brighter by two steps, but for what lies beyond the edge."""
+    ramp = torch.arange(16.0).expand(1, 1, 1, 16, 16)
+    by = torch.zeros(1, 1, 8, 8, 2)
+    by[..., 0] = 2 / 16
+    moved = Blend.move(ramp, by)
+    assert (moved[..., :13] - ramp[..., :13] - 2).abs().max() < 1e-4
+    assert (Blend.move(ramp, torch.zeros_like(by)) - ramp).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("other", [video(5), video(9, (16, 32))])
+def test_a_source_of_another_length_or_size_is_refused(seeing, other):
+    with pytest.raises(ValueError, match="the source has"):
+        seeing.decode(latent(3), other)

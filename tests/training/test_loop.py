@@ -9,9 +9,9 @@ import pytest
 
 from omnisync_core.audio import ArrayWave
 from omnisync_core.checkpoint import read_bundle
+from omnisync_core.diffusion.guidance import Guidance
 from omnisync_core.engines.omnisync import Sampling, load_engine
 from omnisync_core.errors import InputError
-from omnisync_core.guidance import Guidance
 from omnisync_core.models.vae import VideoVAE
 from omnisync_core.synth.speech import CAPTIONS, caption
 from omnisync_core.training import loop

@@ -28,6 +28,7 @@ from ....omnisync_core.models.whisper import SpeechFeatures
 from ..digest import model_digest
 from ..encoders import SPEECH
 from ..guider import DSCFGGuider
+from ..vae import decode_pictures, looks_at_source
 from .handle import check_own_encoder, check_vae, model_options
 
 LOAD_MODEL = "connect Load OmniSync Model"
@@ -71,6 +72,7 @@ class HostEngine(LatentEngine):
     def __init__(self, handle: OmniSyncHandle):
         self._handle, self.sampling = handle, handle.sampling
         self.spec = handle.model.model.spec
+        self.decodes_with_source = looks_at_source(handle.vae)
         self._text = handle.clip.encode_from_tokens_scheduled(handle.clip.tokenize(handle.sampling.prompt))
         self._previewer = latent_preview.get_previewer(handle.model.load_device, handle.model.model.latent_format)
         self._latest: tuple | None = None
@@ -120,8 +122,11 @@ class HostEngine(LatentEngine):
             seed=excerpt.seed,
         )
 
-    def decode(self, latent_BCthw: Tensor) -> np.ndarray:
-        return self._handle.vae.decode(latent_BCthw)[0].float().cpu().numpy()
+    def decode(self, latent_BCthw: Tensor, source_THWC: np.ndarray | None = None) -> np.ndarray:
+        if source_THWC is None:
+            return self._handle.vae.decode(latent_BCthw)[0].float().cpu().numpy()
+        source = torch.from_numpy(np.ascontiguousarray(source_THWC))
+        return torch.cat(list(decode_pictures(self._handle.vae, latent_BCthw, source))).float().cpu().numpy()
 
     def _show(self, picture_HWC: np.ndarray) -> None:
         if self._previewer is None and args.preview_method != LatentPreviewMethod.NoPreviews:

@@ -1,0 +1,200 @@
+"""The transformer as a generator of one step, judged in pixels through a decoder that sees the source.
+
+At inference the mini takes one Euler step from progressive noise: its own clean prediction. So that is what is trained
+here: noise levels around the start alone, the prediction compared in latents over the whole window and, decoded, in
+pixels around the mouth, in space and in time. Reels as in `training/reels.py` with `clips` = `POSE_A`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from ..diffusion import flow
+from ..diffusion.guidance import gaussian, mouth_per_latent_frame
+from ..models.dit import DiT
+from ..models.vae import Source, VideoVAE
+from .latents import FeatureBank
+from .stage import device_of
+
+
+@dataclass(frozen=True)
+class GeneratorOptions:
+    sigma_least: float = 0.88
+    """Noise levels are uniform from here to 1; each is also where its path starts."""
+    piece: int = 8
+    """Side, in latents, of what is decoded around the mouth."""
+    plain_share: float = 0.15
+    """Steps whose pixels are the target's own latents decoded without the source: a plain autoencoder, still."""
+    latent_weight: float = 1.0
+    """0: the transformer stays as it is, the decoder learns to make the most of what it predicts."""
+    pixel_weight: float = 4.0
+    mouth_weight: float = 8.0
+    time_weight: float = 1.0
+    joint_dropout: float = 0.05
+    text_dropout: float = 0.05
+
+
+class Generator(nn.Module):
+    """Transformer and autoencoder as they are trained together; the encoder stays as it is."""
+
+    def __init__(self, dit: DiT, vae: VideoVAE):
+        super().__init__()
+        self.dit, self.vae = dit, vae
+        vae.encoder.requires_grad_(False)
+
+    def predict(self, source: Tensor, sigma_B: Tensor, speech: Tensor, text: Tensor) -> Tensor:
+        """The clean latents that one step from progressive noise leads to."""
+        x = flow.add_noise(source, torch.randn_like(source), sigma_B)
+        return flow.clean(x, self.dit(x, sigma_B, source, speech, text).float(), sigma_B)
+
+    def decode(self, latent_BCthw: Tensor, source_BCTHW: Tensor | None) -> Tensor:
+        source = None
+        if source_BCTHW is not None:
+            with torch.no_grad():
+                source = Source(source_BCTHW, self.vae.encoder.features(source_BCTHW, {}))
+        x = rearrange(self.vae.denormalise(latent_BCthw), "b c t h w -> b t h w c")
+        return self.vae.decoder(x, {}, source).float()
+
+
+@torch.no_grad()
+def encode_reels(shard: Path, out: Path, vae: VideoVAE, bank: FeatureBank, batch: int = 12) -> None:
+    """Latents of a shard's clips, as drawn and mirrored (R, K, 2, C, t, h, w), and the features of what each says."""
+    with np.load(shard) as data:
+        reel = {key: data[key] for key in data.files if key != "options"}
+    count, clips, frames = reel["frames"].shape[:3]
+    flat = torch.as_tensor(reel["frames"]).flatten(0, 1)
+    device, parts = device_of(vae), []
+    with torch.autocast(device.type, torch.bfloat16):
+        for part in flat.split(batch):
+            video = as_video(part.to(device))
+            parts.append(torch.stack([vae.encode(one).float().cpu() for one in (video, video.flip(-1))], 1))
+    latent = torch.cat(parts).unflatten(0, (count, clips)).half().numpy()
+    times = reel["start"][..., None] + np.arange(frames) / reel["fps"][:, None, None]
+    rows = zip(reel["utterance"], times, strict=True)
+    speech = np.stack([[bank.at(int(said), at_T) for said, at_T in zip(*row, strict=True)] for row in rows])
+    temporary = out.with_suffix(".part")
+    with open(temporary, "wb") as file:
+        np.savez(file, latent=latent, speech=speech.astype(np.float16), mouth=reel["mouth"], style=reel["style"])
+    temporary.replace(out)
+
+
+class Reels:
+    """Drawn frames beside their latents, shard by shard; frames are mapped from the disk."""
+
+    def __init__(self, drawn: Sequence[Path], encoded: Sequence[Path]):
+        self.shards = []
+        for frames, latents in zip(drawn, encoded, strict=True):
+            with np.load(latents) as data:
+                self.shards.append({key: data[key] for key in data.files} | {"frames": _mapped(frames)})
+
+    def draw(self, batch: int, texts: dict, options: GeneratorOptions, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Random pseudo-pairs, half of them mirrored; `texts`: style -> list of encoded captions (L, D)."""
+        names = ("source", "target", "source_frames", "target_frames", "speech", "text", "mouth", "sigma")
+        rows: dict[str, list] = {name: [] for name in names}
+        for _ in range(batch):
+            shard = self.shards[rng.integers(len(self.shards))]
+            reel, mirrored = rng.integers(len(shard["latent"])), int(rng.random() < 0.5)
+            target, source = rng.choice(shard["latent"].shape[1], size=2, replace=False)
+            captions = texts[int(shard["style"][reel, target])]
+            heard = rng.random() >= options.joint_dropout
+            for name, clip in (("source", source), ("target", target)):
+                rows[name].append(shard["latent"][reel, clip, mirrored])
+                frames = np.asarray(shard["frames"][reel, clip])
+                rows[f"{name}_frames"].append(frames[:, :, ::-1] if mirrored else frames)
+            read = heard and rng.random() >= options.text_dropout
+            rows["text"].append(captions[rng.integers(len(captions))] * read)
+            rows["speech"].append(shard["speech"][reel, target] * heard)
+            mouth_T3 = shard["mouth"][reel, target].copy()
+            if mirrored:
+                mouth_T3[:, 0] = 1 - mouth_T3[:, 0]
+            rows["mouth"].append(mouth_T3)
+            rows["sigma"].append(rng.uniform(options.sigma_least, 1))
+        whole = {name: torch.as_tensor(np.stack(value)) for name, value in rows.items()}
+        return {name: value if "frames" in name else value.float() for name, value in whole.items()}
+
+
+def generator_loss(
+    model: Generator, batch: dict[str, Tensor], decoded: int, options: GeneratorOptions, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Error of the prediction in latents, in units of what differs from the source; of `decoded` samples in pixels."""
+    batch = {name: value.to(device_of(model)) for name, value in batch.items()}
+    target, source = batch["target"], batch["source"]
+    learns = options.latent_weight > 0
+    with torch.set_grad_enabled(learns):
+        clean = model.predict(source, batch["sigma"], batch["speech"], batch["text"])
+    size = tuple(target.shape[-2:])
+    near = torch.stack(
+        [gaussian(mouth_per_latent_frame(mouth_T3, DiT.stride), size, 0.6) for mouth_T3 in batch["mouth"]]
+    )[:, None]
+    weight = 1 + options.mouth_weight * near
+    error = (clean - target).square()
+    latents = (weight * error).mean() / (weight.mean() * (model.dit.config.residual_std or 1) ** 2)
+    at_mouth = (near * error).sum() / (near * (target - source).square()).sum()
+
+    pieces = corners(batch["mouth"][:decoded], size[0], options.piece, rng)
+    plain = rng.random() < options.plain_share
+    latent = cut(target[:decoded] if plain else clean[:decoded], pieces, options.piece)
+    scale, side = model.vae.spatial_stride, options.piece * model.vae.spatial_stride
+    frames = {
+        name: cut(as_video(batch[f"{name}_frames"][:decoded]), [(x * scale, y * scale) for x, y in pieces], side)
+        for name in ("source", "target")
+    }
+    result = model.decode(latent, None if plain else frames["source"])
+    mouth = batch["mouth"][:decoded] * (size[0] / options.piece)
+    mouth[..., :2] -= torch.tensor(pieces, device=mouth.device)[:, None] / options.piece
+    pixels = pixel_loss(result, frames["target"], mouth, options)
+    told = {"codec" if plain else "pixels": pixels, "latents": latents, "mouth": at_mouth}
+    loss = options.pixel_weight * pixels + (options.latent_weight * latents if learns else 0)
+    return {"loss": loss, **{name: value.detach() for name, value in told.items()}}
+
+
+def pixel_loss(result: Tensor, target: Tensor, mouth_BT3: Tensor, options: GeneratorOptions) -> Tensor:
+    """L1, L2, gradients at two scales and the change from frame to frame; heavier at the mouth. Videos -1..1."""
+    near = torch.stack([gaussian(mouth_T3, tuple(target.shape[-2:]), 0.6) for mouth_T3 in mouth_BT3])[:, None]
+    weight = 1 + options.mouth_weight * near
+    weight = weight / weight.mean()
+    difference = result - target
+    loss = (weight * (difference.abs() + 2 * difference.square())).mean()
+    loss = loss + options.time_weight * (weight[:, :, 1:] * difference.diff(dim=2).abs()).mean()
+    for axis in (-1, -2):
+        for step in (1, 2):
+            size = target.shape[axis] - step
+            change = difference.narrow(axis, step, size) - difference.narrow(axis, 0, size)
+            loss = loss + (weight.narrow(axis, 0, size) * change.abs()).mean() / step
+    return loss
+
+
+def corners(mouth_BT3: Tensor, size: int, piece: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Where pieces of `piece` latents squared around the mouths begin, in latents."""
+    found = []
+    for x, y, _ in mouth_BT3.mean(1).tolist():
+        wanted = np.array([x, y]) * size - piece / 2 + rng.normal(size=2)
+        found.append(tuple(int(v) for v in np.clip(np.round(wanted), 0, size - piece)))
+    return found
+
+
+def cut(x: Tensor, at: Sequence[tuple[int, int]], side: int) -> Tensor:
+    return torch.stack([one[..., y : y + side, x0 : x0 + side] for one, (x0, y) in zip(x, at, strict=True)])
+
+
+def as_video(frames_BTHWC: Tensor) -> Tensor:
+    """uint8 pictures as the autoencoder takes them: (B, 3, T, H, W) in -1..1."""
+    return frames_BTHWC.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+
+
+def _mapped(shard: Path) -> np.ndarray:
+    """The frames of a shard, kept beside it as a plain array that the system reads as it is asked for."""
+    path = shard.with_name(f"{shard.stem}_frames.npy")
+    if not path.exists():
+        temporary = path.with_suffix(".part")
+        with np.load(shard) as data, open(temporary, "wb") as file:
+            np.save(file, data["frames"])
+        temporary.replace(path)
+    return np.load(path, mmap_mode="r")

@@ -1,0 +1,139 @@
+"""A bundle of one step from a bundle of many: `[generator]` in the TOML file says how, `init` from which.
+
+Encoders of sound and text and the autoencoder's encoder stay; transformer and decoder are trained together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from ..checkpoint import Bundle, read_bundle, write_bundle
+from ..engines.omnisync import BUNDLED, build_networks, build_spec
+from ..models.layers import attend, attend_plainly
+from ..models.vae import VideoVAE
+from .generator import Generator, GeneratorOptions, Reels, as_video, encode_reels, generator_loss
+from .latents import FeatureBank
+from .reels import POSE_A, ReelOptions, write_reels
+from .stage import device_of, run_stage, step_rng
+
+SHEET_CLIPS = 40
+
+
+def train_generator(config: dict, corpora: dict[str, list], texts_of, work: Path) -> Path:
+    """Draw, encode, train; returns the bundle's path. `texts_of(encoder)`: style -> encoded captions."""
+    options, seed = config["generator"], config["seed"]
+    objective = GeneratorOptions(**options.get("objective", {}))
+    bundle = read_bundle(options.get("init") or BUNDLED)
+    networks = build_networks(bundle)
+    model = _prepared(networks, bundle)
+    model.dit.requires_grad_(objective.latent_weight > 0)
+    reels = {split: _reels(config, work, split, networks, corpora[split]) for split in ("train", "test")}
+    texts = texts_of(networks["text"])
+
+    def loss_of(running: nn.Module, step: int) -> dict[str, torch.Tensor]:
+        rng = step_rng(seed, 5, step)
+        batch = reels["train"].draw(options["batch"], texts, objective, rng)
+        return generator_loss(running, batch, options["decoded"], objective, rng)
+
+    def sheet(average: nn.Module, step: int) -> None:
+        figures, picture = generator_sheet(average, reels["test"], texts)
+        cv2.imwrite(str(work / f"generator_{step:06d}.png"), picture[..., ::-1])
+        said = ", ".join(f"{key} {value:.3f}" for key, value in figures.items())
+        print(f"generator, step {step}: {said}", flush=True)
+        _write(config, bundle, {**networks, "dit": average.dit, "vae": average.vae}, work / "one_step.safetensors")
+
+    trained = run_stage(
+        "generator", work, model, loss_of, steps=options["steps"], lr=options["lr"], seed=seed,
+        decay=options.get("decay", 0.998), matrices={"muon_ratio": 2.0, "muon_decay": 0.1}, until=options.get("until"),
+        save_minutes=options.get("save_minutes", 6.0), sheet=sheet,
+    )  # fmt: skip
+    return _write(config, bundle, {**networks, "dit": trained.dit, "vae": trained.vae}, work / "one_step.safetensors")
+
+
+def _prepared(networks: dict[str, nn.Module], bundle: Bundle) -> Generator:
+    """The bundle's networks, its decoder with new ways from the source that change nothing yet."""
+    dit, vae = networks["dit"], networks["vae"]
+    for block in dit.blocks:
+        for part in (block.self_attention, block.speech_attention, block.text_attention):
+            part.attention = attend if torch.cuda.is_available() else attend_plainly
+    if not vae.config.skips:
+        wider = VideoVAE(replace(vae.config, skips=True))
+        for skip in wider.decoder.skips:
+            nn.init.zeros_(skip.weight)
+            nn.init.zeros_(skip.bias)
+        nn.init.zeros_(wider.decoder.blend.outer.conv.weight)
+        nn.init.zeros_(wider.decoder.blend.outer.conv.bias)
+        wider.load_state_dict(vae.state_dict(), strict=False)
+        vae = wider
+    return Generator(dit, vae)
+
+
+def _reels(config: dict, work: Path, split: str, networks: dict[str, nn.Module], corpus: list) -> Reels:
+    options = config["reels"]
+    told = ReelOptions(
+        corpus=str(work / f"corpus_{split}.npz"), out=str(work / f"reels_{split}"), split=split,
+        seed=options.get("seed", config["seed"]), crop_size=options["crop_size"], frames=options["frames"],
+        clips=POSE_A,
+    )  # fmt: skip
+    drawn = write_reels(told, options["characters" if split == "train" else "test_characters"], options["workers"])
+    folder = work / f"encoded_{split}"
+    folder.mkdir(exist_ok=True)
+    encoded = [folder / path.name for path in drawn]
+    missing = [(frames, out) for frames, out in zip(drawn, encoded, strict=True) if not out.exists()]
+    if missing:
+        bank = FeatureBank(networks["whisper"], corpus, networks["dit"].config.speech_tokens)
+        for frames, out in missing:
+            encode_reels(frames, out, networks["vae"], bank)
+    return Reels(drawn, encoded)
+
+
+@torch.no_grad()
+def generator_sheet(model: Generator, reels: Reels, texts: dict) -> tuple[dict[str, float], np.ndarray]:
+    """Figures in the mouth's neighbourhood on unseen characters, and a picture: source, result, truth."""
+    rng, rows, sums = np.random.default_rng(9), [], dict.fromkeys(("left", "there", "edges", "edges_true"), 0.0)
+    options = replace(GeneratorOptions(), joint_dropout=0.0, text_dropout=0.0)
+    for _ in range(SHEET_CLIPS // 4):
+        batch = {name: value.to(device_of(model)) for name, value in reels.draw(4, texts, options, rng).items()}
+        torch.manual_seed(int(rng.integers(2**31)))
+        source, target = (as_video(batch[f"{name}_frames"]) for name in ("source", "target"))
+        with torch.autocast(source.device.type, torch.bfloat16):
+            clean = model.predict(
+                batch["source"], torch.full_like(batch["sigma"], 0.92), batch["speech"], batch["text"]
+            )
+            result = model.decode(clean, source).clamp(-1, 1)
+        for one in range(len(result)):
+            x, y, width = (batch["mouth"][one].mean(0) * source.shape[-1]).tolist()
+            box = (slice(None), slice(None), *(_span(at, 0.62 * width, source.shape[-1]) for at in (y, x)))
+            shown = {name: video[one][box] for name, video in (("s", source), ("r", result), ("t", target))}
+            sums["left"] += float((shown["r"] - shown["t"]).square().sum())
+            sums["there"] += float((shown["s"] - shown["t"]).square().sum())
+            sums["edges"] += _edges(shown["r"])
+            sums["edges_true"] += _edges(shown["t"])
+        if len(rows) < 6:
+            at = source.shape[2] // 2
+            rows.append(torch.cat([torch.cat(list(video[:, :, at]), 2) for video in (source, result, target)], 1))
+    picture = torch.cat([torch.cat(rows[:3], 2), torch.cat(rows[3:], 2)], 1).permute(1, 2, 0)
+    figures = {"share": 1 - sums["left"] / sums["there"], "edges": sums["edges"] / sums["edges_true"]}
+    return figures, ((picture + 1) * 127.5).clamp(0, 255).byte().cpu().numpy()
+
+
+def _span(center: float, half: float, size: int) -> slice:
+    return slice(max(0, round(center - half)), min(size, round(center + half)))
+
+
+def _edges(video_CTHW: torch.Tensor) -> float:
+    return sum(float(video_CTHW.diff(dim=axis).square().sum()) for axis in (-1, -2))
+
+
+def _write(config: dict, bundle: Bundle, networks: dict[str, nn.Module], path: Path) -> Path:
+    vae = networks["vae"].config
+    spec = replace(build_spec(bundle), crop_size=config["reels"]["crop_size"], window_frames=config["reels"]["frames"])
+    told = {**bundle.config, "vae": asdict(vae), "spec": asdict(spec), "sampling": config["sampling"]}
+    write_bundle(path, {part: networks[part] for part in ("dit", "vae", "whisper", "text")}, told)
+    return path
