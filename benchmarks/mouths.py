@@ -22,7 +22,7 @@ from common import ROOT  # noqa: F401 - makes the package importable
 from omnisync_core import media, mouth
 from omnisync_core.mouth.finder import find_mouths
 from omnisync_core.mouth.looks import small_frames
-from omnisync_core.synth.clips import make_clip
+from omnisync_core.synth.scene import Scene
 
 TRUTH = Path(__file__).with_name("real_mouths.json")
 RIGHT, MOST = 0.5, 0.9
@@ -43,17 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         speed(chosen.speed)
 
 
-def drawn(clips: int) -> None:
-    """Test families, seed 1: as `evaluate synth --seed 1` draws them."""
+def drawn(clips: int, seconds: float = 1.0) -> None:
+    """Characters of the test families that talk, a second each."""
+    times = np.arange(round(25 * seconds)) / 25
+    opening = np.clip(0.5 + 0.6 * np.sin(6.28 * 3.1 * times) * np.sin(6.28 * 0.7 * times), 0, 1)[:, None]
+    mouths = np.float32([1, 0.5, 0.3, 1, 0.5]) * opening.astype(np.float32)
     shares = []
     for number in range(clips):
-        clip = make_clip(10**6 + number, seconds=2.0)
-        track = mouth.track(((k / clip.fps, frame) for k, frame in enumerate(clip.source_frames)), "auto")
-        right = _right(track, clip.center_T2, clip.width)
+        scene = Scene.random(10**6 + number, "test", duration=seconds)
+        track = mouth.track(zip(times, scene.render(mouths, times, size=256), strict=True), "auto")
+        right = _right(track, 256 * scene.mouth_center(times), 256 * scene.mouth_width)
         shares.append(right.mean())
         if shares[-1] < MOST:
             lost = (track.confidence_N == 0).mean()
-            print(f"clip {number} ({clip.family}): right {shares[-1]:.2f}, lost {lost:.2f}, hidden {clip.occluded}")
+            print(f"clip {number} ({scene.character.family}): right {shares[-1]:.2f}, lost {lost:.2f}", flush=True)
     print(f"drawn: {np.mean(shares):.1%} of the frames of {clips} clips are right", flush=True)
 
 

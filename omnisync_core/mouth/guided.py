@@ -18,12 +18,14 @@ from .pose import Pose
 
 EVERY = 4
 """Frames between two looks of the finder; half as many while the mouth is lost."""
-AGREE = 0.7
-"""Mouth widths within which finder and features mean the same mouth."""
+AGREE = 1.3
+"""Mouth widths within which finder and features may mean the same mouth; the nearer and surer one is meant."""
 ALIKE = 1.7
 """How many times as wide one of them may see it."""
 PULL, PULL_WIDTH = 0.4, 0.15
 """Share of the way to the finder's place and width at every look."""
+FAITHFUL = 0.4
+"""Mouth widths that a mouth with a user's word moves on its face at most."""
 MISSES, KNOWN, TRUSTED = 3, 3, 0.6
 """Looks in a row without the mouth from which it is lost, if it was seen in so many looks before, and in this share."""
 REACH, REACH_PER_FRAME, FARTHEST = 1.0, 0.12, 4.0
@@ -91,8 +93,10 @@ class Guided:
         x, y = (face.x - pose.x) / pose.width, (face.y - pose.y) / pose.width
         c, s = np.cos(pose.roll), np.sin(pose.roll)
         pull = PULL * min(1.0, 2 * face.confidence)
-        self._right += pull * (c * x + s * y - self._right)
-        self._down += pull * (c * y - s * x - self._down)
+        right = self._right + pull * (c * x + s * y - self._right)
+        down = self._down + pull * (c * y - s * x - self._down)
+        far = np.hypot(right, down) / FAITHFUL if self._source == "user" else 0.0
+        self._right, self._down = right / max(1.0, far), down / max(1.0, far)
         self._grown *= (face.width / mouth.width) ** PULL_WIDTH
 
     def _taken_up(self, look, faces: list[Face]) -> Pose | None:
@@ -114,11 +118,13 @@ class Guided:
 
 
 def _nearest(faces: list[Face], mouth: Pose, reach: float) -> Face | None:
-    """The face nearest to `mouth` within `reach` widths and about as wide."""
-    near = [
-        (np.hypot(face.x - mouth.x, face.y - mouth.y), face)
-        for face in faces
-        if 1 / ALIKE < face.width / mouth.width < ALIKE
-    ]
-    distance, face = min(near, key=lambda one: one[0], default=(np.inf, None))
-    return face if face is not None and distance <= reach * max(mouth.width, face.width) else None
+    """The face near `mouth`, at most `reach` widths away and about as wide; a surer one counts as nearer."""
+
+    def worth(face):
+        width = max(mouth.width, face.width)
+        far = np.hypot(face.x - mouth.x, face.y - mouth.y) / width
+        alike = 1 / ALIKE < face.width / mouth.width < ALIKE
+        return face.confidence * np.exp(-((far / reach) ** 2)) if alike and far <= reach else 0.0
+
+    face = max(faces, key=worth, default=None)
+    return face if face is not None and worth(face) > 0 else None

@@ -23,6 +23,8 @@ LINKED, ALIKE = 1.2, 1.6
 """Mouth widths between two looks, and how many times as wide, within which it is the same mouth."""
 STEADY, AS_SURE = 0.5, 0.5
 """Share of the looks in which a mouth must be seen, and its sureness over the surest one's, to be a candidate."""
+ONE_FACE = 2.0
+"""Mouth widths around a surer mouth within which another one is no mouth: a nose, a chin."""
 GIVEN_UP = 50
 """Lost frames after which a speaker is chosen anew."""
 TALKS = 1.5
@@ -135,8 +137,16 @@ def _candidates(looks, find: Find) -> list[_Candidate]:
                 free.remove(best)
             best.faces[number] = face
     least = AS_SURE * max((one.sure for one in candidates), default=0)
-    kept = [one for one in candidates if len(one.faces) >= STEADY * len(numbers) and one.sure >= least]
+    kept: list[_Candidate] = []
+    for one in sorted(candidates, key=lambda one: -one.sure):
+        steady = len(one.faces) >= STEADY * len(numbers) and one.sure >= least
+        if steady and all(_apart(one, surer) > ONE_FACE for surer in kept):
+            kept.append(one)
     return sorted(kept, key=lambda one: one.last.x)
+
+
+def _apart(a: _Candidate, b: _Candidate) -> float:
+    return float(np.hypot(a.last.x - b.last.x, a.last.y - b.last.y)) / max(a.width, b.width)
 
 
 def _same(a: Face, b: Face) -> bool:
