@@ -22,7 +22,8 @@ from .sheet import write_sheet
 
 COLUMNS = {
     "share": "recovered", "share_median": "median", "sync_r": "sync r", "lag": "lag", "leak": "leak",
-    "psnr_mouth": "mouth dB", "motion_error": "motion error", "outside": "outside",
+    "ssim": "SSIM", "gmsd": "GMSD", "edges": "edges", "psnr_mouth": "mouth dB", "motion_error": "motion error",
+    "outside": "outside",
 }  # fmt: skip
 GRID_CLIPS, ABLATION_CLIPS, PROMPT_CLIPS = 24, 48, 24
 

@@ -54,19 +54,19 @@ FAMILIES = {
 }
 
 _PERSON = {
-    "photo": 10, "drawn": 2.4, "anime": 2.2, "flat": 1.3, "clay": 1.2, "pencil": 1.2, "pixel": 1, "render": 0.7,
+    "photo": 10, "drawn": 2.4, "anime": 2.2, "flat": 1.3, "clay": 1.2, "pencil": 0.9, "pixel": 1, "render": 0.7,
 }  # fmt: skip
 LOOKS = {
     "train": {
         "person": _PERSON,
-        "cartoon": {"drawn": 4, "render": 4, "flat": 2.5, "clay": 2, "pencil": 1.5, "pixel": 1.5},
-        "animal": {"drawn": 3, "render": 5, "flat": 1.5, "clay": 1.5, "pencil": 1.5, "pixel": 1},
+        "cartoon": {"drawn": 4, "render": 4, "flat": 2.5, "clay": 2, "pencil": 1, "pixel": 1.5},
+        "animal": {"drawn": 3, "render": 5, "flat": 1.5, "clay": 1.5, "pencil": 1, "pixel": 1},
         "robot": {"drawn": 3, "render": 4, "flat": 1.5, "pencil": 1, "pixel": 1.5},
     },
     "test": {
         "person": _PERSON,
         "cartoon": {"drawn": 4, "render": 3, "flat": 2, "pixel": 2, "pencil": 1},
-        "animal": {"drawn": 3, "render": 4, "clay": 2, "pencil": 1.5, "flat": 1},
+        "animal": {"drawn": 3, "render": 4, "clay": 2, "pencil": 1, "flat": 1},
         "robot": {"drawn": 3, "render": 3, "clay": 2, "flat": 1},
     },
 }

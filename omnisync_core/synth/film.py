@@ -57,8 +57,8 @@ class Film:
             grain=float(rng.uniform(3, 8) if dim else rng.choice((0.0, rng.uniform(1, 3.5), rng.uniform(2, 7)))),
             grain_size=float(rng.uniform(0.8, 1.7)),
             color_grain=float(rng.choice((0.0, 0.4, 0.8))),
-            shutter=float(rng.uniform(0.4, 1.0)) if rng.random() < 0.15 else 0.0,
-            quality=int(rng.integers(22, 65)) if rng.random() < 0.12 else 0,
+            shutter=float(rng.uniform(0.4, 1.0)) if rng.random() < 0.1 else 0.0,
+            quality=int(rng.integers(22, 65)) if rng.random() < 0.08 else 0,
             seed=seed,
         )
 
@@ -147,8 +147,10 @@ class Film:
         hatch = 0.5 + 0.5 * np.sin(430 * (x + y) + rough) * np.sin(9 * (x - y) + rough)
         tone = 1 - np.clip((205 - broad) / 255, 0, 1) * (0.5 + 0.55 * hatch)
         shade = lines * tone
-        paper = np.array((250, 247, 240), np.float32)
-        pale = paper * shade[..., None]
+        paper = (250.0, 247.0, 240.0)
+        pale = cv2.merge([255 * shade * (p / 255) for p in paper])
+        if self.pencil == 1:
+            return pale.astype(np.uint8)
         color = frame * (0.55 + 0.45 * shade[..., None]) + 40 * shade[..., None]
         return np.clip(color + (pale - color) * self.pencil, 0, 255).astype(np.uint8)
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .character import Character
 from .eyes import Eye
+from .mouths import Interior
 from .shapes import Color, Picture, Shape, darker, grow, lighter, mirror, mix, ramp, smooth, stroke
-
-if TYPE_CHECKING:
-    from .interior import Interior
 
 TEXTURE_SIZE, TEXTURE_REACH = 128, 1.7  # pixels; head units from the centre to the texture's edge
 _AXIS = ((np.arange(TEXTURE_SIZE) + 0.5) / TEXTURE_SIZE * 2 - 1) * TEXTURE_REACH

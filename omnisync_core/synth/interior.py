@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from .mouths import MouthStyle
+from .mouths import Interior, MouthStyle
 from .relief import Light, column, noise, pixels_of
 from .shapes import Picture, darker, mix
 
 UNIT = 200  # pixels per head unit
 _UPPER = (1.0, 0.78, 0.92, 0.76, 0.74, 0.66)  # widths of teeth from the middle outwards, central incisor 1
 _LOWER = (0.62, 0.66, 0.74, 0.72, 0.72, 0.7)
-
-
-@dataclass(frozen=True, eq=False)
-class Interior:
-    """Pictures in head units: teeth with their edge at y = 0, tongue with its top at 0, throat with its roof at 0."""
-
-    upper: Picture
-    lower: Picture
-    tongue: Picture
-    throat: Picture
 
 
 def paint_interior(style: MouthStyle, rng, light: Light) -> Interior:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .shapes import HIDDEN, Color, Shape, darker, ramp, stroke
-
-if TYPE_CHECKING:
-    from .interior import Interior
+from .shapes import HIDDEN, Color, Picture, Shape, darker, ramp, stroke
 
 MOUTH_PARAMS = ("opening", "width", "rounding", "teeth", "tongue")
 GAP = 0.55  # height of the inner gap at opening 1, in mouth widths
@@ -46,6 +42,16 @@ class MouthStyle:
     depth: float = 0.75
     beak: bool = False
     lower_teeth: float = 0.0  # how far the lower row may stand up, in mouth widths
+
+
+@dataclass(frozen=True, eq=False)
+class Interior:
+    """Pictures in head units: teeth with their edge at y = 0, tongue with its top at 0, throat with its roof at 0."""
+
+    upper: Picture
+    lower: Picture
+    tongue: Picture
+    throat: Picture
 
 
 @dataclass(frozen=True, eq=False)

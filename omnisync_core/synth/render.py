@@ -130,18 +130,16 @@ def _filled(canvas, polygon, shape, low, high, places, t, view, fine):
 
 def _picture_matrix(shape, places, t, view, fine):
     """(2, 3): from the fill's pixels to the canvas's."""
-    picture, scale = shape.fill, fine / view[2]
-    corner = np.array([picture.left, picture.top]) + 0.5 / picture.unit
+    picture, place, scale = shape.fill, places[shape.space], fine / view[2]
+    x, y = picture.left + 0.5 / picture.unit, picture.top + 0.5 / picture.unit
     if shape.shift_T2 is not None:
-        corner = corner + shape.shift_T2[t]
-    if shape.space == "frame":
-        matrix, origin = np.eye(2), np.zeros(2)
-    else:
-        place = places[shape.space]
-        matrix = place.matrix_T22[t]
-        origin = place.origin_T2[t] + (shape.depth + shape.behind) * place.turn_T2[t]
-    origin = matrix @ corner + origin - (view[:2] - view[2] / 2)
-    return np.column_stack([matrix * (scale / picture.unit), origin * scale - 0.5])
+        x, y = x + shape.shift_T2[t, 0], y + shape.shift_T2[t, 1]
+    (a, b), (c, d) = place.matrix_T22[t].tolist()
+    (turn_x, turn_y), (left, top) = place.turn_T2[t].tolist(), place.origin_T2[t].tolist()
+    depth, step = shape.depth + shape.behind, scale / picture.unit
+    left += a * x + b * y + depth * turn_x - view[0] + view[2] / 2
+    top += c * x + d * y + depth * turn_y - view[1] + view[2] / 2
+    return np.array(((a * step, b * step, left * scale - 0.5), (c * step, d * step, top * scale - 0.5)))
 
 
 def _head_maps(warp, picture, place, view, fine):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -106,7 +106,7 @@ class Scene:
         character = random_character(seed, split)
         fixed = np.random.default_rng([key, seed, 2])
         moving = np.random.default_rng([key, seed, 3, 0 if pose_seed is None else pose_seed + 1])
-        background = random_backdrop(fixed)
+        background = _background(key, seed)
         pose = _random_pose(fixed, moving, character)
         blinks = Blinks(moving.uniform(0, 10), moving.uniform(1.6, 3.6))
         width = pose.scale * character.mouth.size
@@ -258,6 +258,12 @@ class Scene:
         body = Placement(plain, 0 * shift, 0.75 * neck + 0.25 * (rest + p.scale * low) - np.matmul(plain, low))
         places = {"head": Placement(matrix, shift, origin), "body": body}
         return places | ({"occluder": self.occluder.place(t)} if self.occluder else {})
+
+
+@lru_cache(maxsize=2)
+def _background(key: int, seed: int) -> Backdrop:
+    """Kept while a character's clips are drawn."""
+    return random_backdrop(np.random.default_rng([key, seed, 6]))
 
 
 def _random_pose(fixed, moving, character) -> Pose:
