@@ -23,6 +23,8 @@ LINKED, ALIKE = 1.2, 1.6
 """Mouth widths between two looks, and how many times as wide, within which it is the same mouth."""
 STEADY, AS_SURE = 0.5, 0.5
 """Share of the looks in which a mouth must be seen, and its sureness over the surest one's, to be a candidate."""
+BELIEVED = 0.42
+"""The least mean confidence of a mouth that is a speaker's: below it trees and cars have mouths too."""
 ONE_FACE = 2.0
 """Mouth widths around a surer mouth within which another one is no mouth: a nose, a chin."""
 GIVEN_UP = 50
@@ -139,7 +141,7 @@ def _candidates(looks, find: Find) -> list[_Candidate]:
     least = AS_SURE * max((one.sure for one in candidates), default=0)
     kept: list[_Candidate] = []
     for one in sorted(candidates, key=lambda one: -one.sure):
-        steady = len(one.faces) >= STEADY * len(numbers) and one.sure >= least
+        steady = len(one.faces) >= STEADY * len(numbers) and one.sure >= max(least, BELIEVED * len(one.faces))
         if steady and all(_apart(one, surer) > ONE_FACE for surer in kept):
             kept.append(one)
     return sorted(kept, key=lambda one: one.last.x)
