@@ -190,5 +190,7 @@ def _fine(base: Fraction) -> Fraction:
 def _explained(error: BaseException, path: Path) -> BaseException:
     """Failures of the disk as OutputError; everything else as it is."""
     if isinstance(error, OSError | av.error.FFmpegError) and not isinstance(error, InputError | OutputError):
+        if not path.parent.is_dir():
+            return OutputError(f"the output folder {path.parent} is gone: it was removed while the job ran")
         return OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}")
     return error
