@@ -45,7 +45,11 @@ class Bundle:
 def read_bundle(path: str | Path) -> Bundle:
     """Read and verify a bundle."""
     path = Path(path)
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError:  # a name that is too long
+        is_there = False
+    if not is_there:
         raise CheckpointError(f"no such model file: {path}; give a bundle made by `train` or leave --model out")
     try:
         with safe_open(path, framework="pt") as file:
@@ -54,7 +58,7 @@ def read_bundle(path: str | Path) -> Bundle:
                 raise CheckpointError(f"{path} is not an OmniSync bundle: its metadata has no omnisync.config")
             config = _read_config(path, metadata["omnisync.config"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, struct.error, OSError, UnicodeDecodeError, MemoryError) as error:
+    except (SafetensorError, struct.error, OSError, UnicodeError, MemoryError) as error:
         raise CheckpointError(f"{path} is damaged or no safetensors file ({error}); copy it again") from None
     parts = _parts(path, tensors)
     found = tensor_digest(tensors)
