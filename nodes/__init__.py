@@ -11,12 +11,13 @@ from .mouth import MouthCrop, MouthPaste, MouthTrack
 from .omniedit import HuMoAudio, HuMoEngine, LTXEdit, LTXEngine, OmniEditGuider, OmniEditSampler
 from .report import Example, SyncReport
 from .sampling import DSCFGGuider, DSCFGPatch, DSCFGSampler, ProgressiveNoise
+from .unfinished import CleanUnfinished
 from .video import ChunkedVideoDecode
 
 NODES: list = [
     LoadModel, LoadWhisper, EncodeAudioWhisper, EncodePromptT5, MouthTrack, ProgressiveNoise, DSCFGGuider, DSCFGSampler,
     DSCFGPatch, ChunkedVideoDecode, MouthCrop, MouthPaste, SyncReport, Example,
-    Engine, Speaker, LipSyncVideo, LipSyncImages,
+    Engine, Speaker, LipSyncVideo, LipSyncImages, CleanUnfinished,
     LoadLatentSync, LatentSyncEngine,
     HuMoEngine, LTXEngine, HuMoAudio, OmniEditSampler, OmniEditGuider, LTXEdit,
 ]  # fmt: skip
