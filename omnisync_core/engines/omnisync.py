@@ -5,6 +5,7 @@ Encode the source, start from progressive noise, follow the guided velocity to 0
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -222,9 +223,14 @@ def own_sampling(bundle: Bundle) -> Sampling:
 def choose_device(name: str) -> torch.device:
     if name != "auto":
         try:
-            return torch.empty(0, device=name).device
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try cpu") from None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                counted = torch.ones(2, device=name)
+                counted.sum().item()  # `meta` and others are known, and hold no numbers
+                return counted.device
+        except Exception as error:  # every backend has its own
+            told = [*str(error).splitlines(), type(error).__name__][0][:120]
+            raise InputError(f"device {name!r} cannot be used here ({told}); try cpu") from None
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -94,7 +94,8 @@ def load_text(folder: str | Path) -> TextEncoder:
     try:
         settings = AutoConfig.from_pretrained(folder, local_files_only=True)
         kind = UMT5EncoderModel if settings.model_type == "umt5" else T5EncoderModel
-        weights = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        # Only their numbers are taken; a folder's own choice of attention may name foreign code.
+        weights = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, attn_implementation="eager")
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{folder} holds no usable T5 ({str(error).splitlines()[0]})") from None
