@@ -7,12 +7,12 @@ import math
 from comfy_api.latest import io
 
 from ..omnisync_core.spec import VideoSpec
-from .types import Region, Track, finite
+from .types import RegionType, Track, finite
 
 SPEAKERS = ("largest", "index", "point")
 
 
-class MouthTrack(io.ComfyNode):
+class MouthTrackNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -89,7 +89,7 @@ class MouthTrack(io.ComfyNode):
         return io.NodeOutput(*outputs, ui=shown)
 
 
-class MouthCrop(io.ComfyNode):
+class MouthCropNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -109,7 +109,7 @@ class MouthCrop(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("crops", tooltip="Square crops, 1 + 4k of them; for VAE Encode."),
-                Region.Output("REGION", tooltip="Where the crops lie; for Mouth Paste."),
+                RegionType.Output("REGION", tooltip="Where the crops lie; for Mouth Paste."),
                 Track.Output("crop_track", tooltip="The mouth inside the crops; for the DS-CFG nodes."),
             ],
         )  # fmt: skip
@@ -121,7 +121,7 @@ class MouthCrop(io.ComfyNode):
         return io.NodeOutput(*cut_mouths(images, mouth_track, size))
 
 
-class MouthPaste(io.ComfyNode):
+class MouthPasteNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -134,7 +134,7 @@ class MouthPaste(io.ComfyNode):
             inputs=[
                 io.Image.Input("images", tooltip="The frames that Mouth Crop was given."),
                 io.Image.Input("edited", tooltip="The crops after the edit, in their order, of any size."),
-                Region.Input("region", tooltip="From Mouth Crop."),
+                RegionType.Input("region", tooltip="From Mouth Crop."),
                 io.Image.Input(
                     "reference", optional=True,
                     tooltip="The crops through the same VAE without an edit (encoded, then decoded), as Lip Sync Video "

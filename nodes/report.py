@@ -16,7 +16,7 @@ EXAMPLES = {
 """Name -> clip and sound in `omnisync_core/assets`."""
 
 
-class SyncReport(io.ComfyNode):
+class SyncReportNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -59,7 +59,7 @@ class SyncReport(io.ComfyNode):
         return io.NodeOutput(chart, text)
 
 
-class Example(io.ComfyNode):
+class ExampleNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -11,7 +11,7 @@ from .types import finite
 OLDEST = 3650.0
 
 
-class CleanUnfinished(io.ComfyNode):
+class CleanUnfinishedNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -13,13 +13,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, NoReturn
 
+from .diffusion import CONVENTIONS
 from .errors import InputError, OutputError
 from .job.options import SILENCE, SyncOptions
 from .job.report import Plan, Progress, Report, clock
 from .timing.timeline import POLICIES
 
-CONVENTIONS = ("paper", "normalised", "floored")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -136,11 +137,11 @@ class _Once(argparse.Action):
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage."""
 
-    def __init__(self, **settings):
+    def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.register("action", None, _Once)
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
 
@@ -276,13 +277,13 @@ _STAGES = {"reading": ("finding the mouth", "frame"), "editing": ("editing", "st
 class _Bars:
     """One progress bar per stage; the plan is printed before the first edit."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._stage, self._bar = "", None
 
     def __enter__(self) -> _Bars:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def __call__(self, progress: Progress) -> None:

@@ -29,7 +29,7 @@ SEAL_BYTES = 32
 class Store:
     """The state folder of one job, or (with a prefix) one speaker's share of it."""
 
-    def __init__(self, folder: Path, key: str, prefix: str = ""):
+    def __init__(self, folder: Path, key: str, prefix: str = "") -> None:
         self.folder, self._key, self._prefix = folder, key, prefix
         self._lock = Lock(folder)
 
@@ -67,10 +67,7 @@ class Store:
     def _go_on(self, manifest: dict, *, resume: bool, own: bool) -> None:
         finished = self.finished()
         if finished and not resume and not own:
-            raise InputError(
-                f"{self.folder} holds {finished} finished windows of a job that was stopped: "
-                "go on with --resume, or delete that folder to start over"
-            )
+            raise InputError(f"{self.folder} holds {finished} finished windows of a job that was stopped", "resume")
         differ = self._differences(manifest)
         if differ and finished and not own:
             raise InputError(f"cannot resume {self.folder}, it is another job: {'; '.join(differ)}")
@@ -94,7 +91,7 @@ class Store:
     def write(self, name: str, **arrays: np.ndarray) -> None:
         """Keep arrays under a name; on return they are on the disk."""
         buffer, path = io.BytesIO(), self._path(name)
-        np.savez_compressed(buffer, **arrays)
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
         buffer.write(self._seal(path.name, buffer.getbuffer()))
         self._put(path.name, buffer.getbuffer())
 
@@ -150,7 +147,7 @@ class Store:
             return None
         return OutputError(f"{self.folder} is gone: it was removed while the job ran; run the job again")
 
-    def _differences(self, manifest: dict) -> list[str]:
+    def _differences(self, manifest: Mapping[str, Any]) -> list[str]:
         """What is not the same in the manifest on disk, one phrase each."""
         try:
             before = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
@@ -184,7 +181,7 @@ def _delete(path: Path) -> None:
         raise OutputError(f"cannot remove {path}: {error.strerror}") from None
 
 
-def _key(manifest: dict) -> str:
+def _key(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:24]
 
 

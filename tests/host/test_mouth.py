@@ -235,7 +235,7 @@ def test_crops_of_another_kind_are_told(host):
 
 def test_paste_wants_the_images_of_the_region(host):
     found = track(host, blobs(), bboxes=mouth_box(*MOUTH))[0]
-    where = host.module("omnisync_core.crop.pictures").plan(found, (WIDTH, HEIGHT), 3, 32)
+    where = host.module("omnisync_core.crop.pictures").plan_region(found, (WIDTH, HEIGHT), 3, 32)
     prompt = {
         "images": host.give(blobs(2)), "edited": host.give(torch.rand(3, 32, 32, 3)), "region": host.give(where),
         "paste": {"class_type": "OmniSyncMouthPaste", "inputs": {
