@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    import msvcrt
-
-    fcntl = None
-
 from ..errors import InputError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 NAME = "lock"
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
@@ -25,8 +24,9 @@ _FAR = 1 << 30
 class Lock:
     """Held from `take` to `release`. The file holds the number of the process that has it."""
 
-    def __init__(self, folder: Path):
-        self._path, self._file = folder / NAME, None
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._file: BinaryIO | None = None
 
     def take(self) -> None:
         """InputError: another job has it. OSError: the folder cannot be written."""
@@ -45,11 +45,11 @@ class Lock:
                 # A disk that knows no locks: go on without.
             if _is_there(self._path, file):
                 self._file = file
+                file.truncate(0)
+                file.write(str(os.getpid()).encode())
+                file.flush()
             else:  # the job before removed its folder between opening and locking
                 file.close()
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()).encode())
-        self._file.flush()
 
     def release(self) -> None:
         if self._file is not None:
@@ -70,11 +70,11 @@ def is_held(folder: Path) -> bool:
 
 
 def _lock(file: BinaryIO) -> None:
-    if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    else:
+    if sys.platform == "win32":
         file.seek(_FAR)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _is_there(path: Path, file: BinaryIO) -> bool:
