@@ -36,7 +36,9 @@ TRACK_TIP = "Where the mouth is, from Mouth Track on the same video. Left open, 
 HINTS = {"alpha": "switch lossless on", "no_lossless": "switch lossless off", "resume": "switch resume on"}
 """What to do, by the core's codes."""
 SAID_HERE = {
-    "(--mouth X,Y in pixels; in a graph: Mouth Track's speaker 'point')": "(Mouth Track, speaker 'point')",
+    "(--mouth X,Y in pixels; in a graph: Mouth Track's speaker 'point'), or take the frame's centre (--mouth centre)": (
+        "(Mouth Track, speaker 'point')"
+    ),
     "(--mouth X,Y,WIDTH; in a graph: a mask)": "(Mouth Track with a mask)",
 }
 """What a track's warnings tell the command line, in the nodes' words."""

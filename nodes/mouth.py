@@ -20,8 +20,8 @@ class MouthTrackNode(io.ComfyNode):
             display_name="Mouth Track",
             category="OmniSync/mouth",
             description="Where the mouth is in every frame: from a mask, landmarks, keypoints, boxes, a face detection "
-            "model or a point that you click on the first frame (the first of these that is there); from nothing, the "
-            "frame's centre. Works with any character.",
+            "model or a point that you click on the first frame (the first of these that is there); from nothing, it "
+            "is looked for. Works with any character.",
             search_aliases=["mouth", "lips", "face tracking", "face detection", "speaker", "omnisync"],
             inputs=[
                 io.MultiType.Input("source", [io.Image, io.Video], tooltip="The frames. A video file is streamed."),

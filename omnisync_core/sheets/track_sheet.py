@@ -18,8 +18,8 @@ TILES, TALLEST = 12, 340
 SMALL = 640
 MOUTH, CROP = (255, 96, 60), (255, 255, 255)
 COLORS = {
-    "user": (226, 92, 62), "landmarks": (38, 128, 140), "detector": (74, 124, 196), "filled": (214, 164, 60),
-    "fallback": (170, 170, 178), "none": (222, 218, 212),
+    "user": (226, 92, 62), "landmarks": (38, 128, 140), "detector": (74, 124, 196), "finder": (112, 164, 74),
+    "filled": (214, 164, 60), "fallback": (170, 170, 178), "none": (222, 218, 212),
 }  # fmt: skip
 """By who says so; `none`: no mouth to edit."""
 WARNINGS = 3
