@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from .diffusion.guidance import CONVENTIONS
+from .diffusion import CONVENTIONS
+from .diffusion.guidance import BOUNDS
 
 FORMAT = 1
 REQUIRED = object()
@@ -187,14 +188,12 @@ SPEC = {
     "mouth_height": _Number(0.05, 0.95, 0.5),
     "shared_noise": _OneOf(FLAG, False),
 }
-WEIGHT = _Number(0, 100, None)
 SAMPLING = {
     "steps": _Whole(1, 1000, None),
     "tau": _Number(1e-3, 1, None),
     "guidance": _Table(
         {
-            **dict.fromkeys(("w_peak", "w_base", "gamma"), WEIGHT),
-            "spread": _Number(1e-3, 100, None),
+            **{name: _Number(low, high, None) for name, (low, high) in BOUNDS.items()},
             "convention": _OneOf(CONVENTIONS, None),
         },
         default=None,
