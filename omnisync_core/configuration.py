@@ -31,7 +31,7 @@ def read_configuration(text: str) -> dict:
         raise BadConfiguration(f"it is no JSON ({_short(str(error))})") from None
     found = config.get("format") if isinstance(config, dict) else None
     if type(found) is not int or found != FORMAT:
-        raise BadConfiguration(f"format {_short(found)}, expected {FORMAT}")
+        raise BadConfiguration(f"format {None if found is None else _short(found)}, expected {FORMAT}")
     _Table({"format": _Whole(1, FORMAT), **PARTS}).check("", config)
     for wrong in _contradictions(config):
         raise BadConfiguration(wrong)
