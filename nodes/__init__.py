@@ -11,15 +11,16 @@ from .mouth import MouthCropNode, MouthPasteNode, MouthTrackNode
 from .omniedit import HuMoAudioNode, HuMoEngineNode, LTXEditNode, LTXEngineNode, OmniEditGuiderNode, OmniEditSamplerNode
 from .report import ExampleNode, SyncReportNode
 from .sampling import DSCFGGuiderNode, DSCFGPatchNode, DSCFGSamplerNode, ProgressiveNoiseNode
+from .unfinished import CleanUnfinishedNode
 from .video import ChunkedVideoDecodeNode
 from .xdub import LoadXDubNode, XDubEngineNode
 
 NODES: list = [
     LoadModelNode, LoadWhisperNode, EncodeAudioWhisperNode, EncodePromptT5Node, MouthTrackNode, ProgressiveNoiseNode,
     DSCFGGuiderNode, DSCFGSamplerNode, DSCFGPatchNode, ChunkedVideoDecodeNode, MouthCropNode, MouthPasteNode,
-    SyncReportNode, ExampleNode, EngineNode, SpeakerNode, LipSyncVideoNode, LipSyncImagesNode, LoadLatentSyncNode,
-    LatentSyncEngineNode, HuMoEngineNode, LTXEngineNode, HuMoAudioNode, OmniEditSamplerNode, OmniEditGuiderNode,
-    LTXEditNode, LoadXDubNode, XDubEngineNode,
+    SyncReportNode, ExampleNode, EngineNode, SpeakerNode, LipSyncVideoNode, LipSyncImagesNode, CleanUnfinishedNode,
+    LoadLatentSyncNode, LatentSyncEngineNode, HuMoEngineNode, LTXEngineNode, HuMoAudioNode, OmniEditSamplerNode,
+    OmniEditGuiderNode, LTXEditNode, LoadXDubNode, XDubEngineNode,
 ]  # fmt: skip
 
 

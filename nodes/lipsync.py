@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -294,14 +294,28 @@ def _sync(video, sound, output: Path, engine, roles: Sequence[Role], options: Sy
     ]
     opened = engine.open()
     try:
-        return sync_video(
+        report = sync_video(
             video, heard, output, opened, options, JobBar(opened), speakers=speakers, state=unfinished_folder()
         )
+        return replace(report, warnings=(*report.warnings, *_pruned(unfinished_folder())))
     except InputError as error:
         raise InputError(f"{error.problem}: {HINTS[error.hint]}" if error.hint else _said_here(str(error))) from error
     finally:
         with suppress(OSError):  # other jobs' work lies there, or nothing ever did
             unfinished_folder().rmdir()
+
+
+def _pruned(folder: Path) -> Iterator[str]:
+    """Old unfinished jobs of others make room; what is told of it."""
+    from ..omnisync_core.job.report import size
+    from ..omnisync_core.job.unfinished import KEPT_BYTES, KEPT_DAYS, prune
+
+    removed = prune(folder)
+    if removed:
+        yield (
+            f"{len(removed)} unfinished jobs were removed ({size(sum(job.size for job in removed))}): kept are "
+            f"{KEPT_DAYS} days, and {size(KEPT_BYTES)} of the newest"
+        )
 
 
 def _written(path: Path, sound: tuple[np.ndarray, int]) -> Path:

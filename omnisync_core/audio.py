@@ -20,6 +20,7 @@ MEL_WINDOW, MEL_HOP = 400, 160
 _KAISER_BETA = 14.769656459379492
 _ZERO_CROSSINGS = 64
 _ROLLOFF = 0.9475937167399596
+_LARGEST_RATIO = 100_000  # the filter between rates grows with it
 _BLOCK_SECONDS = 10  # whole seconds, so that a block is a whole number of samples at every rate
 _BLOCKS_KEPT = 6
 
@@ -214,7 +215,10 @@ def _refuse_nan(samples: np.ndarray, name: str) -> None:
 
 def _ratio(source_rate: int, target_rate: int) -> tuple[int, int]:
     common = gcd(source_rate, target_rate)
-    return target_rate // common, source_rate // common
+    up, down = target_rate // common, source_rate // common
+    if max(up, down) > _LARGEST_RATIO:
+        raise InputError(f"sound of {source_rate} samples a second cannot be heard at {target_rate}; save it at 48000")
+    return up, down
 
 
 @lru_cache(maxsize=8)

@@ -1,7 +1,8 @@
 """Bundles: one safetensors file with every network of an engine, its configuration and a digest of its tensors.
 
 Keys carry the prefixes `dit. vae. whisper. text.`; the metadata holds `omnisync.config` (JSON) and `omnisync.digest`
-(sha256 over the tensors' bytes in key order). Loading is strict: nothing missing, nothing unexpected, no NaN.
+(sha256 over the tensors' bytes in key order). Loading is strict: nothing missing, nothing unexpected, no NaN, and the
+configuration is within `configuration.py`'s bounds before anything is built of it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .configuration import FORMAT, BadConfiguration, read_configuration
 from .errors import CheckpointError
 
 PARTS = ("dit", "vae", "whisper", "text")
-FORMAT = 1
+KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool)
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -42,23 +45,29 @@ class Bundle:
 def read_bundle(path: str | Path) -> Bundle:
     """Read and verify a bundle."""
     path = Path(path)
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError:  # a name that is too long
+        is_there = False
+    if not is_there:
         raise CheckpointError(f"no such model file: {path}; give a bundle made by `train` or leave --model out")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if "omnisync.config" not in metadata:
                 raise CheckpointError(f"{path} is not an OmniSync bundle: its metadata has no omnisync.config")
+            config = _read_config(path, metadata["omnisync.config"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, struct.error, OSError, UnicodeDecodeError) as error:
+    except (SafetensorError, struct.error, OSError, UnicodeError, MemoryError) as error:
         raise CheckpointError(f"{path} is damaged or no safetensors file ({error}); copy it again") from None
+    parts = _parts(path, tensors)
     found = tensor_digest(tensors)
     if found != metadata.get("omnisync.digest"):
         raise CheckpointError(
             f"{path}: its tensors have digest {found[:12]}, its metadata says "
             f"{str(metadata.get('omnisync.digest'))[:12]}; the file was changed or damaged, copy or download it again"
         )
-    return Bundle(path, _read_config(path, metadata["omnisync.config"]), found, _parts(path, tensors))
+    return Bundle(path, config, found, parts)
 
 
 def write_bundle(
@@ -111,13 +120,12 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
 
 def _read_config(path: Path, text: str) -> dict:
     try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: its omnisync.config is no JSON ({error}); download it again") from None
-    found = config.get("format") if isinstance(config, dict) else None
-    if found != FORMAT:
-        raise CheckpointError(f"{path} has bundle format {found}, expected {FORMAT}; update the pack")
-    return config
+        return read_configuration(text)
+    except BadConfiguration as error:
+        raise CheckpointError(
+            f"{path}: its omnisync.config describes no OmniSync model: {error}; "
+            "it was made by another version, update the pack or download the model again"
+        ) from None
 
 
 def _parts(path: str | Path, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -125,8 +133,11 @@ def _parts(path: str | Path, tensors: Mapping[str, Tensor]) -> dict[str, dict[st
     parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
     for key, value in tensors.items():
         part, _, name = key.partition(".")
-        if part not in parts:
+        if part not in parts or not key.isprintable() or len(key) > LONGEST_NAME:
+            key = key[:LONGEST_NAME]
             raise CheckpointError(f"{path} holds {key!r}; expected keys that begin with {', '.join(PARTS)}")
+        if value.dtype not in KINDS:
+            raise CheckpointError(f"{path}: {key} is of type {value.dtype}, expected numbers of 16 or 32 bits")
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise CheckpointError(f"{path}: {key} holds NaN or infinite numbers; train or download the model again")
         parts[part][name] = value

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import shlex
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .diffusion import CONVENTIONS
 from .errors import InputError, OutputError
@@ -22,18 +26,41 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 2 for bad input, 130 when interrupted."""
+    """Run a command; returns the exit status: 0, 2 for bad input, 128 + the signal's number when stopped."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(given)
     try:
-        options.command(options)
+        with _stoppable():
+            options.command(options)
     except (InputError, OutputError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(_stopped(options, given), file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        with suppress(OSError):  # the terminal may be gone
+            print(_stopped(options, given), file=sys.stderr, flush=True)
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     return 0
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """A system that ends the program, or a terminal that closes, stops it as the user does."""
+
+    def stop(number: int, _) -> None:
+        raise KeyboardInterrupt(number)
+
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    # Whoever starts it with nohup wants it to go on.
+    changed = [number for number in numbers if before[number] is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, before[number])
 
 
 def lipsync(options: argparse.Namespace) -> None:
@@ -132,8 +159,24 @@ def _given(options: argparse.Namespace, *names: str) -> dict:
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
+class _Once(argparse.Action):
+    """Stores a value; an option that is given twice is a mistake."""
+
+    _is_given = False
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        if self._is_given and option_string is not None:
+            raise argparse.ArgumentError(self, "is given twice")
+        self._is_given = True
+        setattr(namespace, self.dest, values)
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.register("action", None, _Once)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
@@ -188,7 +231,7 @@ def _lipsync_parser(command: argparse.ArgumentParser) -> None:
     files = command.add_argument_group("files")
     files.add_argument("--video", type=Path, required=True, metavar="V")
     files.add_argument("--audio", type=Path, required=True, metavar="A", help="a sound file, or a video with sound")
-    files.add_argument("--output", type=Path, required=True, metavar="O", help="ends in .mp4, .mov or .mkv")
+    files.add_argument("--output", type=_file, required=True, metavar="O", help="ends in .mp4, .mov or .mkv")
     files.add_argument("--lossless", action="store_true", help="FFV1 in the source's pixel format (.mkv)")
     files.add_argument("--resume", action="store_true", help="go on with a job that was stopped")
     files.add_argument("--preview", type=_number(0, math.inf), metavar="SECONDS", help="only the first seconds")
@@ -225,6 +268,12 @@ def _clips(command: argparse.ArgumentParser, clips: int) -> None:
     command.add_argument("--clips", type=_whole(1, 10**6), default=clips, metavar="N", help=f"default {clips}")
     command.add_argument("--seed", type=_whole(0, 2**63 - 1), default=0, metavar="S", help="default 0")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+
+def _file(text: str) -> Path:
+    if text.endswith(("/", os.sep)):
+        raise argparse.ArgumentTypeError(f"must be a file, got the folder {text!r}; leave the last {text[-1]} out")
+    return Path(text)
 
 
 def _number(low: float, high: float, *, least: bool = False) -> Callable[[str], float]:

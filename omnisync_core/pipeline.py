@@ -50,7 +50,8 @@ def sync_video(
     With `speakers` each of their mouths says its own sound, and `audio` is only what is heard (and how long).
     Finished windows are kept in the folder `<output>.omnisync` until the result is whole, or with `state` in a folder
     in there that is named by the job. Whatever stops the job (also an exception raised by `progress`), the same call
-    with `options.resume` goes on from there and gives the same bytes. Raises InputError and OutputError.
+    with `options.resume` goes on from there and gives the same bytes. One job at a time works on an output. Raises
+    InputError and OutputError.
     """
     began, tell = time.monotonic(), progress or (lambda _: None)
     job = open_job(media.Part.of(video), Path(audio), Path(output), engine, options, speakers, tell)
@@ -63,11 +64,10 @@ def sync_video(
         for editor in editors:
             editor.run(on_step)
         _write(job, roles)
-    except BaseException:
-        store.remove_if_empty()
-        raise
-    report = report_of(job, roles, time.monotonic() - began)
-    store.remove()
+        report = report_of(job, roles, time.monotonic() - began)
+        store.remove()
+    finally:
+        store.close()
     return report
 
 

@@ -191,6 +191,8 @@ class _Server:
                 continue  # a preview picture
             event = message.json()
             kind, data = event.get("type"), event.get("data") or {}
+            if kind == "status" and not await self._is_known(job):
+                raise JobError("the job was taken out of the server's queue before it ran")
             if data.get("prompt_id") != job:
                 continue
             if kind == "progress":
@@ -206,6 +208,19 @@ class _Server:
                 raise JobError(f"the job failed in {node}: {_line(data.get('exception_message'))}")
         raise JobError(f"{self._host} went away before the job was done; look at the server's own log")
 
+    async def _is_known(self, job: str) -> bool:
+        """Whether a job waits, runs or is done. The host tells nobody of one that is deleted while it waits."""
+        async with self._session.get(f"{self._host}/queue") as response:
+            queued = await response.json(content_type=None) if response.status == 200 else None
+        if not isinstance(queued, dict):
+            return True
+        waiting = [entry for entries in queued.values() if isinstance(entries, list) for entry in entries]
+        if any(isinstance(entry, list) and job in entry[:2] for entry in waiting):
+            return True
+        async with self._session.get(f"{self._host}/history/{job}") as response:
+            done = await response.json(content_type=None) if response.status == 200 else None
+        return not isinstance(done, dict) or job in done
+
     async def _cancel(self, job: str | None) -> None:
         """Take the job out of the queue, or stop it where it runs; the server may be gone already."""
         if job is None:
@@ -216,13 +231,16 @@ class _Server:
 
     async def fetch(self, item: dict, out: Path) -> Path:
         """Save one file that the job made into folder `out`, under a name that is free there."""
-        named = {key: item.get(key) or "" for key in ("filename", "subfolder", "type")}
+        named = {key: str(item.get(key) or "") for key in ("filename", "subfolder", "type")}
+        name = Path(named["filename"].replace("\\", "/")).name
+        if name in ("", ".", "..") or not name.isprintable():
+            raise JobError(f"the server made a file with the name {named['filename']!a}, which no file here can have")
         async with self._session.get(f"{self._host}/view", params=named) as response:
             if response.status != 200:
                 raise JobError(f"the server does not give {named['filename']}: HTTP {response.status}")
             try:
                 out.mkdir(parents=True, exist_ok=True)
-                path = _free(out / Path(named["filename"].replace("\\", "/")).name)
+                path = _free(out / name)
                 part = path.with_name(f"{path.name}.part")
                 with part.open("wb") as file:
                     async for chunk in response.content.iter_chunked(1 << 20):
@@ -272,12 +290,13 @@ def _texts(outputs: dict) -> list[str]:
 def _files(outputs: dict) -> list[dict]:
     """Every kept file in the nodes' outputs: lists of {filename, subfolder, type} under names that differ by node."""
     lists = [value for output in outputs.values() for value in output.values() if isinstance(value, list)]
-    found = [item for items in lists for item in items if isinstance(item, dict) and "filename" in item]
+    items = [item for items in lists for item in items if isinstance(item, dict)]
+    found = [item for item in items if isinstance(item.get("filename"), str)]
     return [item for item in found if item.get("type") == "output"] or found
 
 
 def _unique(items: list[dict]) -> list[dict]:
-    return list({(item["filename"], item.get("subfolder")): item for item in items}.values())
+    return list({(item["filename"], str(item.get("subfolder"))): item for item in items}.values())
 
 
 def _free(path: Path) -> Path:

@@ -52,7 +52,7 @@ def test_round_trip(bundle):
 def test_other_types_are_stored_as_asked(tmp_path):
     path = tmp_path / "exact.safetensors"
     module = nn.BatchNorm1d(3)
-    write_bundle(path, {"vae": module}, {}, dtype=torch.float32)
+    write_bundle(path, {"vae": module}, tiny.CONFIG, dtype=torch.float32)
     found = read_bundle(path).tensors["vae"]
     assert found["weight"].dtype == torch.float32 and found["num_batches_tracked"].dtype == torch.int64
 
@@ -166,11 +166,39 @@ def test_another_shape(bundle):
         (json.dumps({"format": 1, **tiny.CONFIG, "spec": {"side": 8}}), ("describes no OmniSync model", "side")),
         (json.dumps({"format": 1, **tiny.CONFIG, "spec": {"window_frames": 8}}), ("describes no", "1 + 4k")),
         (json.dumps({"format": 1, **tiny.CONFIG, "vae": 3}), ("describes no OmniSync model",)),
+        ("[" * 10**5, ("describes no OmniSync model", "no JSON")),
+        ('{"format": 1, "dit": NaN}', ("describes no OmniSync model", "NaN is no number")),
     ],
 )
 def test_configurations_that_describe_nothing(bundle, config, words):
     rewrite(bundle, **{"omnisync.config": config})
     refused(bundle, *words)
+
+
+def test_names_that_break_lines_and_types_that_no_model_has(bundle):
+    rewrite(bundle, lambda tensors: tensors.update({"dit.a\nb": torch.ones(1)}))
+    refused(bundle, "begin with dit, vae, whisper, text")
+    for kind in (torch.complex64, torch.float8_e4m3fn):
+        path = bundle.with_name(f"{kind}.safetensors")
+        path.write_bytes(bundle.read_bytes())
+        rewrite(path, lambda tensors, kind=kind: tensors.update({"dit.a": torch.ones(1).to(kind)}))
+        refused(path, "of type")
+
+
+def test_a_configuration_of_a_huge_model_takes_no_memory(bundle):
+    huge = {"width": 16384, "heads": 128, "depth": 128, "ffn_width": 65536}
+    config = {"format": 1, **tiny.CONFIG, "dit": {**tiny.CONFIG["dit"], **huge}}
+    rewrite(bundle, **{"omnisync.config": json.dumps(config)})
+    refused(bundle, "tensors are missing")
+
+
+@pytest.mark.parametrize("tokenizer", ["", "{", "[]", "{}", '{"model": {"type": "WordLevel"}}'])
+def test_a_broken_tokenizer(bundle, tokenizer):
+    text = {**tiny.TEXT, "architecture": "t5", "tokenizer": tokenizer}
+    rewrite(bundle, **{"omnisync.config": json.dumps({"format": 1, **tiny.CONFIG, "text": text})})
+    with pytest.raises(CheckpointError, match="tokenizer cannot be read") as caught:
+        load_engine(bundle, device="cpu")
+    assert "\n" not in str(caught.value)
 
 
 def test_loading_is_by_shape_and_name():

@@ -1,5 +1,7 @@
 """The command line: every bad word gets one line and exit 2, commands import only what they need."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +99,8 @@ def test_settings_arrive(loaded, files, monkeypatch, tmp_path):
         ("--mouth 3,4,0", "X,Y"),
         ("--dtype int8", "bfloat16"),
         ("--fast", "--fast"),
+        ("--seed 1 --seed 2", "--seed: is given twice"),
+        ("--video a.mp4", "--video: is given twice"),
     ],
 )
 def test_bad_settings_are_one_line(files, capsys, given, says):
@@ -118,7 +122,9 @@ def test_bad_commands_are_one_line(capsys, given):
 def test_bad_files_are_one_line(loaded, files, tmp_path, capsys):
     wavfile.write(tmp_path / "nan.wav", 16000, np.full(1600, np.nan, np.float32))
     for flag, name in (("--video", "none.mp4"), ("--audio", "nan.wav"), ("--output", "in.mkv")):
-        assert cli.main([*files, flag, str(tmp_path / name)]) == 2
+        given = list(files)
+        given[given.index(flag) + 1] = str(tmp_path / name)
+        assert cli.main(given) == 2
         out, err = capsys.readouterr()
         assert err.startswith("error: ") and err.count("\n") == 1 and name in err and not out
 
@@ -157,6 +163,45 @@ def test_an_interrupt_before_anything_is_done(loaded, files, capsys, monkeypatch
     monkeypatch.setattr(cli._Bars, "__call__", interrupt)
     assert cli.main(files) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "stopped"
+
+
+@pytest.mark.parametrize("name", ["out.mp4/", "there/", "/"])
+def test_a_folder_is_no_output(files, capsys, name):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*files[:-1], name])
+    assert stop.value.code == 2 and f"must be a file, got the folder {name!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_every_way_to_be_stopped_says_the_same(loaded, files, tmp_path, capsys, monkeypatch, name):
+    number = getattr(signal, name)
+
+    class Ended(FakeEngine):
+        def edit_window(self, *arguments):
+            if self.calls:
+                os.kill(os.getpid(), number)
+            return super().edit_window(*arguments)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(omnisync, "load_engine", lambda *_, **__: Ended())
+    assert cli.main(files) == 128 + number
+    assert signal.getsignal(number) is before
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"finished windows are kept in {tmp_path / 'out.mp4.omnisync'}. Go on with: python -m" in last
+
+
+def test_who_ignores_a_closing_terminal_still_does(loaded, files, monkeypatch):
+    class Hung(FakeEngine):
+        def edit_window(self, *arguments):
+            os.kill(os.getpid(), signal.SIGHUP)
+            return super().edit_window(*arguments)
+
+    monkeypatch.setattr(omnisync, "load_engine", lambda *_, **__: Hung())
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert cli.main(files) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_bars_survive_a_resumed_job(capsys):

@@ -18,7 +18,7 @@ LAZY = ("cli", "demo")
 RANKS = [
     {"errors", "spec", "diffusion", "models.layers"},
     {"audio", "media", "models", "timing", "windows.chunks", "engines.protocol"},
-    {"mouth", "crop", "checkpoint"},
+    {"mouth", "crop", "configuration", "checkpoint"},
     {"job", "windows", "engines", "sheets"},
     {"pipeline"},
     {"cli", "__main__", "demo", "queue"},

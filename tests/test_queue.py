@@ -40,6 +40,8 @@ class Server:
     def __init__(self, events=HAPPY, refusal=None, hang=False, upload_status=200):
         self.events, self.refusal, self.hang, self.upload_status = events, refusal, hang, upload_status
         self.prompts, self.uploads, self.cancelled = [], [], []
+        self.queued = {"queue_running": [[0, JOB, {}, {}, []]], "queue_pending": []}
+        self.done = {}
         self.posted, self.all_said = asyncio.Event(), threading.Event()
 
     def app(self):
@@ -48,6 +50,7 @@ class Server:
             web.get("/ws", self.follow), web.post("/prompt", self.post), web.post("/upload/image", self.upload),
             web.get("/view", self.view), web.get("/object_info/{kind}", self.info),
             web.post("/interrupt", self.cancel), web.post("/queue", self.cancel),
+            web.get("/queue", self.waiting), web.get("/history/{job}", self.history),
         ])  # fmt: skip
         return app
 
@@ -87,6 +90,12 @@ class Server:
     async def view(self, request):
         assert dict(request.query) == MADE
         return web.Response(body=b"frames")
+
+    async def waiting(self, request):
+        return web.json_response(self.queued)
+
+    async def history(self, request):
+        return web.json_response(self.done)
 
     async def cancel(self, request):
         self.cancelled.append((request.path, await request.json()))
@@ -239,6 +248,40 @@ def test_an_interrupt_cancels_the_job(workflow, monkeypatch):
     with pytest.raises(asyncio.CancelledError):
         queue(server, workflow)
     assert server.cancelled == [("/queue", {"delete": [JOB]}), ("/interrupt", {"prompt_id": JOB})]
+
+
+def test_a_job_that_is_deleted_while_it_waits(workflow, tmp_path, capsys):
+    server = Server(events=HAPPY[:1], hang=True)
+    server.queued = {"queue_running": [[0, "another", {}, {}, []]], "queue_pending": []}
+    assert queue(server, workflow, "--out", str(tmp_path)) == 2
+    assert "error: the job was taken out of the server's queue before it ran" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("found", ["pending", "done"])
+def test_a_job_that_waits_or_is_done_is_followed(workflow, tmp_path, found):
+    server = Server()
+    server.queued = {"queue_running": [], "queue_pending": [[1, JOB, {}, {}, []]] if found == "pending" else []}
+    server.done = {JOB: {}} if found == "done" else {}
+    assert queue(server, workflow, "--out", str(tmp_path)) == 0
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/..", "a/", "..\\", "a\nb"])
+def test_a_file_without_a_name_is_refused(workflow, tmp_path, capsys, name):
+    class Odd(Server):
+        async def view(self, request):
+            return web.Response(body=b"frames")
+
+    made = {**MADE, "filename": name}
+    server = Odd(events=[("executed", {"prompt_id": JOB, "node": "3", "output": {"images": [made]}}), HAPPY[-1]])
+    (tmp_path / "out").mkdir()
+    status = queue(server, workflow, "--out", str(tmp_path / "out"))
+    inside = [path.name for path in (tmp_path / "out").iterdir()]
+    beside = {path.name for path in tmp_path.iterdir()} - {"out", "job.json"}
+    assert not beside
+    if name == "a/":
+        assert status == 0 and inside == ["a"]
+    else:
+        assert status == 2 and not inside and "which no file here can have" in capsys.readouterr().err
 
 
 def test_no_server(workflow, capsys):

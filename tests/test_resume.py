@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnisync_core.errors import InputError
+from omnisync_core.errors import InputError, OutputError
+from omnisync_core.job.lock import is_held
 from omnisync_core.job.manifest import plain
 from omnisync_core.job.options import SyncOptions
 from omnisync_core.job.store import Store
@@ -22,7 +24,6 @@ import sys, time
 sys.path.insert(0, sys.argv[1])
 from tests.fake import FakeEngine
 from omnisync_core.job.options import SyncOptions
-from omnisync_core.job.manifest import plain
 from omnisync_core.pipeline import sync_video
 
 folder, output, stage, at = sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5])
@@ -168,17 +169,121 @@ def test_nothing_done_leaves_nothing(folder):
     run(folder, "out.mp4")
 
 
-def test_a_damaged_window_is_named(folder):
+def stopped(folder):
+    """A job with finished windows that was stopped, and what it would have given."""
+    run(folder, "whole.mp4")
     with pytest.raises(Stop):
         run(folder, "out.mp4", progress=stop_at(60))
-    path = folder / "out.mp4.omnisync" / "window_00001.npz"
-    path.write_bytes(path.read_bytes()[:-300])
-    with pytest.raises(InputError, match=r"window_00001.npz is damaged.*delete that file"):
-        run(folder, "out.mp4", resume=True)
-    path.unlink()
+    return folder / "out.mp4.omnisync"
+
+
+def same_in_the_end(folder):
     run(folder, "out.mp4", resume=True)
-    run(folder, "whole.mp4")
     assert (folder / "out.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-300],
+        lambda data: b"",
+        lambda data: data[:40],
+        lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:],
+        lambda data: data[:-32],
+    ],
+    ids=["cut off", "empty", "a head", "a bit", "no seal"],
+)
+def test_a_damaged_window_is_made_again(folder, damage):
+    path = stopped(folder) / "window_00001.npz"
+    path.write_bytes(damage(path.read_bytes()))
+    same_in_the_end(folder)
+
+
+def test_the_frames_of_another_window_are_not_taken(folder):
+    state = stopped(folder)
+    (state / "window_00001.npz").write_bytes((state / "window_00000.npz").read_bytes())
+    same_in_the_end(folder)
+
+
+def test_the_window_of_another_job_is_not_taken(folder):
+    state = stopped(folder)
+    with pytest.raises(Stop):
+        run(folder, "other.mp4", progress=stop_at(60), seed=4)
+    (state / "window_00001.npz").write_bytes((folder / "other.mp4.omnisync" / "window_00001.npz").read_bytes())
+    same_in_the_end(folder)
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]"])
+def test_a_damaged_manifest_is_made_again(folder, text):
+    state = stopped(folder)
+    (state / "manifest.json").unlink()
+    if text is not None:
+        (state / "manifest.json").write_text(text)
+    same_in_the_end(folder)
+
+
+def test_a_damaged_track_is_made_again(folder):
+    (stopped(folder) / "track.npz").write_bytes(b"nothing")
+    same_in_the_end(folder)
+
+
+def test_a_window_that_is_damaged_while_the_job_runs_is_told(folder):
+    def damage(progress):
+        if progress.stage == "writing" and progress.done == 1:
+            for path in (folder / "out.mp4.omnisync").glob("window*"):
+                path.write_bytes(b"nothing")
+
+    run(folder, "whole.mp4")
+    with pytest.raises(InputError, match=r"was damaged while the job ran: resume"):
+        run(folder, "out.mp4", progress=damage)
+    same_in_the_end(folder)
+
+
+def test_a_second_job_on_one_output_is_told_of_the_first(folder):
+    told = []
+
+    def second(progress):
+        if progress.stage == "editing" and progress.done in (2, 20):
+            for resume in (False, True):
+                with pytest.raises(InputError, match=rf"a job \(process {os.getpid()}\) is at work in .*out.mp4"):
+                    run(folder, "out.mp4", resume=resume)
+            told.append(progress.done)
+
+    run(folder, "out.mp4", progress=second)
+    run(folder, "whole.mp4")
+    assert told == [2, 20]
+    assert (folder / "out.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
+
+
+def test_a_lock_of_a_process_that_is_gone_does_not_count(folder):
+    state = stopped(folder)
+    (state / "lock").write_text(str(os.getpid()))
+    assert not is_held(state) and not is_held(folder)
+    same_in_the_end(folder)
+
+
+@pytest.mark.parametrize("stage", ["reading", "planned", "editing", "writing"])
+def test_a_state_that_is_removed_in_the_middle_is_told(folder, stage):
+    def remove(progress):
+        if progress.stage == stage:
+            shutil.rmtree(folder / "out.mp4.omnisync", ignore_errors=True)
+
+    with pytest.raises(OutputError, match="is gone: it was removed while the job ran"):
+        run(folder, "out.mp4", progress=remove)
+    run(folder, "whole.mp4")
+    same_in_the_end(folder)
+
+
+@pytest.mark.parametrize("stage", ["reading", "planned", "editing", "writing"])
+def test_an_output_folder_that_is_removed_in_the_middle_is_told(folder, stage):
+    def remove(progress):
+        if progress.stage == stage:
+            shutil.rmtree(folder / "there", ignore_errors=True)
+
+    (folder / "there").mkdir()
+    with pytest.raises((InputError, OutputError), match=r"is gone|does not exist") as caught:
+        run(folder, "there/out.mp4", progress=remove)
+    assert "\n" not in str(caught.value) and not (folder / "there").exists()
 
 
 def test_options_are_compared_by_what_they_hold():
@@ -196,6 +301,7 @@ def test_a_half_written_window_does_not_count(tmp_path):
     store.write("window_00000", edited=np.arange(3))
     (store.folder / "window_00001.npz.part").write_bytes(b"half")
     assert store.finished() == 1 and not store.has("window_00001")
+    store.close()
     again = Store.open(tmp_path / "out.mp4", {"seed": 1}, resume=True)
     assert again.read("window_00000")["edited"].tolist() == [0, 1, 2]
     again.remove()

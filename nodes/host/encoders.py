@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ...omnisync_core.audio import ArrayWave, Wave, resample
 from ...omnisync_core.checkpoint import Bundle, load_strictly, tensor_digest
 from ...omnisync_core.engines.humo_audio import GROUPS, LAYERS, HuMoSpeech, group
-from ...omnisync_core.errors import CheckpointError, InputError
+from ...omnisync_core.errors import InputError
 from ...omnisync_core.models.text import LENGTH, TextEncoder
 from ...omnisync_core.models.whisper import STATES_PER_SECOND, SpeechFeatures, WhisperEncoder, load_whisper
 from ...omnisync_core.timing.silence import GatedWave, Voice
@@ -55,10 +55,7 @@ class AudioEncoder:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, tokens: int) -> AudioEncoder:
-        try:
-            network = WhisperEncoder(bundle.config["whisper"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{bundle.path}: its omnisync.config describes no Whisper ({error!r})") from None
+        network = WhisperEncoder(bundle.config["whisper"])
         return cls(bundle.load_into("whisper", network), tensor_digest(bundle.tensors["whisper"]), tokens)
 
     @classmethod
@@ -149,10 +146,7 @@ def speech_of_frames(encoder: AudioEncoder, wave: Wave, fps: float, frames: int,
 
 def text_clip(bundle: Bundle) -> comfy.sd.CLIP:
     """A CLIP of the host over a bundle's text encoder."""
-    try:
-        network = HostText(bundle.config["text"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{bundle.path}: its omnisync.config describes no text encoder ({error!r})") from None
+    network = HostText(bundle.config["text"])
     load_strictly(network, bundle.tensors["text"], f"{bundle.path} (text)")
     network.digest = tensor_digest(bundle.tensors["text"])
     clip = comfy.sd.CLIP(no_init=True)

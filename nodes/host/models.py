@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from ...omnisync_core.checkpoint import Bundle, check_strictly, read_bundle, tensor_digest
-from ...omnisync_core.engines.omnisync import Sampling, build_spec, own_sampling
-from ...omnisync_core.errors import CheckpointError, InputError
+from ...omnisync_core.engines.omnisync import Sampling, build_spec, check_sizes, own_sampling
+from ...omnisync_core.errors import InputError
 from ...omnisync_core.models.dit import DiT, DiTConfig, group_speech
 from ...omnisync_core.spec import VideoSpec
 from ...omnisync_core.windows.chunks import SHORTEST
@@ -44,9 +44,10 @@ WEIGHT_DTYPES = {
 def load_bundle(path: str | Path, weight_dtype: str = "default") -> tuple:
     """(MODEL, VAE, CLIP, AUDIO_ENCODER) of a bundle; `weight_dtype` is the transformer's. CheckpointError."""
     bundle = read_bundle(path)
+    check_sizes(bundle)
     model = _transformer_patcher(bundle, weight_dtype)
     vae = VideoVAEAdapter(bundle)
-    encoder = AudioEncoder.of_bundle(bundle, _configured(bundle).speech_tokens)
+    encoder = AudioEncoder.of_bundle(bundle, model.model.diffusion_model.config.speech_tokens)
     return model, vae, text_clip(bundle), encoder
 
 
@@ -133,7 +134,7 @@ class OmniSyncConfig(comfy.supported_models_base.BASE):
 
 def _transformer_patcher(bundle: Bundle, weight_dtype: str, disable_dynamic: bool = False):
     tensors, device = bundle.tensors["dit"], memory.get_torch_device()
-    config = OmniSyncConfig(_configured(bundle))
+    config = OmniSyncConfig(DiTConfig(**bundle.config["dit"]))
     kinds = config.supported_inference_dtypes
     kept = chosen_dtype(weight_dtype) or memory.unet_dtype(
         model_params=comfy.utils.calculate_parameters(tensors), supported_dtypes=kinds
@@ -147,15 +148,6 @@ def _transformer_patcher(bundle: Bundle, weight_dtype: str, disable_dynamic: boo
     model.diffusion_model.load_state_dict(tensors, assign=patcher.is_dynamic())
     patcher.cached_patcher_init = (load_transformer, (str(bundle.path), weight_dtype))
     return patcher
-
-
-def _configured(bundle: Bundle) -> DiTConfig:
-    try:
-        return DiTConfig(**bundle.config["dit"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{bundle.path}: its omnisync.config describes no OmniSync transformer ({error!r}); update the pack"
-        ) from None
 
 
 def chosen_dtype(weight_dtype: str) -> torch.dtype | None:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from ...omnisync_core.checkpoint import Bundle, check_strictly, read_bundle, tensor_digest
-from ...omnisync_core.errors import CheckpointError, InputError
-from ...omnisync_core.models.vae import VAEConfig, VideoVAE
+from ...omnisync_core.engines.omnisync import vae_config
+from ...omnisync_core.errors import InputError
+from ...omnisync_core.models.vae import VideoVAE
 
 CHUNK = 8
 """Latent frames decoded (and four times as many frames encoded) at a time; a chunk goes on exactly where one ended."""
@@ -36,7 +37,8 @@ class VideoVAEAdapter(comfy.sd.VAE):
         self.first_stage_model = _network(bundle)
         self.device, self.output_device = memory.vae_device(), memory.intermediate_device()
         self.vae_dtype, self.working_dtypes = torch.float32, [torch.float32]
-        self.latent_dim, self.latent_channels, self.output_channels = 3, bundle.config["vae"]["latent_channels"], 3
+        self.latent_dim, self.output_channels = 3, 3
+        self.latent_channels = self.first_stage_model.config.latent_channels
         self.upscale_ratio = (lambda frames: max(0, 4 * frames - 3), 8, 8)
         self.downscale_ratio = (lambda frames: max(0, (frames + 3) // 4), 8, 8)
         self.upscale_index_formula = self.downscale_index_formula = (4, 8, 8)
@@ -148,14 +150,7 @@ def _source_video(vae, network: ChunkedVAE, latent_BCthw: Tensor, source_NHWC: T
 
 
 def _network(bundle: Bundle) -> ChunkedVAE:
-    try:
-        described = bundle.config["vae"].items()
-        config = VAEConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in described})
-    except (AttributeError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{bundle.path}: its omnisync.config describes no OmniSync VAE ({error!r}); update the pack"
-        ) from None
-    network = ChunkedVAE(config, dtype=torch.float32, operations=comfy.ops.disable_weight_init)
+    network = ChunkedVAE(vae_config(bundle), dtype=torch.float32, operations=comfy.ops.disable_weight_init)
     return network.eval().requires_grad_(False)
 
 

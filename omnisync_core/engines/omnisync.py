@@ -5,8 +5,9 @@ Encode the source, start from progressive noise, follow the guided velocity to 0
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -15,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from ..audio import Wave
-from ..checkpoint import Bundle, read_bundle
+from ..checkpoint import Bundle, check_strictly, read_bundle
 from ..diffusion import flow
 from ..diffusion.guidance import Guidance, guide, mouth_per_latent_frame
-from ..errors import CheckpointError, InputError
+from ..errors import InputError
 from ..models.dit import DiT, DiTConfig
 from ..models.text import TextEncoder
 from ..models.vae import VAEConfig, VideoVAE
@@ -176,51 +177,60 @@ def ready_networks(bundle: Bundle, device: str = "auto", dtype: str = "auto") ->
 
 def build_networks(bundle: Bundle) -> dict[str, nn.Module]:
     """The four networks of a bundle with its weights, float32 on the CPU."""
+    check_sizes(bundle)
+    return {part: bundle.load_into(part, module) for part, module in _described(bundle).items()}
+
+
+def check_sizes(bundle: Bundle) -> None:
+    """CheckpointError unless a bundle's tensors are those of its configuration: asked before memory is.
+
+    However large a model it describes, no more is taken than the file itself holds.
+    """
+    with torch.device("meta"):
+        networks = _described(bundle)
+    for part, module in networks.items():
+        check_strictly(module, bundle.tensors[part], f"{bundle.path} ({part})")
+
+
+def _described(bundle: Bundle) -> dict[str, nn.Module]:
+    """The networks that a bundle describes, without its weights."""
     config = bundle.config
-    with _described(bundle):
-        vae = {key: tuple(value) if isinstance(value, list) else value for key, value in config["vae"].items()}
-        networks = {
-            "dit": DiT(DiTConfig(**config["dit"])),
-            "vae": VideoVAE(VAEConfig(**vae)),
-            "whisper": WhisperEncoder(config["whisper"]),
-            "text": TextEncoder(config["text"]),
-        }
-    return {part: bundle.load_into(part, module) for part, module in networks.items()}
+    return {
+        "dit": DiT(DiTConfig(**config["dit"])),
+        "vae": VideoVAE(vae_config(bundle)),
+        "whisper": WhisperEncoder(config["whisper"]),
+        "text": TextEncoder(config["text"]),
+    }
+
+
+def vae_config(bundle: Bundle) -> VAEConfig:
+    """The sizes of a bundle's autoencoder."""
+    told = bundle.config["vae"].items()
+    return VAEConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in told})
 
 
 def build_spec(bundle: Bundle) -> VideoSpec:
     """The size laws of a bundle."""
-    with _described(bundle):
-        return VideoSpec(**bundle.config["spec"])
+    return VideoSpec(**bundle.config["spec"])
 
 
 def own_sampling(bundle: Bundle) -> Sampling:
-    """How a bundle wants to be sampled: `sampling` in its configuration (steps, tau, guidance). CheckpointError."""
-    with _described(bundle):
-        told = dict(bundle.config.get("sampling", {}))
-        own = Sampling(**told | {"guidance": Guidance(**told.get("guidance", {}))})
-        flow.linear_sigmas(own.steps, own.tau)
-        return own
-
-
-@contextmanager
-def _described(bundle: Bundle) -> Iterator[None]:
-    """A configuration that cannot be built from becomes one clear line."""
-    try:
-        yield
-    except (AttributeError, InputError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{bundle.path}: its omnisync.config describes no OmniSync model ({error!r}); "
-            "it was made by another version, update the pack or download the model again"
-        ) from None
+    """How a bundle wants to be sampled: `sampling` in its configuration (steps, tau, guidance)."""
+    told = bundle.config.get("sampling", {})
+    return Sampling(**told | {"guidance": Guidance(**told.get("guidance", {}))})
 
 
 def choose_device(name: str) -> torch.device:
     if name != "auto":
         try:
-            return torch.empty(0, device=name).device
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try cpu") from None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                counted = torch.ones(2, device=name)
+                counted.sum().item()  # `meta` and others are known, and hold no numbers
+                return counted.device
+        except Exception as error:  # every backend has its own
+            told = [*str(error).splitlines(), type(error).__name__][0][:120]
+            raise InputError(f"device {name!r} cannot be used here ({told}); try cpu") from None
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

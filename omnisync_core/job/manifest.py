@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -27,7 +26,7 @@ def manifest(
 ) -> dict:
     """Plain JSON values: contents of the files, options, engine, libraries, number of threads."""
     return {
-        "format": 2,
+        "format": 3,
         "video": file_digest(video.path),
         "part": [video.start, video.stop],
         "sound": file_digest(audio),
@@ -61,8 +60,9 @@ def plain(value: Any) -> Any:
 
 
 def _versions() -> dict[str, str]:
+    """Of the libraries that decode, compute and encode. Python's own decides no sample."""
     modules = {"av": av, "cv2": cv2, "numpy": np, "scipy": scipy}
-    versions = {"python": platform.python_version(), **{name: module.__version__ for name, module in modules.items()}}
+    versions = {name: module.__version__ for name, module in modules.items()}
     for name in ("torch", "transformers"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)

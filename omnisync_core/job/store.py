@@ -1,7 +1,9 @@
 """Finished windows of a job on disk, so that a killed job goes on where it stopped.
 
-The folder holds `manifest.json` (what decides the result), `track.npz` and one `window_00000.npz` per finished window;
-those of a second speaker begin with `1_`. Every file is written beside, synced and moved into place: whole or absent.
+The folder holds `manifest.json` (what decides the result), `lock` (while a job is at work), `track.npz` and one
+`window_00000.npz` per finished window; those of a second speaker begin with `1_`. Every file is written beside, synced
+and moved into place: whole or absent. An .npz ends with a seal, the sha256 of job, name and content: one that was
+damaged, or belongs elsewhere, is not taken.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import io
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,17 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, OutputError
+from .lock import Lock
+
+SEAL_BYTES = 32
 
 
 class Store:
     """The state folder of one job, or (with a prefix) one speaker's share of it."""
 
-    def __init__(self, folder: Path, prefix: str = "") -> None:
-        self.folder, self._prefix = folder, prefix
+    def __init__(self, folder: Path, key: str, prefix: str = "") -> None:
+        self.folder, self._key, self._prefix = folder, key, prefix
+        self._lock = Lock(folder)
 
     @classmethod
     def open(
@@ -41,21 +46,40 @@ class Store:
         """
         # As the file will read back: tuples are lists there, and keys are strings.
         manifest = json.loads(json.dumps(manifest))
-        store = cls(Path(f"{output}.omnisync") if state is None else Path(state) / _key(manifest))
-        finished = store.finished()
-        if finished and not resume and state is None:
-            raise InputError(f"{store.folder} holds {finished} finished windows of a job that was stopped", "resume")
-        differ = store._differences(manifest)
-        if differ and finished:
-            raise InputError(f"cannot resume {store.folder}, it is another job: {'; '.join(differ)}")
-        if differ or not resume:
-            store.remove()
-            store._begin(manifest)
+        key = _key(manifest)
+        store = cls(Path(f"{output}.omnisync") if state is None else Path(state) / key, key)
+        store._take()
+        try:
+            store._go_on(manifest, resume=resume, own=state is not None)
+        except BaseException:
+            store.close()
+            raise
         return store
+
+    def _take(self) -> None:
+        try:
+            self._lock.take()
+        except InputError:
+            raise
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {self.folder}: {error.strerror}") from None
+
+    def _go_on(self, manifest: dict, *, resume: bool, own: bool) -> None:
+        finished = self.finished()
+        if finished and not resume and not own:
+            raise InputError(f"{self.folder} holds {finished} finished windows of a job that was stopped", "resume")
+        differ = self._differences(manifest)
+        if differ and finished and not own:
+            raise InputError(f"cannot resume {self.folder}, it is another job: {'; '.join(differ)}")
+        if not resume or differ:
+            self._clear()
+        if resume:
+            self._drop_damaged()
+        self._put("manifest.json", json.dumps(manifest, indent=1).encode())
 
     def of_speaker(self, number: int) -> Store:
         """The share of one speaker, counted from 0."""
-        return Store(self.folder, f"{number}_" if number else "")
+        return Store(self.folder, self._key, f"{number}_" if number else "")
 
     def finished(self) -> int:
         """Number of windows that are done, of all speakers."""
@@ -66,42 +90,72 @@ class Store:
 
     def write(self, name: str, **arrays: np.ndarray) -> None:
         """Keep arrays under a name; on return they are on the disk."""
-        buffer = io.BytesIO()
+        buffer, path = io.BytesIO(), self._path(name)
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
-        self._put(self._path(name).name, buffer.getbuffer())
+        buffer.write(self._seal(path.name, buffer.getbuffer()))
+        self._put(path.name, buffer.getbuffer())
 
     def read(self, name: str) -> dict[str, np.ndarray]:
         path = self._path(name)
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} is damaged ({error}): delete that file and resume again") from None
+        content = self._content(path)
+        if content is None:
+            raise self._gone() or InputError(f"{path} was damaged while the job ran: resume, and it is made again")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return dict(arrays)
 
     def remove(self) -> None:
         """Forget the job."""
+        self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def remove_if_empty(self) -> None:
-        """Forget a job that has nothing yet to go on from."""
-        if not any(self.folder.glob("*.npz")):
-            self.remove()
+    def close(self) -> None:
+        """Let others at the folder; forget a job that has nothing yet to go on from."""
+        is_empty = not any(self.folder.glob("*.npz"))
+        self._lock.release()
+        if is_empty:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{self._prefix}{name}.npz"
 
-    def _begin(self, manifest: Mapping[str, Any]) -> None:
+    def _seal(self, name: str, content: Any) -> bytes:
+        sha = hashlib.sha256(f"{self._key} {name} ".encode())
+        sha.update(content)
+        return sha.digest()
+
+    def _content(self, path: Path) -> memoryview | None:
+        """What a sealed file holds; None where it is not what this job wrote under this name."""
         try:
-            self.folder.mkdir(parents=True)
-        except OSError as error:
-            raise OutputError(f"cannot make the folder {self.folder}: {error.strerror}") from None
-        self._put("manifest.json", json.dumps(manifest, indent=1).encode())
+            data = memoryview(path.read_bytes())
+        except OSError:
+            return None
+        content, seal = data[:-SEAL_BYTES], data[-SEAL_BYTES:]
+        return content if seal == self._seal(path.name, content) else None
+
+    def _drop_damaged(self) -> None:
+        """What is not whole is made again."""
+        for path in self.folder.glob("*.npz"):
+            if self._content(path) is None:
+                _delete(path)
+
+    def _clear(self) -> None:
+        for path in (*self.folder.glob("*.npz"), *self.folder.glob("*.json")):
+            _delete(path)
+
+    def _gone(self) -> OutputError | None:
+        if self.folder.is_dir():
+            return None
+        return OutputError(f"{self.folder} is gone: it was removed while the job ran; run the job again")
 
     def _differences(self, manifest: Mapping[str, Any]) -> list[str]:
         """What is not the same in the manifest on disk, one phrase each."""
         try:
             before = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
+            before = None
+        if not isinstance(before, dict):
+            if any(self._content(path) is not None for path in self.folder.glob("*.npz")):
+                return []
             return ["its manifest.json cannot be read"]
         return sorted(_differences(before, manifest))
 
@@ -117,7 +171,14 @@ class Store:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             hint = "; free some and resume" if full else ""
-            raise OutputError(f"cannot write {path}: {error.strerror}{hint}") from None
+            raise self._gone() or OutputError(f"cannot write {path}: {error.strerror}{hint}") from None
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot remove {path}: {error.strerror}") from None
 
 
 def _key(manifest: Mapping[str, Any]) -> str:

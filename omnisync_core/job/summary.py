@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from ..windows.composite import note_name
 from .opening import Job, Role
 from .report import Passed, Plan, Report, size
@@ -34,8 +34,11 @@ def plan_of(job: Job, roles: Sequence[Role], done: int, editing_seconds: float) 
 
 
 def check_space(folder: Path, plan: Plan) -> None:
-    """InputError where a folder's disk has less room than a plan needs."""
-    free = shutil.disk_usage(folder).free
+    """InputError where a folder's disk has less room than a plan needs; OutputError where the folder is gone."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise OutputError(f"the folder {folder} is gone: it was removed while the job ran ({error.strerror})") from None
     if free < plan.disk_bytes:
         raise InputError(
             f"{folder} has {size(free)} free, this needs about {size(plan.disk_bytes)}: free some and resume, "
@@ -82,8 +85,8 @@ def _notes(role: Role) -> Iterator[str]:
     placement = role.placement
     for window in placement.windows:
         if role.store.has(note_name(window.index)):
-            times_V = placement.timeline.time_V
-            first, last = times_V[placement.positions(window)[[0, -1]]] - times_V[0]
+            time_V = placement.timeline.time_V
+            first, last = time_V[placement.positions(window)[[0, -1]]] - time_V[0]
             yield f"{first:.1f} to {last:.1f} s {role.store.read(note_name(window.index))['note']}"
 
 

@@ -13,7 +13,12 @@ import numpy as np
 from av.container import InputContainer
 
 from ..errors import InputError
-from .source import open_media, zero_of
+from .source import LONGEST, check_gap, long_time, open_media, zero_of
+
+RATES = (1000, 768000)
+"""Samples a second that a recording may have."""
+MOST_CHANNELS = 64
+"""FFmpeg's resampler takes no more."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,17 @@ def audio_stream(container: InputContainer, path: str | Path) -> av.AudioStream:
     for stream in container.streams:
         # A codec that is unknown here has no context (av), and an unreadable header leaves the rate at 0.
         if stream.type == "audio" and stream.codec_context is not None and stream.codec_context.sample_rate:
+            _check_shape(stream.codec_context, path)
             return stream
     raise InputError(f"no sound track that can be decoded in {path}; give a file with sound")
+
+
+def _check_shape(context: av.AudioCodecContext, path: str | Path) -> None:
+    least, most = RATES
+    if not least <= context.sample_rate <= most:
+        raise InputError(f"the sound of {path} declares {context.sample_rate} samples a second; save it at 48000")
+    if context.layout.nb_channels > MOST_CHANNELS:
+        raise InputError(f"the sound of {path} has {context.layout.nb_channels} channels; mix it down to stereo")
 
 
 def codec_name(stream: av.stream.Stream) -> str:
@@ -82,12 +96,15 @@ def _blocks(container: InputContainer, stream: av.AudioStream, path: str | Path,
         if shape != (frame.layout.nb_channels, frame.sample_rate):
             raise InputError(f"the sound of {path} changes its channels or rate at {heard / rate:.2f} s; re-encode it")
         due = None if frame.pts is None else round((frame.pts * frame.time_base - zero) * rate)
+        check_gap(Path(path), heard / rate, heard / rate if due is None else due / rate, "sound")
+        if max(heard, due or 0) > LONGEST * rate:
+            raise InputError(f"the sound of {path} lasts longer than {long_time(LONGEST)}; cut it")
         if due is not None and due - heard > rate // 20:  # smaller holes are the container's rounding
             for block in _zeros(due - heard, shape[0]):
                 heard += block.shape[1]
                 yield block
         surplus = -due if heard == 0 and due is not None and due < 0 else 0
-        for out in resampler.resample(frame):
+        for out in _resampled(resampler, frame, path):
             block = _block(out)[:, surplus:]
             surplus = max(0, surplus - out.samples)
             heard += block.shape[1]
@@ -98,6 +115,13 @@ def _blocks(container: InputContainer, stream: av.AudioStream, path: str | Path,
         yield _block(out)
     if heard == 0:
         raise InputError(f"the sound track of {path} is empty; give a file with sound")
+
+
+def _resampled(resampler: av.AudioResampler, frame: av.AudioFrame, path) -> list[av.AudioFrame]:
+    try:
+        return resampler.resample(frame)
+    except av.error.FFmpegError as error:
+        raise InputError(f"the sound of {path} cannot be converted ({error.strerror}); re-encode it") from None
 
 
 def _block(frame: av.AudioFrame) -> np.ndarray:

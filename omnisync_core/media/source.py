@@ -17,10 +17,45 @@ from .formats import layout_of
 from .frame import Frame, Orientation
 from .planes import copy_frame
 
+LONGEST_GAP = 3600.0
+"""Seconds. Where a file's clock jumps further its times are broken: nobody waits an hour for the next picture."""
+LONGEST = 24 * 3600.0
+"""Seconds of a sound, or of a result."""
+
+
+def check_name(path: Path, suffix: str = "") -> None:
+    """InputError: a name that systems do not take, with our own suffix; one that is not UTF-8, as FFmpeg needs it."""
+    try:
+        size = len(f"{path.name}{suffix}".encode())
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the name {str(path)!a} is not UTF-8; rename it") from None
+    if size > _LONGEST_NAME:
+        more = f" with {suffix}, which is added while it is made" if suffix else ""
+        raise InputError(f"the name {path.name[:40]}... has {size} bytes{more}; at most {_LONGEST_NAME} are possible")
+
+
+_LONGEST_NAME = 255
+
+
+def check_gap(path: Path, before: float, after: float, what: str) -> None:
+    """InputError where a file's clock jumps too far, or it begins too late."""
+    if after - before > LONGEST_GAP:
+        raise InputError(
+            f"{path}: after {before:.2f} s its next {what} comes {long_time(after - before)} later; "
+            "its time stamps are broken or it has a hole, cut it there or re-encode it"
+        )
+
+
+def long_time(seconds: float) -> str:
+    """A long time for people."""
+    return f"{seconds / 86400:.1f} days" if seconds >= 2 * 86400 else f"{seconds / 3600:.1f} h"
+
 
 def open_media(path: str | Path) -> InputContainer:
     """An opened media file; InputError when there is none or it is no media file."""
     path = Path(path)
+    check_name(path)
     if not path.exists():
         raise InputError(f"no such file: {path}")
     if not path.is_file():
@@ -60,7 +95,9 @@ class Source:
         clock = _Clock(self.container, self.stream, self.rate)
         frame = None
         for index, native in enumerate(self._decoded()):
-            frame = self._frame(native, clock.time(native), index, frame)
+            time = clock.time(native)
+            check_gap(self.path, frame.time if frame else 0.0, time, "frame")
+            frame = self._frame(native, time, index, frame)
             yield frame
         if frame is not None:
             self._warn_if_short(frame)
@@ -93,6 +130,8 @@ class Source:
         return frames()
 
     def _frame(self, native: av.VideoFrame, time: float, index: int, before: Frame | None) -> Frame:
+        if before is None and native.rotation and display_matrix(native) is None:
+            raise InputError(f"{self.path} is turned by its EXIF data, which would be lost; save it upright")
         native = reachable(native)
         if before is None:
             return Frame(native, time, index, orientation_of(native))
@@ -209,7 +248,11 @@ def display_matrix(native: av.VideoFrame) -> tuple[int, ...] | None:
 
 def side_data(native: av.VideoFrame, kind: SideData) -> bytes | None:
     """The frame's side data of one kind."""
-    return next((bytes(data) for data in native.side_data if data.type == kind), None)
+    try:
+        kept = list(native.side_data)
+    except ValueError:  # a kind that av does not know yet (a picture's EXIF): it then gives none of them
+        return None
+    return next((bytes(data) for data in kept if data.type == kind), None)
 
 
 def reachable(native: av.VideoFrame) -> av.VideoFrame:

@@ -161,7 +161,8 @@ def _encoded_sound(path: Path, target: av.AudioStream, duration: float | None) -
     rate, layout = target.codec_context.sample_rate, target.codec_context.layout
     written, total = 0, None if duration is None else round(duration * rate)
     for block in _fitted(read_audio(path, rate), layout.nb_channels, total):
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), "fltp", layout.name)
+        # Interleaved: of 8 channels and more av reads planes that are not there.
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.T).reshape(1, -1), "flt", layout.name)
         frame.sample_rate, frame.pts, frame.time_base = rate, written, Fraction(1, rate)
         written += block.shape[1]
         yield from target.encode(frame)

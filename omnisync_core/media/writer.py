@@ -18,18 +18,25 @@ from .frame import Frame
 from .planes import is_opaque, repack
 from .reader import Part
 from .sound import audio_stream
-from .source import Source, display_matrix, open_media
+from .source import Source, check_name, display_matrix, open_media
 from .tracks import copied_metadata, copy_attachments, sound_track, subtitle_tracks
+
+PART = ".part"
+LONGEST_SUFFIX = ".omnisync"
+"""What a job adds to the name of its result: a file that is being written, a folder of finished windows."""
 
 
 def check_output(path: str | Path, source: str | Path, audio: str | Path | None = None, lossless: bool = False) -> None:
     """InputError if a result cannot be written there; to be asked before long work. Writes nothing."""
     path, source = Path(path), Path(source)
+    check_name(path, LONGEST_SUFFIX)
     container_of(path)
     if not path.parent.is_dir():
         raise InputError(f"the output folder does not exist: {path.parent}; create it first")
     if path.is_dir():
         raise InputError(f"the output is a folder: {path}; give a file name")
+    if path.with_name(f"{path.name}{PART}").is_dir():
+        raise InputError(f"{path}{PART} is a folder, and the result is written there first; rename that folder")
     for role, given in (("source video", source), ("sound", audio)):
         if given is not None and path.exists() and Path(given).exists() and path.samefile(given):
             raise InputError(f"the output is the {role} itself: {path}; choose another name")
@@ -61,7 +68,7 @@ class VideoWriter:
     ) -> None:
         self.path, part = Path(path), Part.of(source)
         check_output(path, part.path, audio, lossless)
-        self._part = self.path.with_name(self.path.name + ".part")
+        self._part = self.path.with_name(f"{self.path.name}{PART}")
         self._output, self._last, self._written, self._tracks = None, None, 0, []
         try:
             with Source(part.path) as opened:
@@ -191,5 +198,7 @@ def _fine(base: Fraction) -> Fraction:
 def _explained(error: BaseException, path: Path) -> BaseException:
     """Failures of the disk as OutputError; everything else as it is."""
     if isinstance(error, OSError | av.error.FFmpegError) and not isinstance(error, InputError | OutputError):
+        if not path.parent.is_dir():
+            return OutputError(f"the output folder {path.parent} is gone: it was removed while the job ran")
         return OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}")
     return error

@@ -42,8 +42,7 @@ class TextEncoder(nn.Module):
         else:
             self.encoder = T5EncoderModel(T5Config(**settings, dropout_rate=0.0))
         if tokenize is None and "tokenizer" in config:
-            tokenizer = Tokenizer.from_str(config["tokenizer"])
-            tokenize = lambda text: tokenizer.encode(text).ids  # noqa: E731
+            tokenize = _tokenizer(config["tokenizer"])
         if tokenize is None and config["architecture"] != "byt5":
             raise ValueError(f"a {config['architecture']} encoder needs its tokenizer; only byt5 reads plain bytes")
         self.tokenize = tokenize or byte_tokens
@@ -62,11 +61,29 @@ class TextEncoder(nn.Module):
         device = self.encoder.get_input_embeddings().weight.device
         ids, mask = torch.zeros(len(prompts), length, dtype=torch.long), torch.zeros(len(prompts), length)
         for row, prompt in enumerate(prompts):
-            tokens = self.tokenize(prompt)[:length] if prompt else []
+            tokens = self._tokens(prompt)[:length]
             ids[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.long)
             mask[row, : len(tokens)] = 1
         states = self(ids.to(device), mask.to(device))
         return torch.where(mask.to(device)[..., None] > 0, states, torch.zeros((), device=device, dtype=states.dtype))
+
+    def _tokens(self, prompt: str) -> list[int]:
+        tokens = self.tokenize(prompt) if prompt else []
+        words = self.config["vocab_size"]
+        if any(not 0 <= token < words for token in tokens):
+            raise CheckpointError(f"the text encoder knows {words} words, its tokenizer gives more: they do not belong")
+        return tokens
+
+
+def _tokenizer(text: str) -> Callable[[str], list[int]]:
+    """A tokenizer from its JSON. CheckpointError: it is none."""
+    try:
+        tokenizer = Tokenizer.from_str(text)
+        tokenizer.encode("A person speaks.")
+    except Exception as error:  # the library raises no narrower one
+        told = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"the text encoder's tokenizer cannot be read ({told}); download it again") from None
+    return lambda prompt: tokenizer.encode(prompt).ids
 
 
 def load_text(folder: str | Path) -> TextEncoder:
@@ -77,7 +94,8 @@ def load_text(folder: str | Path) -> TextEncoder:
     try:
         settings = AutoConfig.from_pretrained(folder, local_files_only=True)
         kind = UMT5EncoderModel if settings.model_type == "umt5" else T5EncoderModel
-        weights = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        # Only their numbers are taken; a folder's own choice of attention may name foreign code.
+        weights = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, attn_implementation="eager")
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{folder} holds no usable T5 ({str(error).splitlines()[0]})") from None

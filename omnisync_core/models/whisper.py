@@ -105,7 +105,7 @@ def build_whisper(tensors: Mapping[str, Tensor], name: str, heads: int | None = 
         width, mels, _ = own["encoder.conv1.weight"].shape
         config = {
             "d_model": width,
-            "encoder_layers": 1 + max(int(key.split(".")[2]) for key in own if key.startswith("encoder.layers.")),
+            "encoder_layers": len({key.split(".")[2] for key in own if key.startswith("encoder.layers.")}),
             "encoder_attention_heads": heads or width // HEAD_WIDTH,
             "encoder_ffn_dim": own["encoder.layers.0.fc1.weight"].shape[0],
             "num_mel_bins": mels,
@@ -113,10 +113,14 @@ def build_whisper(tensors: Mapping[str, Tensor], name: str, heads: int | None = 
         }
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{name} is no Whisper: {error} is missing") from None
+    if not config["encoder_attention_heads"] or width % config["encoder_attention_heads"] or width % 2:
+        raise CheckpointError(f"{name} is no Whisper: its width of {width} is no multiple of {HEAD_WIDTH}")
     encoder = WhisperEncoder(config)
-    missing, unexpected = encoder.load_state_dict(own, strict=False)
-    if missing or unexpected:
-        raise CheckpointError(f"{name}: {len(missing)} tensors are missing, {len(unexpected)} unexpected; no Whisper")
+    shapes = {key: value.shape for key, value in encoder.state_dict().items()}
+    wrong = [key for key in shapes.keys() | own.keys() if key not in own or shapes.get(key) != own[key].shape]
+    if wrong:
+        raise CheckpointError(f"{name} is no Whisper: {len(wrong)} tensors are missing or unexpected ({min(wrong)!r})")
+    encoder.load_state_dict(own)
     return encoder.eval()
 
 

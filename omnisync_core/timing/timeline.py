@@ -17,6 +17,8 @@ POLICIES = {
     "remap": "the video is stretched to the sound, at its own frame rate",
     "silence": "the video's frames and times; the mouth rests after the sound",
 }
+MOST_FRAMES = 20_000_000
+"""A day at more than 200 a second."""
 STILL_INTERVAL = 1 / 25
 """Seconds between the frames of a video that has only one."""
 
@@ -59,6 +61,14 @@ def plan_timeline(
     return timeline if limit is None else _until(timeline, limit)
 
 
+def _check_count(count: float) -> None:
+    if count > MOST_FRAMES:
+        raise InputError(
+            f"the result would have {count:.3g} frames, at most {MOST_FRAMES:.3g}; cut the sound, or re-encode the "
+            "video at a usual frame rate"
+        )
+
+
 def interval(times_N: np.ndarray) -> float:
     """The usual time between two frames, seconds."""
     return float(np.median(np.diff(times_N))) if len(times_N) > 1 else STILL_INTERVAL
@@ -82,6 +92,7 @@ def _continue(source: Timeline, end: float, policy: str) -> Timeline:
     """Append whole passes (or the last frame again) until `end` is reached."""
     count, step = len(source), interval(source.time_V)
     missing, gaps = end - source.end, np.diff(source.time_V)
+    _check_count(missing / step if policy == "freeze" else missing / (step + gaps.sum()) * count)
     if policy == "freeze" or (policy == "bounce" and count == 1):
         extra = int(np.ceil(missing / step)) + 1
         passes = [(np.full(extra, count - 1), np.full(extra, step), np.zeros(extra, dtype=bool))]
@@ -111,6 +122,7 @@ def _remap(source: Timeline, end: float) -> Timeline:
     if abs(end - source.end) < step / 2:
         return source
     length = max(end - first, step)
+    _check_count(length / step)
     since_V = np.arange(max(1, round(length / step))) * step
     moment_V = first + since_V * ((source.end - first) / length)
     shown_V = np.searchsorted(source.time_V, moment_V + 1e-6, side="right") - 1

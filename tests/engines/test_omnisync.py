@@ -373,7 +373,9 @@ def test_the_mini_takes_one_step_of_its_own_prediction():
 @pytest.mark.parametrize(
     ("settings", "word"),
     [({"tau": 0.0}, "tau"), ({"tau": 1.1}, "tau"), ({"tau": float("nan")}, "tau"), ({"steps": 0}, "steps"),
-     ({"device": "teapot"}, "device"), ({"dtype": "float8"}, "dtype")],
+     ({"device": "teapot"}, "device"), ({"device": ""}, "device"), ({"device": "meta"}, "'meta' cannot be used here"),
+     ({"device": "xla"}, "device"), ({"device": "lazy"}, "device"), ({"device": "mkldnn"}, "device"),
+     ({"dtype": "float8"}, "dtype")],
 )  # fmt: skip
 def test_settings_that_are_refused(tmp_path, settings, word):
     path = tmp_path / "tiny.safetensors"

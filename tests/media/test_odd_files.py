@@ -1,0 +1,209 @@
+"""Files that declare what cannot be, names that no disk takes: right, or refused in one line and in bounded time."""
+
+import os
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omnisync_core import audio, media
+from omnisync_core.errors import InputError
+from omnisync_core.job.options import SyncOptions
+from omnisync_core.pipeline import sync_video
+from omnisync_core.timing import timeline
+from tests.clips import pictures
+from tests.fake import FakeEngine, write_sound, write_video
+
+HOUR = 3600
+
+
+@pytest.fixture
+def files(tmp_path):
+    return write_video(tmp_path / "in.mkv", 10), write_sound(tmp_path / "in.wav", 0.4)
+
+
+def sync(video, sound, output, **options):
+    return sync_video(video, sound, output, FakeEngine(), SyncOptions(mouth="centre", resume=True, **options))
+
+
+def refused(video, sound, output, *words: str, **options) -> None:
+    with pytest.raises(InputError) as caught:
+        sync(video, sound, output, **options)
+    message = str(caught.value)
+    assert message.isprintable() and len(message) < 600 and all(word in message for word in words), message
+
+
+def wav(path: Path, rate=16000, channels=1, declared: int | None = None) -> Path:
+    """16-bit samples; what the head says of them need not be true."""
+    samples = np.random.default_rng(0).normal(0, 3000, (6400, channels)).astype("<i2").tobytes()
+    size = len(samples) if declared is None else declared
+    shape = struct.pack("<HHIIHH", 1, channels, rate, min(rate * channels * 2, 2**32 - 1), channels * 2, 16)
+    if size < 2**32:
+        head = b"RIFF" + struct.pack("<I", min(36 + size, 2**32 - 1)) + b"WAVE"
+    else:
+        head = b"RF64" + b"\xff" * 4 + b"WAVEds64" + struct.pack("<IQQQI", 28, size + 100, size, size // 2, 0)
+    body = b"fmt " + struct.pack("<I", 16) + shape + b"data" + struct.pack("<I", min(size, 2**32 - 1)) + samples
+    path.write_bytes(head + body)
+    return path
+
+
+def sound_with_a_hole(path: Path, hole: int) -> Path:
+    """A tenth of a second, nothing for `hole` seconds, and another tenth."""
+    with av.open(str(path), "w", format="matroska") as output:
+        stream = output.add_stream("pcm_s16le", rate=16000, layout="mono")
+        for start in (0, hole):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 1600), 1000, np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = 16000, start * 16000, Fraction(1, 16000)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("declared", [2**32 - 1, 2**41, 0])
+def test_a_sound_that_declares_more_than_it_holds(files, tmp_path, declared):
+    sound = wav(tmp_path / "much.wav", declared=declared)
+    if declared:
+        assert media.open_audio(sound).duration == 0.4
+        assert sync(files[0], sound, tmp_path / "out.mp4").frames == 10
+    else:
+        assert media.open_audio(sound).duration <= 0.4
+
+
+@pytest.mark.parametrize("rate", [1, 7, 999, 768001, 2**31 - 1])
+def test_rates_that_no_sound_has(files, tmp_path, rate):
+    refused(files[0], wav(tmp_path / "odd.wav", rate), tmp_path / "out.mp4", f"declares {rate} samples a second")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 2**32), st.sampled_from([16000, 44100, 48000]))
+def test_a_rate_is_heard_or_refused(source, target):
+    """The filter between two rates grows with their ratio: 2 TiB for a rate of 2^31 - 1."""
+    try:
+        up, down = audio._ratio(source, target)
+    except InputError as error:
+        assert str(error).isprintable()
+    else:
+        assert max(up, down) <= 100_000
+
+
+@pytest.mark.parametrize(("channels", "suffix"), [(6, ".mp4"), (8, ".mp4"), (8, ".mkv"), (16, ".mkv"), (64, ".mkv")])
+def test_many_channels(files, tmp_path, channels, suffix):
+    output = tmp_path / f"out{suffix}"
+    sync(files[0], wav(tmp_path / "many.wav", channels=channels), output)
+    assert media.open_audio(output).channels == channels
+
+
+@pytest.mark.parametrize(("channels", "word"), [(9, "up to 8 channels"), (65, "mix it down"), (255, "mix it down")])
+def test_too_many_channels(files, tmp_path, channels, word):
+    refused(files[0], wav(tmp_path / "many.wav", channels=channels), tmp_path / "out.mp4", f"{channels}", word)
+
+
+@pytest.mark.parametrize(
+    ("gap", "told"), [(10 * HOUR, "10.0 h"), (23 * 24 * HOUR, "23.0 days"), (40_000_000, "463.0 days")]
+)
+def test_a_video_whose_clock_jumps(files, tmp_path, gap, told):
+    jumped = write_video(tmp_path / "jump.mkv", 10, times=[i / 25 + gap * (i > 4) for i in range(10)])
+    refused(jumped, files[1], tmp_path / "out.mp4", "jump.mkv", "after 0.16 s", told)
+
+
+def test_a_short_gap_is_a_gap(files, tmp_path):
+    gap = write_video(tmp_path / "gap.mkv", 10, times=[i / 25 + 40 * (i > 4) for i in range(10)])
+    assert sync(gap, files[1], tmp_path / "out.mp4", silence="keep").frames == 10
+
+
+@pytest.mark.parametrize(("hole", "told"), [(10 * HOUR, "10.0 h"), (40_000_000, "463.0 days")])
+@pytest.mark.parametrize("length", ["source", "remap"])
+def test_a_sound_with_a_hole_of_hours(files, tmp_path, hole, told, length):
+    refused(files[0], sound_with_a_hole(tmp_path / "hole.mka", hole), tmp_path / "out.mp4", told, length=length)
+
+
+def test_a_sound_with_a_short_hole(tmp_path):
+    blocks = list(media.read_audio(sound_with_a_hole(tmp_path / "hole.mka", 30)))
+    wave = np.concatenate(blocks, 1)
+    assert wave.shape[1] == 30 * 16000 + 1600 and not wave[:, 1600 : 30 * 16000].any() and wave[:, -1600:].all()
+
+
+def test_a_sound_longer_than_a_day(tmp_path, monkeypatch):
+    monkeypatch.setattr("omnisync_core.media.sound.LONGEST", 20.0)
+    with pytest.raises(InputError, match="lasts longer than"):
+        media.open_audio(sound_with_a_hole(tmp_path / "hole.mka", 30))
+
+
+@pytest.mark.parametrize("policy", timeline.POLICIES)
+def test_a_result_of_more_frames_than_anyone_has(policy):
+    """Ninety thousand frames a second, and a sound of a day."""
+    times_N = np.arange(3) / 90000
+    if policy in ("bounce", "loop", "freeze", "remap"):
+        with pytest.raises(InputError, match="frames, at most"):
+            timeline.plan(times_N, 86400.0, policy)
+    else:
+        assert len(timeline.plan(times_N, 86400.0, policy)) == 3
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6, 8])
+def test_pictures_with_exif(tmp_path, suffix, orientation):
+    """Upright ones are read; those that their EXIF turns are refused, for a result would lie on its side."""
+    image = pytest.importorskip("PIL.Image")
+    path, exif = tmp_path / f"a{suffix}", image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    image.fromarray(next(pictures(1))).save(path, exif=exif)
+    if orientation in (None, 1):
+        assert media.probe_video(path).frame_count == 1
+    else:
+        with pytest.raises(InputError, match="turned by its EXIF data, which would be lost; save it upright"):
+            media.probe_video(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "RGBA", "CMYK", "P", "F", "I", "I;16"])
+def test_tiff_of_every_kind(tmp_path, mode):
+    image = pytest.importorskip("PIL.Image")
+    picture = image.fromarray(next(pictures(1)))
+    picture = picture.convert("L").convert(mode) if mode == "I;16" else picture.convert(mode)
+    picture.save(tmp_path / "a.tif")
+    try:
+        assert media.probe_video(tmp_path / "a.tif").frame_count == 1
+    except InputError as error:
+        assert mode in ("F", "I") and "no frame of it can be decoded" in str(error)
+
+
+@pytest.mark.parametrize("name", ["a" * 243 + ".mp4", "é" * 130 + ".mp4", "a" * 300 + ".mp4"])
+def test_names_that_are_too_long(files, tmp_path, name):
+    refused(*files, tmp_path / name, "bytes", ".omnisync")
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mkv", "in.wav"}
+
+
+def test_the_longest_name(files, tmp_path):
+    output = tmp_path / ("a" * 242 + ".mp4")
+    assert sync(*files, output).frames == 10 and output.is_file()
+
+
+def test_inputs_with_names_that_are_too_long(files, tmp_path):
+    for video, sound in ((tmp_path / ("a" * 256), files[1]), (files[0], tmp_path / ("a" * 256))):
+        refused(video, sound, tmp_path / "out.mp4", "256 bytes")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes there")
+def test_names_that_are_not_utf8(files, tmp_path):
+    name = os.fsdecode(b"a\xff.mkv")
+    (tmp_path / name).write_bytes(files[0].read_bytes())
+    for given_files in ((tmp_path / name, files[1], tmp_path / "out.mp4"), (*files, tmp_path / name)):
+        refused(*given_files, "is not UTF-8", "\\udcff")
+
+
+def test_a_folder_in_the_place_of_the_unfinished_file(files, tmp_path):
+    (tmp_path / "out.mp4.part").mkdir()
+    refused(*files, tmp_path / "out.mp4", "out.mp4.part is a folder")
+
+
+def test_a_file_in_the_place_of_the_state(files, tmp_path):
+    (tmp_path / "out.mp4.omnisync").write_text("mine")
+    with pytest.raises(OSError, match="cannot make the folder"):
+        sync(*files, tmp_path / "out.mp4")
+    assert (tmp_path / "out.mp4.omnisync").read_text() == "mine"
