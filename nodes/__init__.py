@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension
 
 from .conditioning import EncodeAudioWhisper, EncodePromptT5
-from .host import folders
+from .host import first_frame, folders
 from .latentsync import LatentSyncEngine, LoadLatentSync
 from .lipsync import Engine, LipSyncImages, LipSyncVideo, Speaker
 from .loaders import LoadModel, LoadWhisper
@@ -25,6 +25,7 @@ NODES: list = [
 class OmniSync(ComfyExtension):
     async def on_load(self) -> None:
         folders.register()
+        first_frame.register()
 
     async def get_node_list(self) -> list:
         return list(NODES)
