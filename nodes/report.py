@@ -18,7 +18,7 @@ class SyncReport(io.ComfyNode):
             category="OmniSync/report",
             description="Draws the mouth's opening against the sound and tells how well they go together. Good for "
             "comparing two versions of one clip; loudness is not opening, so one figure alone says little.",
-            search_aliases=["lip sync score", "sync", "evaluate", "metrics", "omnisync"],
+            search_aliases=["lip sync score", "sync", "evaluate", "metrics"],
             inputs=[
                 io.MultiType.Input("source", [io.Image, io.Video], tooltip="The frames. A video file is streamed."),
                 io.Audio.Input("audio", tooltip="What the mouth should say."),
@@ -60,7 +60,7 @@ class Example(io.ComfyNode):
             display_name="OmniSync Example",
             category="OmniSync",
             description="A short clip and a sound that come with the pack, so that every workflow runs at once.",
-            search_aliases=["demo", "sample video", "test clip", "omnisync"],
+            search_aliases=["demo", "sample video", "test clip"],
             inputs=[
                 io.Combo.Input(
                     "name", options=list(EXAMPLES), default="person",
