@@ -118,6 +118,11 @@ def test_english_is_what_the_nodes_say(ours):
             assert told[node]["inputs"][given.id].get("tooltip") == given.tooltip, (node, given.id)
 
 
+def test_every_output_says_what_it_is_for(ours):
+    silent = [(node, given.id) for node, schema in ours.items() for given in schema.outputs if not given.tooltip]
+    assert not silent
+
+
 @pytest.mark.parametrize("language", LANGUAGES[1:])
 def test_translations_are_translated(language):
     """No sentence of a node is left in English."""

@@ -8,7 +8,7 @@ import { addressOf, findSource, picture, viewURL } from "./first_frame.js";
 const NODE = "OmniSyncMouthTrack";
 const NAME = "omnisync-point";
 const WATCH_MS = 400;
-const [LOWEST, HIGHEST] = [220, 460];
+const [LOWEST, USUAL, HIGHEST] = [150, 220, 460];
 const NARROWEST = 300;
 const LOUPE = { radius: 58, zoom: 3, edge: 8 };
 const UNPOINTED = { speaker: "largest", point_x: 0.5, point_y: 0.62 };
@@ -45,7 +45,7 @@ class PointWidget {
     this.shown = undefined; // which source it is of
     this.mouth = null; // x, y, width that the last run found on it
     this.hand = null; // where the pointer is, in pixels of the canvas
-    this.high = LOWEST;
+    this.high = USUAL;
     this.words = WORDS[(app.ui?.settings?.getSettingValue?.("Comfy.Locale") ?? "en").slice(0, 2)] ?? WORDS.en;
     this.hint = this.words.none;
     this.canvas = this.build();
@@ -57,11 +57,12 @@ class PointWidget {
     const canvas = document.createElement("canvas");
     canvas.dataset.testid = NAME;
     Object.assign(canvas.style, { width: "100%", height: "100%", cursor: "crosshair", display: "block" });
-    Object.assign(canvas.style, { minHeight: `${LOWEST}px`, touchAction: "none" });
+    Object.assign(canvas.style, { minHeight: `${USUAL}px`, touchAction: "none" });
     const widget = this.node.addDOMWidget("point", "OMNISYNC_POINT", canvas, {
       serialize: false,
       hideOnZoom: false,
       getMinHeight: () => this.high,
+      getMaxHeight: () => this.high,
       getValue: () => undefined,
       setValue: () => {},
     });
@@ -150,9 +151,10 @@ class PointWidget {
     this.draw();
   }
 
-  // Room for the picture: a film that stands upright gets more.
+  // Room for the picture, and none beside it: a film that stands upright gets more.
   fit() {
-    if (this.canvas) this.canvas.style.minHeight = `${this.high}px`;
+    const tall = `${this.high}px`;
+    if (this.canvas) Object.assign(this.canvas.style, { minHeight: tall, maxHeight: tall });
     const [width, height] = this.node.size;
     const needed = [Math.max(width, NARROWEST), Math.max(height, this.node.computeSize()[1])];
     if (needed[0] !== width || needed[1] !== height) this.node.setSize(needed);
