@@ -117,7 +117,8 @@ class Engine(io.ComfyNode):
             display_name="OmniSync Engine",
             category="OmniSync",
             description="The OmniSync model and how it samples, for Lip Sync Video. A LoRA, EasyCache or fp8 on the "
-            "MODEL works here as everywhere. The bundled model is made for drawn characters; real faces stay soft with it.",
+            "MODEL works here as everywhere. The bundled model is made for drawn characters; real faces stay soft with "
+            "it.",
             search_aliases=["lip sync engine", "lipsync model"],
             inputs=[
                 io.Model.Input("model", tooltip="From Load OmniSync Model; patches on it count."),
