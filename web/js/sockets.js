@@ -9,14 +9,22 @@ const COLORS = {
   OMNISYNC_SPEAKERS: "#c792ea",
 };
 
+// A palette that is loaded, also at the start, takes the colours of types that it does not know.
+function paint() {
+  for (const [type, color] of Object.entries(COLORS)) {
+    document.documentElement.style.setProperty(`--color-datatype-${type}`, color);
+    for (const colors of [app.canvas?.default_connection_color_byType, app.canvas?.constructor.link_type_colors]) {
+      if (colors) colors[type] = color;
+    }
+  }
+  app.canvas?.setDirty?.(true, true);
+}
+
 app.registerExtension({
   name: "OmniSync.Sockets",
   setup() {
-    for (const [type, color] of Object.entries(COLORS)) {
-      document.documentElement.style.setProperty(`--color-datatype-${type}`, color);
-      Object.assign((window.LGraphCanvas.link_type_colors ??= {}), { [type]: color });
-      const own = app.canvas?.default_connection_color_byType;
-      if (own) own[type] = color;
-    }
+    paint();
+    app.ui?.settings?.addEventListener?.("Comfy.ColorPalette.change", () => setTimeout(paint, 500));
   },
+  afterConfigureGraph: paint,
 });
