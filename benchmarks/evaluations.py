@@ -21,6 +21,15 @@ KINDS = {  # name: (schedule, start, end, cfg, stride, window, overlap)
     "LTX-2, distilled": ("ltx", 8, 2, 8, 1.0, 8, 121, 17),
 }
 
+XDUB = {  # name: (reuse, unguided_below)
+    "X-Dub": (1, 0.0),
+    "X-Dub, `reuse` 2": (2, 0.0),
+    "X-Dub, `reuse` 3": (3, 0.0),
+    "X-Dub, `unguided_below` 0.5": (1, 0.5),
+    "X-Dub, both (3, 0.5)": (3, 0.5),
+}
+XDUB_BRANCHES, XDUB_STEPS, XDUB_NEW = 3, 30, 72
+
 
 def main() -> None:
     parser = common.parser(__doc__)
@@ -34,7 +43,8 @@ def main() -> None:
     print(common.table(
         ["", "evaluations a window", "forwards", "per frame: evaluations", "forwards", "official loop: evaluations",
          "forwards", "frames it gives"],
-        [_counts(name, *kind, options.frames) for name, kind in KINDS.items()],
+        [_counts(name, *kind, options.frames) for name, kind in KINDS.items()]
+        + [_xdub_counts(name, *kind, options.frames) for name, kind in XDUB.items()],
     ))  # fmt: skip
     print()
     torch.set_num_threads(1)
@@ -47,12 +57,39 @@ def _counts(name, schedule, steps, start, end, cfg, stride, window, overlap, fra
     from omnisync_core.windows import chunks
 
     evaluations, forwards = _run(schedule, steps, start, end, cfg, (1, 1, 2, 2), lambda count: None)
-    windows = len(chunks.plan([(0, frames)], window, overlap))
+    windows = len(chunks.plan_windows([(0, frames)], window, overlap))
     given = min(frames // OFFICIAL_FRAMES, OFFICIAL_CHUNKS) * OFFICIAL_FRAMES
     official = f"{evaluations / OFFICIAL_FRAMES:.2f}" if given else "fails"
     return [
         name, evaluations, forwards, f"{windows * evaluations / frames:.2f}", f"{windows * forwards / frames:.2f}",
         official, official, given,
+    ]  # fmt: skip
+
+
+def _xdub_counts(name, reuse, unguided_below, frames) -> list:
+    """Officially a clip's last window is never short: it runs beyond the end and is cut."""
+    import torch
+
+    from omnisync_core.engines.xdub import sampling
+    from omnisync_core.engines.xdub.engine import Settings
+    from omnisync_core.windows import chunks
+
+    settings, asked = Settings(XDUB_STEPS, reuse=reuse, unguided_below=unguided_below), []
+
+    def velocity(latents, sigma, branches):
+        asked.append(len(branches))
+        return latents.expand(len(branches), -1, -1, -1, -1)
+
+    nothing = torch.zeros(1, 1, 1, 4, 4)
+    sampling.sample(
+        velocity, nothing, nothing, sampling.sigmas(XDUB_STEPS), reuse=reuse, unguided_below=unguided_below
+    )  # fmt: skip
+    spec = settings.spec
+    windows = len(chunks.plan([(0, frames)], spec.window_frames, spec.overlap_frames))
+    theirs = (1 + max(0, -(-(frames - spec.window_frames) // XDUB_NEW))) * XDUB_STEPS
+    return [
+        name, sum(asked), len(asked), f"{windows * sum(asked) / frames:.2f}", f"{windows * len(asked) / frames:.2f}",
+        f"{theirs * XDUB_BRANCHES / frames:.2f}", f"{theirs / frames:.2f}", frames,
     ]  # fmt: skip
 
 

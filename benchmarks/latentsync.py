@@ -84,7 +84,7 @@ def _forward(what: str, options) -> dict:
 
 def _ours(widths: tuple[int, ...]):
     """The published layout (two layers a block) at other widths."""
-    from omnisync_core.engines.latentsync.layout import (
+    from omnisync_core.engines.latentsync.config import (
         AttentionConfig,
         BlockConfig,
         LayerConfig,

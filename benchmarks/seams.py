@@ -50,7 +50,7 @@ def _synced(engine, clip, folder: Path):
     write_clip(folder, clip)
     output, options = folder / "result.mkv", SyncOptions(mouth=clip.point, lossless=True)
     report = sync_video(folder / "source.mkv", folder / "target.wav", output, engine, options)
-    windows = chunks.plan([(0, report.frames)], engine.spec.window_frames, engine.spec.overlap_frames)
+    windows = chunks.plan_windows([(0, report.frames)], engine.spec.window_frames, engine.spec.overlap_frames)
     if (report.shots, report.windows) != (1, len(windows)):
         raise SystemExit(f"{folder.name}: {report.shots} shots, {report.windows} windows: seams lie elsewhere")
     result = read_video(output)
@@ -66,7 +66,7 @@ def _places(frames: int, spec):
     from omnisync_core.windows import chunks
 
     places = np.zeros(frames - 1, int)
-    for window in chunks.plan([(0, frames)], spec.window_frames, spec.overlap_frames)[1:]:
+    for window in chunks.plan_windows([(0, frames)], spec.window_frames, spec.overlap_frames)[1:]:
         first, last = window.start, window.start + window.lead
         places[first:last] = 2
         places[first - 1], places[last - 1] = 1, 3

@@ -2,23 +2,24 @@
 
 from comfy_api.latest import ComfyExtension
 
-from .conditioning import EncodeAudioWhisper, EncodePromptT5
+from .conditioning import EncodeAudioWhisperNode, EncodePromptT5Node
 from .host import first_frame, folders
-from .latentsync import LatentSyncEngine, LoadLatentSync
-from .lipsync import Engine, LipSyncImages, LipSyncVideo, Speaker
-from .loaders import LoadModel, LoadWhisper
-from .mouth import MouthCrop, MouthPaste, MouthTrack
-from .omniedit import HuMoAudio, HuMoEngine, LTXEdit, LTXEngine, OmniEditGuider, OmniEditSampler
-from .report import Example, SyncReport
-from .sampling import DSCFGGuider, DSCFGPatch, DSCFGSampler, ProgressiveNoise
-from .video import ChunkedVideoDecode
+from .latentsync import LatentSyncEngineNode, LoadLatentSyncNode
+from .lipsync import EngineNode, LipSyncImagesNode, LipSyncVideoNode, SpeakerNode
+from .loaders import LoadModelNode, LoadWhisperNode
+from .mouth import MouthCropNode, MouthPasteNode, MouthTrackNode
+from .omniedit import HuMoAudioNode, HuMoEngineNode, LTXEditNode, LTXEngineNode, OmniEditGuiderNode, OmniEditSamplerNode
+from .report import ExampleNode, SyncReportNode
+from .sampling import DSCFGGuiderNode, DSCFGPatchNode, DSCFGSamplerNode, ProgressiveNoiseNode
+from .video import ChunkedVideoDecodeNode
+from .xdub import LoadXDubNode, XDubEngineNode
 
 NODES: list = [
-    LoadModel, LoadWhisper, EncodeAudioWhisper, EncodePromptT5, MouthTrack, ProgressiveNoise, DSCFGGuider, DSCFGSampler,
-    DSCFGPatch, ChunkedVideoDecode, MouthCrop, MouthPaste, SyncReport, Example,
-    Engine, Speaker, LipSyncVideo, LipSyncImages,
-    LoadLatentSync, LatentSyncEngine,
-    HuMoEngine, LTXEngine, HuMoAudio, OmniEditSampler, OmniEditGuider, LTXEdit,
+    LoadModelNode, LoadWhisperNode, EncodeAudioWhisperNode, EncodePromptT5Node, MouthTrackNode, ProgressiveNoiseNode,
+    DSCFGGuiderNode, DSCFGSamplerNode, DSCFGPatchNode, ChunkedVideoDecodeNode, MouthCropNode, MouthPasteNode,
+    SyncReportNode, ExampleNode, EngineNode, SpeakerNode, LipSyncVideoNode, LipSyncImagesNode, LoadLatentSyncNode,
+    LatentSyncEngineNode, HuMoEngineNode, LTXEngineNode, HuMoAudioNode, OmniEditSamplerNode, OmniEditGuiderNode,
+    LTXEditNode, LoadXDubNode, XDubEngineNode,
 ]  # fmt: skip
 
 

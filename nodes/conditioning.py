@@ -15,7 +15,7 @@ LONGEST = 1_000_000
 BOUNDS = {"fps": (0.01, 1000), "strength": (0, 4), "offset_ms": (-2000, 2000)}
 
 
-class EncodeAudioWhisper(io.ComfyNode):
+class EncodeAudioWhisperNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -61,7 +61,7 @@ class EncodeAudioWhisper(io.ComfyNode):
         return io.NodeOutput(encode_speech(audio_encoder, wave, fps, frame_count, strength, offset_ms / 1000))
 
 
-class EncodePromptT5(io.ComfyNode):
+class EncodePromptT5Node(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -16,7 +16,7 @@ SUFFIXES = ".safetensors", ".pt"
 RESOLUTIONS = ["256", "512"]
 
 
-class LoadLatentSync(io.ComfyNode):
+class LoadLatentSyncNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -67,7 +67,7 @@ class LoadLatentSync(io.ComfyNode):
         return io.NodeOutput(*load_latentsync(unet, whisper, int(resolution), weight_dtype))
 
 
-class LatentSyncEngine(io.ComfyNode):
+class LatentSyncEngineNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

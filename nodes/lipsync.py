@@ -42,13 +42,15 @@ LENGTH_TIP = "Where sound and video differ in length. " + " ".join(
 )
 SILENCE_TIP = "Where nobody speaks. close: the mouth rests. keep: the source's own pixels."
 PREVIEW_TIP = "Do only the first seconds, to judge the settings; 0 does all."
+HINTS = {"alpha": "switch lossless on", "no_lossless": "switch lossless off", "resume": "switch resume on"}
+"""What to do, by the core's codes."""
 SAID_HERE = {
-    "(--mouth X,Y in pixels; in a graph: Mouth Track's speaker 'point')": "(Mouth Track, speaker 'point')",
+    "(--mouth X,Y in pixels; in a graph: Mouth Track's speaker 'point'), or take the frame's centre (--mouth centre)": (
+        "(Mouth Track, speaker 'point')"
+    ),
     "(--mouth X,Y,WIDTH; in a graph: a mask)": "(Mouth Track with a mask)",
-    "write .mov (ProRes 4444) or lossless .mkv": "switch lossless on",
-    "leave lossless out": "switch lossless off",
 }
-"""What the core tells the command line, in the nodes' words."""
+"""What a track's warnings tell the command line, in the nodes' words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,7 @@ def described(report: Report) -> str:
     return _said_here("\n".join([*lines, *(f"note: {warning}" for warning in report.warnings)]))
 
 
-class Engine(io.ComfyNode):
+class EngineNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -155,7 +157,7 @@ class Engine(io.ComfyNode):
         return io.NodeOutput(OmniSyncHandle(model, vae, clip, audio_encoder, sampling))
 
 
-class Speaker(io.ComfyNode):
+class SpeakerNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -180,7 +182,7 @@ class Speaker(io.ComfyNode):
         return io.NodeOutput((*(speakers or ()), Role(audio, mouth_track)))
 
 
-class LipSyncVideo(io.ComfyNode):
+class LipSyncVideoNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -258,7 +260,7 @@ class LipSyncVideo(io.ComfyNode):
         return io.NodeOutput(as_video(output), described(report))
 
 
-class LipSyncImages(io.ComfyNode):
+class LipSyncImagesNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -339,7 +341,7 @@ def _sync(video, sound, output: Path, engine, roles: Sequence[Role], options: Sy
             video, heard, output, opened, options, JobBar(opened), speakers=speakers, state=unfinished_folder()
         )
     except InputError as error:
-        raise InputError(_said_here(str(error))) from error
+        raise InputError(f"{error.problem}: {HINTS[error.hint]}" if error.hint else _said_here(str(error))) from error
     finally:
         with suppress(OSError):  # other jobs' work lies there, or nothing ever did
             unfinished_folder().rmdir()

@@ -9,7 +9,7 @@ from .host import folders
 WEIGHT_DTYPES = ["default", "float32", "bfloat16", "float16", "fp8_e4m3fn", "fp8_e5m2"]
 
 
-class LoadModel(io.ComfyNode):
+class LoadModelNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -49,7 +49,7 @@ class LoadModel(io.ComfyNode):
         return io.NodeOutput(*load_bundle(folders.bundle_path(model_name), weight_dtype))
 
 
-class LoadWhisper(io.ComfyNode):
+class LoadWhisperNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -7,12 +7,12 @@ import math
 from comfy_api.latest import io
 
 from ..omnisync_core.spec import VideoSpec
-from .types import LONGEST_PREVIEW, Region, Track, finite, within
+from .types import LONGEST_PREVIEW, RegionType, Track, finite, within
 
 SPEAKERS = ("largest", "index", "point")
 
 
-class MouthTrack(io.ComfyNode):
+class MouthTrackNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -20,8 +20,8 @@ class MouthTrack(io.ComfyNode):
             display_name="Mouth Track",
             category="OmniSync/mouth",
             description="Where the mouth is in every frame: from a mask, landmarks, keypoints, boxes, a face detection "
-            "model or a point that you click on the first frame (the first of these that is there); from nothing, the "
-            "frame's centre. Works with any character.",
+            "model or a point that you click on the first frame (the first of these that is there); from nothing, it "
+            "is looked for. Works with any character.",
             search_aliases=["mouth", "lips", "face tracking", "face detection", "speaker"],
             inputs=[
                 io.MultiType.Input("source", [io.Image, io.Video], tooltip="The frames. A video file is streamed."),
@@ -99,7 +99,7 @@ class MouthTrack(io.ComfyNode):
         return io.NodeOutput(*outputs, ui=shown)
 
 
-class MouthCrop(io.ComfyNode):
+class MouthCropNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -119,7 +119,7 @@ class MouthCrop(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("crops", tooltip="Square crops, 1 + 4k of them; for VAE Encode."),
-                Region.Output("REGION", tooltip="Where the crops lie; for Mouth Paste."),
+                RegionType.Output("REGION", tooltip="Where the crops lie; for Mouth Paste."),
                 Track.Output("crop_track", tooltip="The mouth inside the crops; for the DS-CFG nodes."),
             ],
         )  # fmt: skip
@@ -131,7 +131,7 @@ class MouthCrop(io.ComfyNode):
         return io.NodeOutput(*cut_mouths(images, mouth_track, size))
 
 
-class MouthPaste(io.ComfyNode):
+class MouthPasteNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -144,7 +144,7 @@ class MouthPaste(io.ComfyNode):
             inputs=[
                 io.Image.Input("images", tooltip="The frames that Mouth Crop was given."),
                 io.Image.Input("edited", tooltip="The crops after the edit, in their order, of any size."),
-                Region.Input("region", tooltip="From Mouth Crop."),
+                RegionType.Input("region", tooltip="From Mouth Crop."),
                 io.Image.Input(
                     "reference", optional=True,
                     tooltip="The crops through the same VAE without an edit (encoded, then decoded), as Lip Sync Video "

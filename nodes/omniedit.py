@@ -6,7 +6,8 @@ from fractions import Fraction
 
 from comfy_api.latest import InputImpl, Types, io
 
-from ..omnisync_core.diffusion.guidance import CONVENTIONS, Guidance
+from ..omnisync_core.diffusion import CONVENTIONS
+from ..omnisync_core.diffusion.guidance import Guidance
 from ..omnisync_core.engines.omniedit import NOISES
 from .types import ENGINE_OUT, GUIDANCE_NAMES, EngineType, Track, finite, positive_fps, rgb_frames
 
@@ -16,7 +17,7 @@ NOISE_TIP = (
 )
 
 
-class HuMoEngine(io.ComfyNode):
+class HuMoEngineNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -63,7 +64,7 @@ class HuMoEngine(io.ComfyNode):
         )
 
 
-class LTXEngine(io.ComfyNode):
+class LTXEngineNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -101,7 +102,7 @@ class LTXEngine(io.ComfyNode):
         return io.NodeOutput(ltx.LTXHandle(model, vae, audio_vae, _text(clip, prompt), prompt, settings))
 
 
-class HuMoAudio(io.ComfyNode):
+class HuMoAudioNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -146,7 +147,7 @@ class HuMoAudio(io.ComfyNode):
         )
 
 
-class OmniEditSampler(io.ComfyNode):
+class OmniEditSamplerNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -167,7 +168,7 @@ class OmniEditSampler(io.ComfyNode):
         return io.NodeOutput(trajectory.OmniEditSampler(start, end, finite("cfg", cfg, 0, 100), noise_mode))
 
 
-class OmniEditGuider(io.ComfyNode):
+class OmniEditGuiderNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -203,7 +204,7 @@ class OmniEditGuider(io.ComfyNode):
         return io.NodeOutput(guider)
 
 
-class LTXEdit(io.ComfyNode):
+class LTXEditNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -299,7 +300,7 @@ def _focus() -> list:
             tooltip="How fast the strength fades with the noise: its weight follows sigma ^ gamma. 0 does not fade.",
         ),
         io.Float.Input(
-            "sigma_g", default=usual.spread, min=0.05, max=10.0, step=0.05, advanced=True, optional=True,
+            "sigma_g", default=usual.sigma_g, min=0.05, max=10.0, step=0.05, advanced=True, optional=True,
             tooltip="Width of the Gaussian around the mouth, in mouth widths.",
         ),
         io.Combo.Input(
@@ -333,9 +334,10 @@ def _read_focus(weights: dict):
     """The core's weights over cfg, from the widgets."""
     from .host import trajectory
 
-    focus = trajectory.Focus(**{name: weights[name] for name in GUIDANCE_NAMES if name in weights})
-    Guidance(*(getattr(focus, name) for name in GUIDANCE_NAMES))
-    return focus
+    given = {name: weights[name] for name in GUIDANCE_NAMES if name in weights}
+    return trajectory.Focus(
+        **{name: value for name, value in given.items() if value or name not in ("w_peak", "w_base")}
+    )
 
 
 def _text(clip, prompt: str) -> list:

@@ -9,7 +9,7 @@ from .host.folders import EXAMPLES
 from .types import Track, mono_wave, positive_fps
 
 
-class SyncReport(io.ComfyNode):
+class SyncReportNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -52,7 +52,7 @@ class SyncReport(io.ComfyNode):
         return io.NodeOutput(chart, text)
 
 
-class Example(io.ComfyNode):
+class ExampleNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

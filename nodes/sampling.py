@@ -13,7 +13,7 @@ TRACK_TIP = (
 NOISE_BOUNDS = {"tau": (0, 1)}
 
 
-class ProgressiveNoise(io.ComfyNode):
+class ProgressiveNoiseNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -64,7 +64,7 @@ class ProgressiveNoise(io.ComfyNode):
         return io.NodeOutput(guider.ProgressiveNoise(seed), sigmas, latent)
 
 
-class DSCFGGuider(io.ComfyNode):
+class DSCFGGuiderNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -87,7 +87,7 @@ class DSCFGGuider(io.ComfyNode):
         return io.NodeOutput(_guider(model, positive, negative, mouth_track, weights))
 
 
-class DSCFGSampler(io.ComfyNode):
+class DSCFGSamplerNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -118,7 +118,7 @@ class DSCFGSampler(io.ComfyNode):
         return io.NodeOutput(guider.sample(chosen, noise, sigmas, latent))
 
 
-class DSCFGPatch(io.ComfyNode):
+class DSCFGPatchNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -58,7 +58,7 @@ def find_mouth(
 def cut_mouths(images: torch.Tensor, track, size: int) -> tuple:
     """The crops (1 + 4k, S, S, 3), where they lie, and the mouth's track inside them."""
     images = rgb_frames(images)
-    where = crops.plan(track, (images.shape[2], images.shape[1]), len(images), size)
+    where = crops.plan_region(track, (images.shape[2], images.shape[1]), len(images), size)
     cut = np.empty((where.padded, size, size, 3), np.float32)
     for frame, image in counted(enumerate(images), len(images)):
         cut[frame] = where.cut(_array(image), frame)
@@ -66,7 +66,7 @@ def cut_mouths(images: torch.Tensor, track, size: int) -> tuple:
     return torch.from_numpy(cut), where, where.mouths()
 
 
-def paste_mouths(images: torch.Tensor, edited, region: crops.Crops, reference=None) -> tuple:
+def paste_mouths(images: torch.Tensor, edited, region: crops.Region, reference=None) -> tuple:
     """The images with the edit, of their own type and channels, and the masks (N, H, W) of where they may differ."""
     rgb, result = rgb_frames(images), images.clone()
     _check_region(region, rgb)
@@ -142,7 +142,7 @@ def _painted(mask: torch.Tensor, frame_size) -> np.ndarray:
 def _masks(track, frame_size, per_frame: bool) -> torch.Tensor:
     """Where frames will be edited: a mask for each, or one (1, H, W) for all: a long video must not fill memory."""
     count = len(track.pts_N)
-    where = crops.plan(track, frame_size, count, VideoSpec().crop_size)
+    where = crops.plan_region(track, frame_size, count, VideoSpec().crop_size)
     masks = np.zeros((count if per_frame else 1, frame_size[1], frame_size[0]), np.float32)
     for frame in range(count):
         box_mask = where.mask(frame)
@@ -162,7 +162,7 @@ def _put(place: torch.Tensor, change: crops.Change) -> None:
     colours[:] = torch.where(changed, pixels.to(place), colours)
 
 
-def _check_region(region: crops.Crops, images: torch.Tensor) -> None:
+def _check_region(region: crops.Region, images: torch.Tensor) -> None:
     if len(images) != len(region) or (images.shape[2], images.shape[1]) != region.frame_size:
         width, height = region.frame_size
         raise InputError(
@@ -171,7 +171,7 @@ def _check_region(region: crops.Crops, images: torch.Tensor) -> None:
         )
 
 
-def _edited(images: torch.Tensor, region: crops.Crops, name: str, size: int | None = None) -> torch.Tensor:
+def _edited(images: torch.Tensor, region: crops.Region, name: str, size: int | None = None) -> torch.Tensor:
     """Square crops, one per frame or with the repeated ones at the end."""
     images = rgb_frames(images, name)
     height, width = images.shape[1:3]

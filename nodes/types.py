@@ -9,11 +9,12 @@ from dataclasses import replace
 import torch
 from comfy_api.latest import io
 
-from ..omnisync_core.diffusion.guidance import CONVENTIONS, Guidance
+from ..omnisync_core.diffusion import CONVENTIONS
+from ..omnisync_core.diffusion.guidance import Guidance
 from ..omnisync_core.errors import InputError
 
 Track = io.Custom("OMNISYNC_TRACK")
-Region = io.Custom("OMNISYNC_REGION")
+RegionType = io.Custom("OMNISYNC_REGION")
 EngineType = io.Custom("OMNISYNC_ENGINE")
 Speakers = io.Custom("OMNISYNC_SPEAKERS")
 
@@ -29,6 +30,7 @@ CONVENTION_TIP = (
     "to w_peak squared at the mouth."
 )
 GUIDANCE_BOUNDS = {"w_peak": (0, 20), "w_base": (0, 20), "gamma": (0, 10), "sigma_g": (0.05, 10)}
+"""Of the widgets: the part of the core's `BOUNDS` that is of use."""
 
 
 def guidance_inputs(*, own: bool = False) -> list:
@@ -52,7 +54,7 @@ def guidance_inputs(*, own: bool = False) -> list:
             tooltip="How fast the guidance fades with the noise: its weight follows sigma ^ gamma. 0 does not fade.",
         ),
         io.Float.Input(
-            "sigma_g", default=usual.spread, **_between("sigma_g"), step=0.05, advanced=True,
+            "sigma_g", default=usual.sigma_g, **_between("sigma_g"), step=0.05, advanced=True,
             tooltip="Width of the guidance's Gaussian around the mouth, in mouth widths.",
         ),
         io.Combo.Input(
@@ -77,7 +79,7 @@ def read_guidance(
     usual = Guidance()
     if convention != OWN:
         return Guidance(w_peak, w_base, gamma, sigma_g, convention)
-    given = {"w_peak": w_peak, "w_base": w_base, "gamma": gamma, "spread": sigma_g}
+    given = {"w_peak": w_peak, "w_base": w_base, "gamma": gamma, "sigma_g": sigma_g}
     return replace(own or usual, **{name: value for name, value in given.items() if value != getattr(usual, name)})
 
 

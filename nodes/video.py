@@ -8,7 +8,7 @@ from ..omnisync_core.errors import InputError
 from .types import positive_fps, read_sound, rgb_frames, within
 
 
-class ChunkedVideoDecode(io.ComfyNode):
+class ChunkedVideoDecodeNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

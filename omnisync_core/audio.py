@@ -1,5 +1,7 @@
 """Sound as the model hears it: mono, 16 kHz, in windows of time; its log-mel picture; when somebody speaks."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from functools import lru_cache
 from math import ceil, gcd
@@ -45,7 +47,7 @@ class Wave(Protocol):
 class ArrayWave:
     """A `Wave` over samples in memory (S,) at 16 kHz."""
 
-    def __init__(self, wave_S: np.ndarray):
+    def __init__(self, wave_S: np.ndarray) -> None:
         wave_S = np.asarray(wave_S, np.float32)
         if wave_S.ndim != 1 or not len(wave_S):
             raise InputError(f"sound must be mono samples (S,) and not empty, got shape {wave_S.shape}")
@@ -72,7 +74,7 @@ class SpeechWave:
     file is decoded again from its start. InputError: no such file, no sound, empty, NaN.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         info = open_audio(path)
         self._rate = info.rate
@@ -99,12 +101,12 @@ class SpeechWave:
             start += len(part_S)
         return window_S
 
-    def _rewind(self):
+    def _rewind(self) -> None:
         self._kept = OrderedDict()
         self._next = 0
         self._source = _MonoSource(self._path, self._rate)
 
-    def _block(self, number):
+    def _block(self, number: int) -> np.ndarray:
         if number not in self._kept and number < self._next:
             self._rewind()
         while number not in self._kept:
@@ -149,7 +151,7 @@ def mel_levels(wave_S: np.ndarray, n_mels: int = 80) -> np.ndarray:
     return np.log10(np.maximum(_mel_bank(n_mels) @ np.swapaxes(power_FK, -1, -2), 1e-10))
 
 
-def normalised_mel(levels_MF: np.ndarray, loudest) -> np.ndarray:
+def normalised_mel(levels_MF: np.ndarray, loudest: float | np.ndarray) -> np.ndarray:
     """Mel levels as Whisper takes them, float32: cut 8 decades below `loudest`."""
     return ((np.maximum(levels_MF, loudest - _MEL_DYNAMIC_RANGE) + 4.0) / 4.0).astype(np.float32)
 
@@ -171,7 +173,7 @@ def speech_activity(wave: Wave, times_N: np.ndarray) -> np.ndarray:
 class _MonoSource:
     """Consecutive 10 s blocks at 16 kHz, each resampled with the context its filter needs."""
 
-    def __init__(self, path, rate):
+    def __init__(self, path: str | Path, rate: int) -> None:
         self._path, self._rate = path, rate
         self._parts = read_audio(path)
         self._up, self._down = _ratio(rate, SAMPLE_RATE)
@@ -179,7 +181,7 @@ class _MonoSource:
         self._context = ceil(reach / self._down) * self._down  # so that a block starts on the filter's phase 0
         self._pending = [np.zeros(self._context, np.float32)]
 
-    def next_block(self):
+    def next_block(self) -> np.ndarray:
         step = _BLOCK_SECONDS * self._rate
         source_S = self._take(step + 2 * self._context)
         self._pending = [source_S[step:]]
@@ -187,7 +189,7 @@ class _MonoSource:
         skip = self._context * self._up // self._down
         return block_S[skip : skip + _BLOCK_SECONDS * SAMPLE_RATE]
 
-    def _take(self, count):
+    def _take(self, count: int) -> np.ndarray:
         """`count` samples from the pending ones on, with zeros after the end; keeps what was decoded beyond them."""
         held = sum(map(len, self._pending))
         while held < count:
@@ -201,22 +203,22 @@ class _MonoSource:
         return np.concatenate(self._pending)
 
 
-def _span(start_s, stop_s):
+def _span(start_s: float, stop_s: float) -> tuple[int, int]:
     return round(start_s * SAMPLE_RATE), max(round((stop_s - start_s) * SAMPLE_RATE), 0)
 
 
-def _refuse_nan(samples, name):
+def _refuse_nan(samples: np.ndarray, name: str) -> None:
     if not np.isfinite(samples).all():
         raise InputError(f"{name} holds samples that are no numbers (NaN or infinite); save it again as 16-bit sound")
 
 
-def _ratio(source_rate, target_rate):
+def _ratio(source_rate: int, target_rate: int) -> tuple[int, int]:
     common = gcd(source_rate, target_rate)
     return target_rate // common, source_rate // common
 
 
 @lru_cache(maxsize=8)
-def _filter(up, down):
+def _filter(up: int, down: int) -> np.ndarray:
     """The windowed sinc on the grid `up` times finer than the source, 64 zero crossings to each side."""
     widest = max(up, down)
     length = 2 * int(_ZERO_CROSSINGS * widest / _ROLLOFF) + 1
@@ -224,7 +226,7 @@ def _filter(up, down):
 
 
 @lru_cache(maxsize=4)
-def _mel_bank(n_mels):
+def _mel_bank(n_mels: int) -> np.ndarray:
     """Whisper's triangular filters (n_mels, 201): Slaney's scale and norm, 0 to 8 kHz."""
     hertz_K = np.linspace(0, SAMPLE_RATE / 2, MEL_WINDOW // 2 + 1)
     corner_M = _mel_to_hertz(np.linspace(0, _hertz_to_mel(SAMPLE_RATE / 2), n_mels + 2))
@@ -235,15 +237,15 @@ def _mel_bank(n_mels):
     return triangle_MK * (2 / (corner_M[2:] - corner_M[:-2]))[:, None]
 
 
-def _hertz_to_mel(hertz):
+def _hertz_to_mel(hertz: float | np.ndarray) -> np.ndarray:
     return 15 + np.log(hertz / 1000) * 27 / np.log(6.4)  # above 1 kHz, where the top corner lies
 
 
-def _mel_to_hertz(mel):
+def _mel_to_hertz(mel: float | np.ndarray) -> np.ndarray:
     return np.where(mel < 15, 200 * mel / 3, 1000 * np.exp(np.log(6.4) / 27 * (mel - 15)))
 
 
-def _levels(wave):
+def _levels(wave: Wave) -> np.ndarray:
     """Level (F,) of every 10 ms in dB of full scale, smoothed against clicks."""
     parts = []
     for start in np.arange(0, wave.duration, _BLOCK_SECONDS):
@@ -254,7 +256,7 @@ def _levels(wave):
     return 10 * np.log10(ndimage.median_filter(power_F, 3, mode="nearest") + 1e-10)
 
 
-def _gate(level_F):
+def _gate(level_F: np.ndarray) -> np.ndarray:
     """Which frames are speech: hysteresis between two levels, bursts dropped, then lead and hangover."""
     opens, closes = _thresholds(level_F)
     above_F, strong_F = level_F > closes, level_F > opens
@@ -269,7 +271,7 @@ def _gate(level_F):
     return held_F[_LEAD_FRAMES : _LEAD_FRAMES + len(level_F)]
 
 
-def _thresholds(level_F):
+def _thresholds(level_F: np.ndarray) -> tuple[float, float]:
     """Levels in dB at which the gate opens and closes, from the sound's own noise and speech."""
     loudest = float(np.sort(level_F)[-min(_LOUDEST_FRAMES, len(level_F))])
     if loudest < _GATE_FLOOR_DB:
@@ -283,6 +285,6 @@ def _thresholds(level_F):
     return max(noise + _GATE_OPENS * (speech - noise), deep), max(noise + _GATE_CLOSES * (speech - noise), deep - 4)
 
 
-def _edges(gate_F):
+def _edges(gate_F: np.ndarray) -> np.ndarray:
     """The gate with 40 ms ramps."""
     return ndimage.uniform_filter1d(gate_F.astype(np.float64), _EDGE_FRAMES, mode="nearest")

@@ -61,7 +61,9 @@ def read_bundle(path: str | Path) -> Bundle:
     return Bundle(path, _read_config(path, metadata["omnisync.config"]), found, _parts(path, tensors))
 
 
-def write_bundle(path: str | Path, modules: Mapping[str, nn.Module], config: dict, dtype=torch.float16) -> str:
+def write_bundle(
+    path: str | Path, modules: Mapping[str, nn.Module], config: dict, dtype: torch.dtype = torch.float16
+) -> str:
     """Write modules by part with their configuration; returns the digest. Floating tensors are stored as `dtype`."""
     tensors = {
         f"{part}.{name}": (value.to(dtype) if value.is_floating_point() else value).contiguous().cpu().clone()

@@ -8,14 +8,16 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
+from .diffusion import CONVENTIONS
 from .errors import InputError, OutputError
 from .job.options import SILENCE, SyncOptions
 from .job.report import Plan, Progress, Report, clock
 from .timing.timeline import POLICIES
 
-CONVENTIONS = ("paper", "normalised", "floored")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -47,6 +49,8 @@ def lipsync(options: argparse.Namespace) -> None:
         lossless=options.lossless,
         resume=options.resume,
     )
+    if options.show_mouth is not None:
+        sync = replace(sync, mouth=_shown_mouth(options.video, options.mouth, options.show_mouth))
     weights = _given(options, "w_peak", "w_base", "gamma", "convention")
     sampling = _given(options, "prompt", "steps", "tau", "device", "dtype")
     engine = load_engine(options.model, guidance=weights, **sampling)
@@ -55,6 +59,40 @@ def lipsync(options: argparse.Namespace) -> None:
         warnings.simplefilter("ignore", UserWarning)
         report = sync_video(options.video, options.audio, options.output, engine, sync, bars)
     _print_report(report)
+
+
+def track(options: argparse.Namespace) -> None:
+    from .sheets.track_file import find, write_picture, write_track
+
+    with _Bars() as bars:
+        found, picture = find(options.video, options.mouth, _looking(bars))
+    for line in found.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    write_track(options.output, found)
+    if options.picture is not None:
+        write_picture(options.picture, picture)
+    print(f"{options.output}: the mouth in {_seen(found)} of {len(found.pts_N)} frames")
+
+
+def _shown_mouth(video: Path, how, picture: Path):
+    """Where the mouth is, after a picture of it was written; InputError where there is none."""
+    from .sheets.track_file import find, write_picture
+
+    with _Bars() as bars:
+        found, sheet = find(video, how, _looking(bars))
+    write_picture(picture, sheet)
+    print(f"{picture}: the mouth in {_seen(found)} of {len(found.pts_N)} frames", flush=True)
+    if not _seen(found):
+        raise InputError(" ".join(found.warnings) or "no mouth was found")
+    return found
+
+
+def _looking(bars: _Bars) -> Callable[[int, int], None]:
+    return lambda done, total: bars(Progress("reading", done, total))
+
+
+def _seen(found) -> int:
+    return int((found.confidence_N > 0).sum())
 
 
 def demo(options: argparse.Namespace) -> None:
@@ -97,7 +135,7 @@ def _given(options: argparse.Namespace, *names: str) -> dict:
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage."""
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
 
@@ -105,6 +143,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m omnisync_core", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="command", parser_class=_Parser)
     _lipsync_parser(commands.add_parser("lipsync", help="make a video's mouth say a sound"))
+
+    command = commands.add_parser("track", help="where the mouth is in every frame, without an edit")
+    command.add_argument("--video", type=Path, required=True, metavar="V")
+    _mouth_option(command)
+    command.add_argument("--output", type=Path, required=True, metavar="TRACK.json",
+                         help="per frame: time, x, y, width (pixels), roll, confidence, source")  # fmt: skip
+    command.add_argument("--picture", type=Path, metavar="SHEET.png", help="some frames with the mouth marked")
+    command.set_defaults(command=track)
 
     command = commands.add_parser("demo", help="the bundled model on a bundled clip, with figures")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -148,8 +194,9 @@ def _lipsync_parser(command: argparse.ArgumentParser) -> None:
     files.add_argument("--preview", type=_number(0, math.inf), metavar="SECONDS", help="only the first seconds")
 
     work = command.add_argument_group("what happens")
-    work.add_argument("--mouth", type=_mouth, default="auto", metavar="{auto,centre,X,Y[,WIDTH]}",
-                      help="where it is; X,Y in pixels of the first frame (default auto)")  # fmt: skip
+    _mouth_option(work)
+    work.add_argument("--show-mouth", type=Path, metavar="PICTURE.png",
+                      help="before the edit, write a picture of where the mouth was found")  # fmt: skip
     work.add_argument("--length", choices=POLICIES, default="source",
                       help="; ".join(f"{name}: {text}" for name, text in POLICIES.items()))  # fmt: skip
     work.add_argument("--silence", choices=SILENCE, default="close",
@@ -167,6 +214,11 @@ def _lipsync_parser(command: argparse.ArgumentParser) -> None:
     model.add_argument("--convention", choices=CONVENTIONS, help="reading of the guidance formula")
     model.add_argument("--device", help="auto (default), cuda, mps, cpu")
     model.add_argument("--dtype", choices=DTYPES, help="default auto: what suits the device")
+
+
+def _mouth_option(command) -> None:
+    command.add_argument("--mouth", type=_mouth, default="auto", metavar="{auto,centre,X,Y[,WIDTH]}",
+                         help="X,Y in pixels of the first frame (default auto: it is looked for)")  # fmt: skip
 
 
 def _clips(command: argparse.ArgumentParser, clips: int) -> None:
@@ -227,13 +279,13 @@ _STAGES = {"reading": ("finding the mouth", "frame"), "editing": ("editing", "st
 class _Bars:
     """One progress bar per stage; the plan is printed before the first edit."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._stage, self._bar = "", None
 
     def __enter__(self) -> _Bars:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def __call__(self, progress: Progress) -> None:

@@ -39,14 +39,14 @@ def run(out: str | os.PathLike, engine: Engine | None = None) -> dict:
                 done = sync_video(VIDEO, SOUND, edited, engine, options, bar)
             _write_mp4(out / "demo.mp4", edited)
             frames = {"source": _frames(VIDEO), "result": _frames(edited), "truth": _frames(TRUTH_VIDEO)}
-        layout = demo_page.layout_of(VIDEO, SOUND, tuple(told["point"]), engine.spec)
-        openings, figures = demo_page.measure(frames, told, layout)
+        placement = demo_page.placement_of(VIDEO, SOUND, tuple(told["point"]), engine.spec)
+        openings, figures = demo_page.measure(frames, told, placement)
         report = {
             "recovered_share": round(figures.share, 4),
             "sync_r": round(figures.sync_r, 4),
             "leak": round(figures.leak, 4),
             "far_outside_max": figures.outside,
-            "seconds_per_video_second": round(done.seconds / layout.timeline.end, 2),
+            "seconds_per_video_second": round(done.seconds / placement.timeline.end, 2),
             "peak_rss_mb": round(peak_rss_mb(), 1),
         }
         demo_page.draw(frames, openings, told, report, SOUND).save(out / "demo.png")
@@ -75,7 +75,7 @@ class _Bar:
         self._bar = tqdm(desc="editing", unit="step", dynamic_ncols=True)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
 
     def __call__(self, progress: Progress) -> None:

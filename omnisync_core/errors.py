@@ -1,8 +1,22 @@
 """The errors a user can cause or meet. Their text is one line: what was got, what was expected, what to do."""
 
+HINTS = {
+    "alpha": "write .mov (ProRes 4444) or lossless .mkv",
+    "no_lossless": "leave lossless out",
+    "resume": "go on with --resume, or delete that folder to start over",
+}
+"""What to do, in the words of files and the command line; another surface words a hint by its code."""
+
 
 class InputError(ValueError):
-    """Something the user gave cannot be used. The command line prints it and exits with 2."""
+    """Something the user gave cannot be used. The command line prints it and exits with 2.
+
+    `hint` is the code of what to do (see `HINTS`) where each surface says that in its own words; `problem` is the rest.
+    """
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(f"{problem}: {HINTS[hint]}" if hint else problem)
+        self.problem, self.hint = problem, hint
 
 
 class OutputError(OSError):

@@ -31,7 +31,7 @@ from .timing.playback import play
 from .timing.silence import GatedWave, Voice
 from .windows.composite import Compositor
 from .windows.editing import BothSounds, Editor
-from .windows.placement import Layout
+from .windows.placement import Placement
 
 
 def sync_video(
@@ -58,7 +58,7 @@ def sync_video(
     store = Store.open(job.output, identity, resume=options.resume, state=state)
     try:
         roles = [_cast(job, number, store.of_speaker(number)) for number in range(len(job.speakers))]
-        editors = [Editor(engine, _speech(job, role), role.layout, role.store, options.seed) for role in roles]
+        editors = [Editor(engine, _speech(job, role), role.placement, role.store, options.seed) for role in roles]
         on_step = _announce(job, roles, editors)
         for editor in editors:
             editor.run(on_step)
@@ -66,15 +66,16 @@ def sync_video(
     except BaseException:
         store.remove_if_empty()
         raise
+    report = report_of(job, roles, time.monotonic() - began)
     store.remove()
-    return report_of(job, roles, time.monotonic() - began)
+    return report
 
 
 def _cast(job: Job, number: int, store: Store) -> Role:
     """Find a speaker's mouth and place its edits."""
     voice = job.voices[number]
     track = _find_mouth(job, job.speakers[number].mouth, store)
-    return Role(voice, Layout(job.video, track, job.timeline, job.engine.spec, _strength(job, voice)), store)
+    return Role(voice, Placement(job.video, track, job.timeline, job.engine.spec, _strength(job, voice)), store)
 
 
 def _find_mouth(job: Job, how: Any, store: Store) -> mouth.MouthTrack:
@@ -90,6 +91,8 @@ def _find_mouth(job: Job, how: Any, store: Store) -> mouth.MouthTrack:
                 job.tell(Progress("reading", number, count))
 
         track = mouth.track(frames(), how, frame_size=(job.video.width, job.video.height))
+        if isinstance(how, str) and not track.confidence_N.any():
+            raise InputError(" ".join(track.warnings))
         store.write("track", **{name: np.asarray(value) for name, value in vars(track).items()})
     fields = store.read("track")
     lists = {name: tuple(fields.pop(name).tolist()) for name in ("frame_size", "warnings")}
@@ -129,7 +132,7 @@ def _speech(job: Job, role: Role) -> Speech:
 
 def _announce(job: Job, roles: Sequence[Role], editors: Sequence[Editor]) -> OnStep:
     """Tell the plan and see that it fits on the disks; gives what tells of every step from then on."""
-    count, pending = sum(len(role.layout.windows) for role in roles), [editor.pending() for editor in editors]
+    count, pending = sum(len(role.placement.windows) for role in roles), [editor.pending() for editor in editors]
     left = sum(map(len, pending))
     first = ((editor, windows[0]) for editor, windows in zip(editors, pending, strict=True) if windows)
     each = next((editor.seconds_per_window(window) for editor, window in first), 0.0)
@@ -147,7 +150,7 @@ def _announce(job: Job, roles: Sequence[Role], editors: Sequence[Editor]) -> OnS
 
 def _write(job: Job, roles: Sequence[Role]) -> None:
     """Encode the result once, every frame on its own planes."""
-    compositors, times_V = [Compositor(role.layout, role.store) for role in roles], job.timeline.time_V
+    compositors, times_V = [Compositor(role.placement, role.store) for role in roles], job.timeline.time_V
     with media.VideoWriter(
         job.output, job.part, job.audio, lossless=job.options.lossless, audio_duration=job.timeline.end
     ) as writer:

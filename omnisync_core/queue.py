@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError, JobError, OutputError
 
@@ -123,7 +124,7 @@ async def _run(host: str, prompt: dict, changes: list[Setting], out: Path, say: 
 class _Server:
     """A ComfyUI server, and this program as one client of it."""
 
-    def __init__(self, host: str, session):
+    def __init__(self, host: str, session: Any) -> None:
         self._host, self._session = host, session
         self._client = uuid.uuid4().hex
 
@@ -183,7 +184,7 @@ class _Server:
             raise JobError(f"the server refused the workflow: {_refusal(prompt, answer)}")
         return answer["prompt_id"]
 
-    async def _follow(self, socket, job: str, bars: _Bars) -> dict:
+    async def _follow(self, socket: Any, job: str, bars: _Bars) -> dict:
         outputs = {}
         async for message in socket:
             if message.type.name != "TEXT":
@@ -232,7 +233,7 @@ class _Server:
         return path
 
 
-async def _json(response) -> dict:
+async def _json(response: Any) -> dict:
     """The answer as JSON; JobError where something else answers than ComfyUI."""
     try:
         answer = await response.json(content_type=None)
@@ -291,13 +292,13 @@ def _free(path: Path) -> Path:
 class _Bars:
     """One progress bar for each node that tells how far it is."""
 
-    def __init__(self, prompt: dict):
+    def __init__(self, prompt: dict) -> None:
         self._prompt, self._node, self._bar = prompt, None, None
 
     def __enter__(self) -> _Bars:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
 

@@ -29,7 +29,7 @@ class VideoSpec:
     shared_noise: bool = False
     """Whether every window is given the same seed; else each has its own."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.pad_frames(self.window_frames) != self.window_frames:
             raise ValueError(f"window_frames must be 1 + {self.temporal_stride}k, got {self.window_frames}")
         if not 0 < self.mouth_height < 1:

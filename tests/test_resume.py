@@ -21,8 +21,8 @@ CHILD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from tests.fake import FakeEngine
-from omnisync_core.job import SyncOptions
-from omnisync_core.manifest import plain
+from omnisync_core.job.options import SyncOptions
+from omnisync_core.job.manifest import plain
 from omnisync_core.pipeline import sync_video
 
 folder, output, stage, at = sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5])

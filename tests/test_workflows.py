@@ -12,8 +12,8 @@ FOLDER = ROOT / "workflows"
 BROWSER = sorted(FOLDER.glob("*.json"))
 API = sorted((FOLDER / "api").rglob("*.json"))
 PUBLIC = {
-    "Real person with HuMo 1.7B", "Real person with HuMo 17B fp8", "Real person with LatentSync", "LTX-2 own voice",
-    "LTX-2 audio-visual edit",
+    "Real person with HuMo 1.7B", "Real person with HuMo 17B fp8", "Real person with LatentSync",
+    "Real person with X-Dub", "LTX-2 own voice", "LTX-2 audio-visual edit",
 }  # fmt: skip
 """Those over public weights: `scripts/engine_cards.py` draws their pictures until somebody ran them."""
 NOTES = ("MarkdownNote", "Note")

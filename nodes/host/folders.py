@@ -48,3 +48,8 @@ def file_path(folder: str, name: str, suffixes: tuple[str, ...] = (SUFFIX,)) -> 
     if found is None:
         raise CheckpointError(f"no model {name!r} in models/{folder}; put the {suffixes[0]} file there and press R")
     return Path(found)
+
+
+def folder_of(name: str) -> Path:
+    """The first of the host's folders of a kind: where a file of our own may be kept."""
+    return Path(folder_paths.get_folder_paths(name)[0])

@@ -39,19 +39,24 @@ VIDEO_CHANNELS, MASK_CHANNELS = 16, 4
 
 @dataclass(frozen=True)
 class Focus:
-    """DS-CFG over a plain `cfg`: 0 as a weight stands for that cfg. At its defaults it is the plain cfg."""
+    """DS-CFG over a plain `cfg`, which a weight of None stands for. At its defaults it is the plain cfg. InputError."""
 
-    w_peak: float = 0.0
-    w_base: float = 0.0
+    w_peak: float | None = None
+    w_base: float | None = None
     gamma: float = 0.0
     sigma_g: float = 0.7
     convention: str = "floored"
 
+    def __post_init__(self):
+        self._over(1.0)
+
     def guidance(self, cfg: float) -> Guidance | None:
         """The weights, or None where they are OmniEdit's plain cfg: w_peak = w_base = cfg."""
-        w_peak, w_base = self.w_peak or cfg, self.w_base or cfg
-        if w_peak == w_base == cfg:
-            return None
+        weights = self._over(cfg)
+        return None if weights.w_peak == weights.w_base == cfg else weights
+
+    def _over(self, cfg: float) -> Guidance:
+        w_peak, w_base = (cfg if weight is None else weight for weight in (self.w_peak, self.w_base))
         return Guidance(w_peak, w_base, self.gamma, self.sigma_g, self.convention)
 
 

@@ -49,9 +49,7 @@ class VideoVAEAdapter(comfy.sd.VAE):
         self.pad_channel_value = self.extra_1d_channel = self.format_encoded = self.size = None
         self.audio_sample_rate = 44100
         kind = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
-        self.patcher = kind(
-            self.first_stage_model, load_device=self.device, offload_device=memory.vae_offload_device()
-        )
+        self.patcher = kind(self.first_stage_model, load_device=self.device, offload_device=memory.vae_offload_device())
         _load(self.first_stage_model, bundle, assign=self.patcher.is_dynamic())
         memory.archive_model_dtypes(self.first_stage_model)
         self.patcher.cached_patcher_init = (load_vae_patcher, (str(bundle.path),))

@@ -5,6 +5,7 @@ Legend: N frames H x W, S pixels of a crop's side.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,10 +30,10 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Crops:
+class Region:
     """Where the crops of N frames lie; a few numbers per frame."""
 
-    regions: tuple[region.Region, ...]
+    regions: tuple[region.ShotCrop, ...]
     frame_size: tuple[int, int]
     size: int
     track: MouthTrack
@@ -100,11 +101,11 @@ class Crops:
             roll_N=self.track.roll_N[at] if len(self.track.roll_N) else self.track.roll_N,
         )
 
-    def _region(self, frame: int) -> region.Region:
+    def _region(self, frame: int) -> region.ShotCrop:
         return next(here for here in self.regions if here.start <= frame < here.stop)
 
 
-def plan(track: MouthTrack, frame_size: tuple[int, int], frames: int, size: int) -> Crops:
+def plan_region(track: MouthTrack, frame_size: tuple[int, int], frames: int, size: int) -> Region:
     """Crops of `size` pixels for a track and `frames` pictures of `frame_size` (width, height).
 
     The pictures may be a scaled copy of those that the track was made from. InputError: another number of them, or
@@ -121,11 +122,11 @@ def plan(track: MouthTrack, frame_size: tuple[int, int], frames: int, size: int)
             "these images, or of the same ones in another size"
         )
     track = replace(track, frame_size=(width, height))
-    return Crops(tuple(region.plan(track, VideoSpec(crop_size=size))), (width, height), size, track)
+    return Region(tuple(region.plan_crops(track, VideoSpec(crop_size=size))), (width, height), size, track)
 
 
-def _provider(picture_HWC: np.ndarray):
-    def rgb(box):
+def _provider(picture_HWC: np.ndarray) -> Callable[[tuple[int, int, int, int]], np.ndarray]:
+    def rgb(box: tuple[int, int, int, int]) -> np.ndarray:
         x0, y0, x1, y1 = box
         return np.asarray(picture_HWC[y0:y1, x0:x1, :3], np.float32)
 

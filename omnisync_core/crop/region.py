@@ -40,7 +40,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Region:
+class ShotCrop:
     """The crop of one shot: frames start..stop of the video, one side, a centre per frame."""
 
     start: int
@@ -70,15 +70,17 @@ class Region:
         return [(self.start + int(a), self.start + int(b)) for a, b in edges.reshape(-1, 2)]
 
 
-def plan(track: MouthTrack, spec: VideoSpec) -> list[Region]:
-    """One `Region` per shot, in order; together they hold every frame of the track once."""
+def plan_crops(track: MouthTrack, spec: VideoSpec) -> list[ShotCrop]:
+    """One `ShotCrop` per shot, in order; together they hold every frame of the track once."""
     if not len(track.pts_N):
         return []
     starts = np.concatenate([[0], np.flatnonzero(np.diff(track.shot_N)) + 1, [len(track.pts_N)]])
     return [_plan_shot(track, spec, int(a), int(b)) for a, b in itertools.pairwise(starts)]
 
 
-def crop(rgb: Callable[[tuple[int, int, int, int]], np.ndarray], frame_size, box: Box, crop_size: int) -> np.ndarray:
+def crop(
+    rgb: Callable[[tuple[int, int, int, int]], np.ndarray], frame_size: tuple[int, int], box: Box, crop_size: int
+) -> np.ndarray:
     """`box` resampled to crop_size x crop_size x 3 float32, exact to the sub-pixel and free of aliasing.
 
     rgb: called with an integer box (x0, y0, x1, y1) inside the frame, e.g. `Frame.rgb`. frame_size: (width, height).
@@ -106,7 +108,7 @@ def edit_mask(crop_size: int, mouth_T3: np.ndarray) -> np.ndarray:
     return _smoothstep((1 - radius) / 0.3) * border[:, None] * border[None, :]
 
 
-def cover(box: Box, frame_size) -> tuple[int, int, int, int] | None:
+def cover(box: Box, frame_size: tuple[int, int]) -> tuple[int, int, int, int] | None:
     """The integer pixels (x0, y0, x1, y1) of the frame that `box` touches; None where it is wholly off the frame."""
     x0, y0 = max(0, math.floor(box.x0)), max(0, math.floor(box.y0))
     x1 = min(frame_size[0], math.ceil(box.x0 + box.side))
@@ -114,7 +116,14 @@ def cover(box: Box, frame_size) -> tuple[int, int, int, int] | None:
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
-def delta(source_HWC, cover_xyxy, box: Box, edited_SSC, reference_SSC, mask_SS) -> np.ndarray:
+def delta(
+    source_HWC: np.ndarray,
+    cover_xyxy: tuple[int, int, int, int],
+    box: Box,
+    edited_SSC: np.ndarray,
+    reference_SSC: np.ndarray,
+    mask_SS: np.ndarray,
+) -> np.ndarray:
     """What to add to the source pixels of `cover_xyxy` (for `Frame.add_rgb`), float32 H x W x C.
 
     edited: the engine's window; reference: the source through the engine's codec. Where the two agree the source's
@@ -143,13 +152,13 @@ def delta(source_HWC, cover_xyxy, box: Box, edited_SSC, reference_SSC, mask_SS) 
     return delta_HWC
 
 
-def source_mask(mask_SS, box: Box, cover_xyxy) -> np.ndarray:
+def source_mask(mask_SS: np.ndarray, box: Box, cover_xyxy: tuple[int, int, int, int]) -> np.ndarray:
     """The crop's mask on the source pixels of `cover_xyxy`, float32 H x W: `delta` is exactly 0 where this is."""
     rows, columns = _to_source(len(mask_SS), box, cover_xyxy, linear=True)
     return _resample(np.asarray(mask_SS, np.float32)[..., None], rows, columns)[..., 0]
 
 
-def _plan_shot(track, spec, start, stop) -> Region:
+def _plan_shot(track: MouthTrack, spec: VideoSpec, start: int, stop: int) -> ShotCrop:
     here = slice(start, stop)
     size = np.asarray(track.frame_size, np.float64)
     times, known = track.pts_N[here], track.confidence_N[here] > 0
@@ -164,10 +173,10 @@ def _plan_shot(track, spec, start, stop) -> Region:
     inside_T2 = (mouth_T2 - center_T2) / side + 0.5
     mouth_T3 = np.concatenate([inside_T2, width_T[:, None] / side], axis=1).astype(np.float32)
     roll_N = track.roll_N if len(track.roll_N) == len(track.pts_N) else np.zeros(len(track.pts_N))
-    return Region(start, stop, side, spec.crop_size, center_T2, mouth_T3, _strength(times, known), roll_N[here])
+    return ShotCrop(start, stop, side, spec.crop_size, center_T2, mouth_T3, _strength(times, known), roll_N[here])
 
 
-def _strength(times_T, known_T):
+def _strength(times_T: np.ndarray, known_T: np.ndarray) -> np.ndarray:
     """1 where the mouth is known, fading over FADE_SECONDS towards frames where it is not."""
     if known_T.all() or not known_T.any():
         return known_T.astype(np.float32)
@@ -180,7 +189,7 @@ def _strength(times_T, known_T):
     return np.clip(near / FADE_SECONDS, 0, 1).astype(np.float32)
 
 
-def _kept_and_replaced(change_SSC):
+def _kept_and_replaced(change_SSC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How far a change counts and how far it takes the source's place (S x S x 1), smooth, by its level around.
 
     Below 2 of 255 levels it fades to nothing (noise of the codec); from 2 to 10 it goes from added to replacing.
@@ -190,7 +199,9 @@ def _kept_and_replaced(change_SSC):
     return _smoothstep(level_SS / (2 / 255)), _smoothstep((level_SS - 2 / 255) / (8 / 255))
 
 
-def _colour_error(source_HWC, cover_xyxy, box, reference_SSC):
+def _colour_error(
+    source_HWC: np.ndarray, cover_xyxy: tuple[int, int, int, int], box: Box, reference_SSC: np.ndarray
+) -> np.ndarray:
     """What the codec did to the colours, S x S x C: low-passed, so measured on a quarter of the crop's rows."""
     size = len(reference_SSC)
     coarse, (x0, y0, x1, y1) = max(4, size // 4), cover_xyxy
@@ -202,7 +213,7 @@ def _colour_error(source_HWC, cover_xyxy, box, reference_SSC):
     return cv2.resize(error, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
-def _touched(mask_SS, box, cover_xyxy):
+def _touched(mask_SS: np.ndarray, box: Box, cover_xyxy: tuple[int, int, int, int]) -> tuple[int, int, int, int] | None:
     """The part of `cover_xyxy` that the mask reaches; None where it reaches none."""
     step = box.side / len(mask_SS)
     bounds = []
@@ -216,7 +227,9 @@ def _touched(mask_SS, box, cover_xyxy):
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
-def _to_source(size, box, cover_xyxy, linear=False):
+def _to_source(
+    size: int, box: Box, cover_xyxy: tuple[int, int, int, int], linear: bool = False
+) -> tuple[csr_array, csr_array]:
     """Matrices (rows, columns) that bring a crop onto the source pixels of `cover_xyxy`."""
     x0, y0, x1, y1 = cover_xyxy
     step = size / box.side
@@ -224,18 +237,18 @@ def _to_source(size, box, cover_xyxy, linear=False):
     return rows, _weights(x1 - x0, (x0 - box.x0) * step, step, size, linear)
 
 
-def _smoothstep(x):
+def _smoothstep(x: np.ndarray) -> np.ndarray:
     x = np.clip(x, 0, 1)
     return (x * x * (3 - 2 * x)).astype(np.float32)
 
 
-def _span(start, side, margin, limit):
+def _span(start: float, side: float, margin: float, limit: int) -> tuple[int, int]:
     """Integer range around start..start+side with a margin, inside 0..limit and never empty."""
     low = min(max(0, math.floor(start - margin)), limit - 1)
     return low, max(low + 1, min(limit, math.ceil(start + side + margin)))
 
 
-def _resample(image_HWC, rows_YH, columns_XW):
+def _resample(image_HWC: np.ndarray, rows_YH: csr_array, columns_XW: csr_array) -> np.ndarray:
     """Separable resampling of all channels (1, 3 or 4) by two sparse matrices."""
     height, width, channels = image_HWC.shape
     tall = (rows_YH @ image_HWC.reshape(height, width * channels)).reshape(-1, width, channels)
@@ -244,7 +257,7 @@ def _resample(image_HWC, rows_YH, columns_XW):
 
 
 @lru_cache(maxsize=8)
-def _weights(count, offset, step, limit, linear=False):
+def _weights(count: int, offset: float, step: float, limit: int, linear: bool = False) -> csr_array:
     """Sparse count x limit matrix: sample k sits at offset + (k + .5) * step of a line of `limit` pixels.
 
     Catmull-Rom (or linear) kernel, widened by `step` where that shrinks; beyond the line its end pixel repeats.

@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from . import CONVENTIONS
 
-CONVENTIONS = ("paper", "normalised", "floored")
+BOUNDS = {"w_peak": (0.0, 100.0), "w_base": (0.0, 100.0), "gamma": (0.0, 100.0), "sigma_g": (0.01, 100.0)}
+"""What each weight of a `Guidance` may be; widgets offer a part of it."""
 
 
 @dataclass(frozen=True)
 class Guidance:
     """Weights of DS-CFG.
 
-    With G(x, y) = w_base + (w_peak - w_base) * exp(-d^2 / 2 spread^2), d the distance to the mouth, and
+    With G(x, y) = w_base + (w_peak - w_base) * exp(-d^2 / 2 sigma_g^2), d the distance to the mouth, and
     s = sigma ^ gamma: `paper` multiplies by `G * w_peak * s` as printed (up to w_peak^2), `normalised` by `G * s`,
     `floored` by `1 + (G - 1) * s`, which fades to the conditional prediction instead of the unconditional one.
     """
@@ -25,17 +27,15 @@ class Guidance:
     w_peak: float = 2.0
     w_base: float = 1.0
     gamma: float = 1.5
-    spread: float = 0.7
-    """sigma of the Gaussian, in mouth widths."""
+    sigma_g: float = 0.7
+    """Width of the Gaussian, in mouth widths."""
     convention: str = "floored"
 
-    def __post_init__(self):
-        for name in ("w_peak", "w_base", "gamma", "spread"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and 0 <= value <= 100):
-                raise InputError(f"{name} must be a number within 0..100, got {value}")
-        if self.spread == 0:
-            raise InputError("spread must be above 0: it is the width of the Gaussian around the mouth")
+    def __post_init__(self) -> None:
+        for name, (low, high) in BOUNDS.items():
+            value = vars(self)[name]
+            if not (math.isfinite(value) and low <= value <= high):
+                raise InputError(f"{name} must be a number within {low:g}..{high:g}, got {value}")
         if self.convention not in CONVENTIONS:
             raise InputError(f"convention must be one of {', '.join(CONVENTIONS)}, got {self.convention!r}")
 
@@ -50,7 +50,7 @@ class Guidance:
 
         Returns (T, h, w) float32.
         """
-        spatial = self.w_base + (self.w_peak - self.w_base) * gaussian(mouth_T3, size, self.spread)
+        spatial = self.w_base + (self.w_peak - self.w_base) * gaussian(mouth_T3, size, self.sigma_g)
         time = float(sigma) ** self.gamma
         if self.convention == "paper":
             return spatial * self.w_peak * time
@@ -59,8 +59,8 @@ class Guidance:
         return 1 + (spatial - 1) * time
 
 
-def gaussian(mouth_T3: Tensor, size: tuple[int, int], spread: float) -> Tensor:
-    """exp(-d^2 / 2 s^2) around each mouth, s = spread * mouth width; (T, h, w), positions at pixel centres.
+def gaussian(mouth_T3: Tensor, size: tuple[int, int], sigma_g: float) -> Tensor:
+    """exp(-d^2 / 2 s^2) around each mouth, s = sigma_g * mouth width; (T, h, w), positions at pixel centres.
 
     A mouth without width is a point.
     """
@@ -69,7 +69,7 @@ def gaussian(mouth_T3: Tensor, size: tuple[int, int], spread: float) -> Tensor:
     x = (torch.arange(width, device=mouth_T3.device) + 0.5) / width
     center_x, center_y, mouth_width = (value.reshape(-1, 1, 1) for value in mouth_T3.float().unbind(-1))
     distance = (x - center_x) ** 2 + (y[:, None] - center_y) ** 2
-    return torch.exp(-distance / (2 * (spread * mouth_width).clamp(min=1e-4) ** 2))
+    return torch.exp(-distance / (2 * (sigma_g * mouth_width).clamp(min=1e-4) ** 2))
 
 
 def guide(unconditional: Tensor, conditional: Tensor, weight: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..audio import Wave
 from ..errors import InputError
-from ..models.whisper import STATES_PER_SECOND, SpeechFeatures
+from ..models.whisper import STATES_PER_SECOND, SpeechFeatures, StatesShape, with_neighbours
 
 LAYERS, GROUPS, WIDTH = 33, 5, 1280
 WINDOW = 8
@@ -84,8 +84,8 @@ class HuMoSpeech(SpeechFeatures):
     a third and are blended, so that neither the encoder's limit nor a chunk's edge is heard.
     """
 
-    def __init__(self, encode: Callable[[np.ndarray], np.ndarray], wave: Wave, width: int = WIDTH):
-        super().__init__(_Shape(GROUPS * width), wave, GROUPS)
+    def __init__(self, encode: Callable[[np.ndarray], np.ndarray], wave: Wave, width: int = WIDTH) -> None:
+        super().__init__(StatesShape(GROUPS * width, 30), wave, GROUPS)
         self.encode = encode
 
     def at(self, times_T: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ class HuMoSpeech(SpeechFeatures):
 
         The last times may repeat (a padded window).
         """
-        times = self._with_neighbours(np.asarray(times_T, np.float64))
+        times = with_neighbours(times_T, BESIDE, BESIDE)
         positions = np.clip(times, 0, self.wave.duration) * STATES_PER_SECOND
         low = np.floor(positions).astype(np.int64)
         states = self.states(low.min(), low.max() + 2)
@@ -103,13 +103,6 @@ class HuMoSpeech(SpeechFeatures):
         features[(times < 0) | (times >= self.wave.duration)] = 0
         return features.reshape(len(times), GROUPS, -1)
 
-    @staticmethod
-    def _with_neighbours(times_T: np.ndarray) -> np.ndarray:
-        steps = np.diff(times_T)
-        steps = steps[steps != 0]
-        reach = np.arange(1, BESIDE + 1) * (np.median(steps) if len(steps) else 1 / 25)
-        return np.concatenate([times_T[0] - reach[::-1], times_T, times_T[-1] + reach])
-
     def _window(self, index: int) -> np.ndarray:
         if index not in self._windows:
             start = index * self.hop / STATES_PER_SECOND
@@ -117,10 +110,3 @@ class HuMoSpeech(SpeechFeatures):
             self.keep(index, self.encode(wave_S).reshape(self.length, -1))
         self._windows.move_to_end(index)
         return self._windows[index]
-
-
-class _Shape:
-    """What `SpeechFeatures` asks about an encoder: large-v3's window and the width of one time step."""
-
-    def __init__(self, width: int):
-        self.width, self.config = width, {"max_source_positions": 30 * STATES_PER_SECOND}

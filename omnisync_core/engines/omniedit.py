@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -75,14 +75,14 @@ def edit(
     Zt is then at, and returns the Zt to go on from; raising in it cancels.
     """
 
-    def single(latents, sigma, branches):
+    def single(latents: Latents, sigma: Tensor, branches: tuple[str, ...]) -> Latents:
         return (velocities(latents[0], sigma, branches),)
 
-    def weights(sigma):
+    def weights(sigma: Tensor) -> Any:
         weight = cfg(sigma)
         return None if weight is None else (weight,)
 
-    def tell(done, targets, sigma, noises):
+    def tell(done: int, targets: Latents, sigma: Tensor, noises: Latents) -> Latents:
         return (on_step(done, targets[0], sigma, noises[0]),)
 
     path = _Path(
@@ -164,7 +164,7 @@ class _Path:
     on_step: Callable | None
     rescaled_first: bool
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.sigmas.ndim != 1 or not len(self.sigmas):
             raise InputError(f"sigmas must be one row of levels, got shape {tuple(self.sigmas.shape)}")
         if not (bool((self.sigmas > 0).all()) and bool((self.sigmas[1:] < self.sigmas[:-1]).all())):
@@ -212,7 +212,7 @@ class _Path:
             for stream, e in zip(streams, estimated, strict=True)
         ]
 
-    def _evaluate(self, streams: list[_Stream], s: Tensor, sources: Sequence[Tensor] = ()):
+    def _evaluate(self, streams: list[_Stream], s: Tensor, sources: Sequence[Tensor] = ()) -> list[tuple[Any, Any]]:
         """(vp, vq) per stream, all branches in one call; vq is empty where the step does not edit (no `sources`)."""
         weights, editing = self.weights(s), bool(sources)
         branches = ("target",) + ("source",) * (weights is not None) + ("source",) * editing
@@ -249,7 +249,7 @@ class _Path:
 class _Stream:
     """One latent on its way from source to target."""
 
-    def __init__(self, x0: Tensor):
+    def __init__(self, x0: Tensor) -> None:
         self.x0 = x0
 
     def begin(self, s: Tensor, e: Tensor) -> None:

@@ -55,7 +55,7 @@ class OmniSyncEngine(LatentEngine):
         sampling: Sampling,
         digest: str,
         resident: Callable[[nn.Module], AbstractContextManager] = lambda module: nullcontext(),
-    ):
+    ) -> None:
         self.dit: DiT = networks["dit"]
         self.vae: VideoVAE = networks["vae"]
         self.whisper: WhisperEncoder = networks["whisper"]

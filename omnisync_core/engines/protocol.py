@@ -28,6 +28,8 @@ class Edit:
 
     edited_THWC: np.ndarray
     reference_THWC: np.ndarray
+    note: str = ""
+    """What the user should know of this window; goes into the report."""
 
 
 @dataclass(frozen=True)

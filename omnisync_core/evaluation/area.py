@@ -13,29 +13,29 @@ from ..crop import region
 from ..mouth.looks import small_frames
 from ..spec import VideoSpec
 from ..timing import timeline
-from ..windows.placement import Layout
+from ..windows.placement import Placement
 
 
 @lru_cache(maxsize=256)
-def layout_of(video: Path, audio: Path, point: tuple[float, float], spec: VideoSpec) -> Layout:
+def placement_of(video: Path, audio: Path, point: tuple[float, float], spec: VideoSpec) -> Placement:
     """Where the pipeline edits a video whose mouth was clicked on, at its default options."""
     info = media.probe_video(video)
     frame_size = info.width, info.height
     track = mouth.track(small_frames(info), point, frame_size=frame_size)
-    shown = timeline.plan(info.times_N, SpeechWave(audio).duration)
-    return Layout(info, track, shown, spec, np.ones(len(shown), np.float32))
+    shown = timeline.plan_timeline(info.times_N, SpeechWave(audio).duration)
+    return Placement(info, track, shown, spec, np.ones(len(shown), np.float32))
 
 
-def outside(result_THWC: np.ndarray, source_THWC: np.ndarray, layout: Layout) -> float:
+def outside(result_THWC: np.ndarray, source_THWC: np.ndarray, placement: Placement) -> float:
     """The largest 8-bit difference where the edit's mask is 0."""
     worst = 0
     for position, (result, source) in enumerate(zip(result_THWC, source_THWC, strict=True)):
         difference = np.abs(result.astype(np.int16) - source).max(-1)
-        spot = layout.spot(position)
-        covered = region.cover(spot.box, layout.frame_size)
+        spot = placement.spot(position)
+        covered = region.cover(spot.box, placement.frame_size)
         if covered is not None:
             x0, y0, x1, y1 = covered
-            mask = region.edit_mask(layout.spec.crop_size, spot.mouth_3)[0]
+            mask = region.edit_mask(placement.spec.crop_size, spot.mouth_3)[0]
             difference[y0:y1, x0:x1][region.source_mask(mask, spot.box, covered) > 0] = 0
         worst = max(worst, int(difference.max()))
     return float(worst)

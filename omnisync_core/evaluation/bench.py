@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..audio import Wave
 from ..checkpoint import read_bundle
 from ..crop import region
 from ..engines.omnisync import BUNDLED, OmniSyncEngine, Sampling, build_spec, own_sampling, ready_networks
@@ -19,8 +20,8 @@ from ..pipeline import sync_video
 from ..sheets.reader import read_opening
 from ..spec import VideoSpec
 from ..synth.clips import Clip, read_clip, read_video
-from ..windows.placement import Layout
-from .area import layout_of, outside
+from ..windows.placement import Placement
+from .area import outside, placement_of
 from .figures import ClipFigures, clip_figures
 
 Engines = Callable[[Path, Sampling], Engine]
@@ -89,28 +90,28 @@ def take(folders: Sequence[Path], which: str) -> list[Measured]:
 class TruthEngine(WindowEngine):
     """Pastes the truth: what then is missing is lost by cropping, codec and compositing. The ceiling of any model."""
 
-    def __init__(self, layout: Layout, truth_THWC: np.ndarray, codec: Codec = exact, name: str = "none"):
-        self.spec, self.fingerprint = layout.spec, {"engine": "truth", "codec": name}
-        self._layout, self._truth, self._codec = layout, truth_THWC, codec
+    def __init__(self, placement: Placement, truth_THWC: np.ndarray, codec: Codec = exact, name: str = "none") -> None:
+        self.spec, self.fingerprint = placement.spec, {"engine": "truth", "codec": name}
+        self._placement, self._truth, self._codec = placement, truth_THWC, codec
 
-    def speech(self, wave) -> Times:
+    def speech(self, wave: Wave) -> Times:
         return Times()
 
     def edit_window(self, excerpt: Excerpt, anchor: np.ndarray | None, on_step: OnStep) -> Edit:
         on_step(1, 1)
-        positions = np.abs(self._layout.timeline.time_V - excerpt.speech_TND[:, 0]).argmin(1)
+        positions = np.abs(self._placement.timeline.time_V - excerpt.speech_TND[:, 0]).argmin(1)
         truth = [self._crop(int(position)) for position in positions]
         source = excerpt.frames_THWC
         return Edit(self._codec(np.stack(truth), source), self._codec(source, source))
 
     def _crop(self, position: int) -> np.ndarray:
-        frame, layout = self._truth[position], self._layout
+        frame, placement = self._truth[position], self._placement
 
-        def rgb(xyxy):
+        def rgb(xyxy: tuple[int, int, int, int]) -> np.ndarray:
             x0, y0, x1, y1 = xyxy
             return frame[y0:y1, x0:x1].astype(np.float32) / 255
 
-        return region.crop(rgb, layout.frame_size, layout.spot(position).box, self.spec.crop_size)
+        return region.crop(rgb, placement.frame_size, placement.spot(position).box, self.spec.crop_size)
 
 
 class Times:
@@ -121,7 +122,7 @@ class Times:
 
 
 def truth_engine(folder: Path, spec: VideoSpec, codec: Codec = exact, name: str = "none") -> TruthEngine:
-    return TruthEngine(_layout(folder, read_clip(folder), spec), read_video(folder / "truth.mkv"), codec, name)
+    return TruthEngine(_placement(folder, read_clip(folder), spec), read_video(folder / "truth.mkv"), codec, name)
 
 
 def ceiling(engines: Engines) -> Engines:
@@ -151,14 +152,16 @@ def _edit(folder: Path, clip: Clip, engine: Engine, name: str, keep: bool) -> Me
     frames = read_video(output)
     if not keep:
         output.unlink()
-    measured = _measure(folder, clip, frames, outside(frames, clip.source_frames, _layout(folder, clip, engine.spec)))
+    measured = _measure(
+        folder, clip, frames, outside(frames, clip.source_frames, _placement(folder, clip, engine.spec))
+    )
     told = {"job": job, "figures": vars(measured.figures), "opening": measured.opening_T.tolist()}
     kept.write_text(json.dumps(told), encoding="utf-8")
     return measured
 
 
-def _layout(folder: Path, clip: Clip, spec: VideoSpec) -> Layout:
-    return layout_of(folder / "source.mkv", folder / "target.wav", clip.point, spec)
+def _placement(folder: Path, clip: Clip, spec: VideoSpec) -> Placement:
+    return placement_of(folder / "source.mkv", folder / "target.wav", clip.point, spec)
 
 
 def _measure(folder: Path, clip: Clip, frames_THWC: np.ndarray, outside_max: float) -> Measured:

@@ -9,11 +9,11 @@ import numpy as np
 from ..audio import SpeechWave
 from ..sheets.drawing import INK, RESULT, RULE, SOFT, SOURCE, TRUTH, Page, close_up, curves, legend, moments, shortened
 from ..sheets.reader import read_opening
-from ..windows.placement import Layout
-from .area import layout_of, outside
+from ..windows.placement import Placement
+from .area import outside, placement_of
 from .figures import ClipFigures, clip_figures
 
-__all__ = ["draw", "layout_of", "measure"]
+__all__ = ["draw", "measure", "placement_of"]
 
 WIDTH, EDGE, LEFT, COLUMNS, GAP = 1600, 48, 148, 6, 10
 TILE = (WIDTH - EDGE - LEFT - (COLUMNS - 1) * GAP) // COLUMNS
@@ -23,11 +23,13 @@ STRIP = TOP + 3 * (TILE + GAP) + 74
 HEIGHT = STRIP + 322
 
 
-def measure(frames: dict[str, np.ndarray], told: dict, layout: Layout) -> tuple[dict[str, np.ndarray], ClipFigures]:
+def measure(
+    frames: dict[str, np.ndarray], told: dict, placement: Placement
+) -> tuple[dict[str, np.ndarray], ClipFigures]:
     """Openings and figures of frames `source`, `result` and `truth`; `told` is the clip's mouth.json."""
     openings = {name: np.array(told[name]["opening"]) for name in ("source", "truth")}
     openings["result"] = read_opening(frames["result"], told["mouth_center_xy"], told["mouth_width"])
-    far = outside(frames["result"], frames["source"], layout)
+    far = outside(frames["result"], frames["source"], placement)
     box_T4 = np.array(told["mouth_box_xyxy"])
     return openings, clip_figures("demo", told["family"], told["occluded"], frames, openings, box_T4, far)
 

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from . import structure
+
 LAGS = tuple(range(-8, 9))
 RESAMPLES = 2000
 
@@ -36,6 +38,12 @@ class ClipFigures:
     """Partial correlation with the source's opening, given the true one."""
     outside: float
     """Largest 8-bit difference from the source where the edit's mask is 0."""
+    ssim: float
+    gmsd: float
+    """Of the grey pictures in the mouth's box, the mean over the frames (`evaluation/structure.py`)."""
+    edge_energy: float
+    edge_energy_true: float
+    """Sums of squared gradients in the mouth's box; their ratio is 1 where the result is as sharp as the truth."""
 
     @property
     def share(self) -> float:
@@ -78,6 +86,7 @@ def clip_figures(
         name, family, occluded, error, source_error, motion_error, count, motion_count,
         tuple(lagged(openings["result"], openings["truth"])),
         partial(openings["result"], openings["source"], openings["truth"]), outside,
+        *structure.compare(frames["result"], frames["truth"], box_T4),
     )  # fmt: skip
 
 
@@ -86,14 +95,17 @@ def pooled(clips: Sequence[ClipFigures]) -> dict[str, Figure | float]:
     columns = {name: np.array([getattr(clip, name) for clip in clips], float) for name in _COLUMNS}
     lag_r = np.array([clip.lag_r for clip in clips])
 
-    def share(rows):
+    def share(rows: np.ndarray) -> float:
         return 1 - columns["squared_error"][rows].sum() / columns["source_squared_error"][rows].sum()
 
-    def psnr(rows):
+    def psnr(rows: np.ndarray) -> float:
         return decibels(columns["squared_error"][rows].sum() / columns["count"][rows].sum())
 
-    def motion(rows):
+    def motion(rows: np.ndarray) -> float:
         return 255 * math.sqrt(columns["motion_squared_error"][rows].sum() / columns["motion_count"][rows].sum())
+
+    def edges(rows):
+        return columns["edge_energy"][rows].sum() / columns["edge_energy_true"][rows].sum()
 
     return {
         "share": bootstrap(share, len(clips)),
@@ -102,6 +114,9 @@ def pooled(clips: Sequence[ClipFigures]) -> dict[str, Figure | float]:
         "leak": bootstrap(lambda rows: abs(np.mean(columns["leak"][rows])), len(clips)),
         "psnr_mouth": bootstrap(psnr, len(clips)),
         "motion_error": bootstrap(motion, len(clips)),
+        "ssim": bootstrap(lambda rows: np.mean(columns["ssim"][rows]), len(clips)),
+        "gmsd": bootstrap(lambda rows: np.mean(columns["gmsd"][rows]), len(clips)),
+        "edges": bootstrap(edges, len(clips)),
         "lag": LAGS[int(np.argmax([fisher_mean(r) for r in lag_r.T]))],
         "outside": float(columns["outside"].max()),
     }
@@ -167,12 +182,12 @@ def bootstrap(statistic: Callable[[np.ndarray], float], count: int, seed: int = 
     return Figure(float(statistic(np.arange(count))), float(low), float(high))
 
 
-def _cut(frame_HWC: np.ndarray, box) -> np.ndarray:
+def _cut(frame_HWC: np.ndarray, box: np.ndarray) -> np.ndarray:
     x0, y0, x1, y1 = (int(v) for v in box)
     return frame_HWC[y0:y1, x0:x1].astype(np.float32) / 255
 
 
 _COLUMNS = (
     "squared_error", "source_squared_error", "motion_squared_error", "count", "motion_count", "share", "sync_r", "leak",
-    "outside",
+    "outside", "ssim", "gmsd", "edge_energy", "edge_energy_true",
 )  # fmt: skip

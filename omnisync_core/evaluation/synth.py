@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..audio import ArrayWave, speech_activity
-from ..diffusion.guidance import CONVENTIONS, Guidance
+from ..diffusion import CONVENTIONS
+from ..diffusion.guidance import Guidance
 from ..engines.omnisync import Sampling
 from ..synth.clips import caption_of, read_clip, write_clips
 from ..synth.speech import AMPLITUDE
@@ -22,7 +23,8 @@ from .sheet import write_sheet
 
 COLUMNS = {
     "share": "recovered", "share_median": "median", "sync_r": "sync r", "lag": "lag", "leak": "leak",
-    "psnr_mouth": "mouth dB", "motion_error": "motion error", "outside": "outside",
+    "ssim": "SSIM", "gmsd": "GMSD", "edges": "edges", "psnr_mouth": "mouth dB", "motion_error": "motion error",
+    "outside": "outside",
 }  # fmt: skip
 GRID_CLIPS, ABLATION_CLIPS, PROMPT_CLIPS = 24, 48, 24
 
@@ -81,7 +83,7 @@ def evaluate_prompt(folders: Sequence[Path], engines: Engines, sampling: Samplin
     """The same sound with a loud and with a mumbling caption: how much wider the mouth opens while somebody speaks."""
     styles = ("loud", "mumble")
 
-    def edit(style):
+    def edit(style: str) -> list[Measured]:
         return bench.run(
             folders, engines, f"prompt_{style}", sampling, lambda clip: caption_of(clip.family, style, clip.seed)
         )

@@ -13,7 +13,7 @@ from .. import media
 from ..engines.protocol import Engine
 from ..timing import timeline
 from ..timing.silence import Voice
-from ..windows.placement import Layout
+from ..windows.placement import Placement
 from .options import Speaker, SyncOptions
 from .report import Listener, Progress
 from .store import Store
@@ -47,7 +47,7 @@ class Role:
     """One speaker: the sound, where its edits lie, and what is finished of them."""
 
     voice: Voice
-    layout: Layout
+    placement: Placement
     store: Store
 
 
@@ -73,7 +73,7 @@ def open_job(
     media.check_output(output, part.path, audio, lossless=options.lossless)
     decoding = (time.monotonic() - began) / (info.frame_count + len(info.before_N))
     heard = sound.SpeechWave(audio)
-    shown = timeline.plan(info.times_N, heard.duration, options.length, options.preview_seconds)
+    shown = timeline.plan_timeline(info.times_N, heard.duration, options.length, options.preview_seconds)
     notes = [str(warning.message) for warning in caught]
     if options.preview_seconds is None:
         notes += _other_length(heard.duration, shown.end)

@@ -30,7 +30,7 @@ class SyncOptions:
     lossless: bool = False
     resume: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**64:
             raise InputError(f"seed must be a whole number within 0..2^64-1, got {self.seed}")
         if self.length not in POLICIES:

@@ -67,7 +67,7 @@ class Report:
     windows: int
     passed: tuple[Passed, ...]
     mouth_sources: dict[str, int]
-    """Frames by who said where the mouth is: user, landmarks, detector, filled, fallback."""
+    """Frames by who said where the mouth is: user, landmarks, detector, finder, filled, fallback."""
     shots: int
     warnings: tuple[str, ...]
     seconds: float

@@ -25,7 +25,7 @@ from ..errors import InputError, OutputError
 class Store:
     """The state folder of one job, or (with a prefix) one speaker's share of it."""
 
-    def __init__(self, folder: Path, prefix: str = ""):
+    def __init__(self, folder: Path, prefix: str = "") -> None:
         self.folder, self._prefix = folder, prefix
 
     @classmethod
@@ -44,10 +44,7 @@ class Store:
         store = cls(Path(f"{output}.omnisync") if state is None else Path(state) / _key(manifest))
         finished = store.finished()
         if finished and not resume and state is None:
-            raise InputError(
-                f"{store.folder} holds {finished} finished windows of a job that was stopped: "
-                "go on with --resume, or delete that folder to start over"
-            )
+            raise InputError(f"{store.folder} holds {finished} finished windows of a job that was stopped", "resume")
         differ = store._differences(manifest)
         if differ and finished:
             raise InputError(f"cannot resume {store.folder}, it is another job: {'; '.join(differ)}")
@@ -70,7 +67,7 @@ class Store:
     def write(self, name: str, **arrays: np.ndarray) -> None:
         """Keep arrays under a name; on return they are on the disk."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
         self._put(self._path(name).name, buffer.getbuffer())
 
     def read(self, name: str) -> dict[str, np.ndarray]:
@@ -93,14 +90,14 @@ class Store:
     def _path(self, name: str) -> Path:
         return self.folder / f"{self._prefix}{name}.npz"
 
-    def _begin(self, manifest: dict) -> None:
+    def _begin(self, manifest: Mapping[str, Any]) -> None:
         try:
             self.folder.mkdir(parents=True)
         except OSError as error:
             raise OutputError(f"cannot make the folder {self.folder}: {error.strerror}") from None
         self._put("manifest.json", json.dumps(manifest, indent=1).encode())
 
-    def _differences(self, manifest: dict) -> list[str]:
+    def _differences(self, manifest: Mapping[str, Any]) -> list[str]:
         """What is not the same in the manifest on disk, one phrase each."""
         try:
             before = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
@@ -123,7 +120,7 @@ class Store:
             raise OutputError(f"cannot write {path}: {error.strerror}{hint}") from None
 
 
-def _key(manifest: dict) -> str:
+def _key(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..windows.composite import note_name
 from .opening import Job, Role
 from .report import Passed, Plan, Report, size
 
@@ -17,9 +18,9 @@ from .report import Passed, Plan, Report, size
 def plan_of(job: Job, roles: Sequence[Role], done: int, editing_seconds: float) -> Plan:
     """The plan of a job of whose windows `done` are finished; `editing_seconds` are left to edit the others."""
     frames, pixels = len(job.timeline), job.video.width * job.video.height
-    windows = [window for role in roles for window in role.layout.windows]
+    windows = [window for role in roles for window in role.placement.windows]
     # A rough guess: windows shrink to about half, x264 takes .3 bit per pixel, FFV1 a byte.
-    state = sum(len(window) for window in windows) * 3 * pow(roles[0].layout.spec.crop_size, 2)
+    state = sum(len(window) for window in windows) * 3 * pow(roles[0].placement.spec.crop_size, 2)
     share = 1 - done / max(1, len(windows))
     return Plan(
         frames=frames,
@@ -44,15 +45,15 @@ def check_space(folder: Path, plan: Plan) -> None:
 
 def report_of(job: Job, roles: Sequence[Role], seconds: float) -> Report:
     """The report of a job that is done."""
-    sources_N = [role.layout.track.source_N[job.timeline.source_V] for role in roles]
+    sources_N = [role.placement.track.source_N[job.timeline.source_V] for role in roles]
     return Report(
         output=str(job.output),
         frames=len(job.timeline),
         edited=int(np.count_nonzero(_edited(roles))),
-        windows=sum(len(role.layout.windows) for role in roles),
+        windows=sum(len(role.placement.windows) for role in roles),
         passed=tuple(_passed(job, roles)),
         mouth_sources=dict(Counter(np.concatenate(sources_N).tolist())),
-        shots=len(np.unique(roles[0].layout.track.shot_N)),
+        shots=len(np.unique(roles[0].placement.track.shot_N)),
         warnings=(*job.warnings, *_warnings(roles)),
         seconds=seconds,
     )
@@ -60,25 +61,35 @@ def report_of(job: Job, roles: Sequence[Role], seconds: float) -> Report:
 
 def _edited(roles: Sequence[Role]) -> np.ndarray:
     """Which frames of the result any speaker's edit changes."""
-    return np.any([role.layout.gain_V > 0 for role in roles], axis=0)
+    return np.any([role.placement.gain_V > 0 for role in roles], axis=0)
 
 
 def _warnings(roles: Sequence[Role]) -> Iterator[str]:
     """What is to be said of each speaker."""
     for number, role in enumerate(roles, 1):
-        layout, name = role.layout, f"speaker {number}: " if len(roles) > 1 else ""
-        yield from (name + warning for warning in layout.track.warnings)
-        if not layout.found_V.any():
+        placement, name = role.placement, f"speaker {number}: " if len(roles) > 1 else ""
+        yield from (name + warning for warning in placement.track.warnings)
+        if not placement.found_V.any():
             yield f"{name}no mouth was found: the pictures are the source's"
         elif role.voice.is_silent:
-            rests = "rests" if layout.gain_V.any() else "is the source's"
+            rests = "rests" if placement.gain_V.any() else "is the source's"
             yield f"{name}nobody speaks in the sound: the mouth {rests}"
+        yield from (name + note for note in _notes(role))
+
+
+def _notes(role: Role) -> Iterator[str]:
+    """What the engine said of windows, and where they lie in the result."""
+    layout = role.layout
+    for window in layout.windows:
+        if role.store.has(note_name(window.index)):
+            first, last = layout.timeline.time_V[layout.positions(window)[[0, -1]]] - layout.timeline.time_V[0]
+            yield f"{first:.1f} to {last:.1f} s {role.store.read(note_name(window.index))['note']}"
 
 
 def _passed(job: Job, roles: Sequence[Role]) -> Iterator[Passed]:
     """Stretches without any edit, and why."""
     times = np.append(job.timeline.time_V, job.timeline.end) - job.timeline.time_V[0]
-    found = np.any([role.layout.found_V > 0 for role in roles], axis=0)
+    found = np.any([role.placement.found_V > 0 for role in roles], axis=0)
     reasons = np.where(~found, "no mouth", np.where(~_edited(roles), "silence", ""))
     edges = np.flatnonzero(np.append(True, reasons[1:] != reasons[:-1])).tolist()
     for start, stop in zip(edges, [*edges[1:], len(reasons)], strict=True):

@@ -57,26 +57,26 @@ def layout_of(pix_fmt: str) -> Layout | None:
 _SUBSAMPLING = {"444": (0, 0), "440": (0, 1), "422": (1, 0), "420": (1, 1), "411": (2, 0), "410": (2, 2)}
 
 
-def _planar_yuv(alpha, subsampling, bits, endian):
+def _planar_yuv(alpha: str, subsampling: str, bits: str, endian: str) -> Layout:
     down_x, down_y = _SUBSAMPLING[subsampling]
     channels = tuple(Channel(i) for i in range(3))
     return Layout("yuv", int(bits or 8), channels, Channel(3) if alpha == "a" else None, down_x, down_y, endian == "be")
 
 
-def _planar_rgb(alpha, bits, endian):
+def _planar_rgb(alpha: str, bits: str, endian: str) -> Layout:
     channels = (Channel(2), Channel(0), Channel(1))
     return Layout("rgb", int(bits or 8), channels, Channel(3) if alpha else None, big_endian=endian == "be")
 
 
-def _gray(bits, endian):
+def _gray(bits: str, endian: str) -> Layout:
     return Layout("gray", int(bits or 8), (Channel(0),), big_endian=endian == "be")
 
 
-def _gray_alpha(bits, endian):
+def _gray_alpha(bits: str, endian: str) -> Layout:
     return Layout("gray", int(bits), (Channel(0, 0, 2),), Channel(0, 1, 2), big_endian=endian == "be")
 
 
-def _semi_planar(subsampling, bits=8, endian="le", u_first=True, padding=0):
+def _semi_planar(subsampling: str, bits: int = 8, endian: str = "le", u_first: bool = True, padding: int = 0) -> Layout:
     """Luma in one plane, U and V in turn in the other."""
     down_x, down_y = _SUBSAMPLING[subsampling]
     u, v = Channel(1, 0, 2, padding), Channel(1, 1, 2, padding)
@@ -84,17 +84,17 @@ def _semi_planar(subsampling, bits=8, endian="le", u_first=True, padding=0):
     return Layout("yuv", bits, (Channel(0, 0, 1, padding), *chroma), None, down_x, down_y, endian == "be")
 
 
-def _high_bits(digit, bits, endian):
+def _high_bits(digit: str, bits: str, endian: str) -> Layout:
     """p010 and its kin: semi-planar, with the bits at the top of 16."""
     return _semi_planar({"0": "420", "2": "422", "4": "444"}[digit], int(bits), endian, padding=16 - int(bits))
 
 
-def _packed_rgb(order, bits, endian="le"):
+def _packed_rgb(order: str, bits: int, endian: str = "le") -> Layout:
     at = {letter: Channel(0, i, len(order)) for i, letter in enumerate(order)}
     return Layout("rgb", bits, (at["r"], at["g"], at["b"]), at.get("a"), big_endian=endian == "be")
 
 
-def _packed_yuv422(order, bits=8, padding=0):
+def _packed_yuv422(order: str, bits: int = 8, padding: int = 0) -> Layout:
     """Two pixels in four samples: Y0 U Y1 V in the given order."""
     y, u, v = order.index("y"), order.index("u"), order.index("v")
     channels = (Channel(0, y, 2, padding), Channel(0, u, 4, padding), Channel(0, v, 4, padding))

@@ -50,7 +50,9 @@ class Frame:
 
     __slots__ = ("colour", "index", "layout", "native", "orientation", "time")
 
-    def __init__(self, native: av.VideoFrame, time: float, index: int, orientation: Orientation = Orientation()):
+    def __init__(
+        self, native: av.VideoFrame, time: float, index: int, orientation: Orientation = Orientation()
+    ) -> None:
         layout = layout_of(native.format.name)
         if layout is None:
             raise ValueError(f"samples of {native.format.name} cannot be reached; convert the frame first")

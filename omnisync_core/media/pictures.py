@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import OutputContainer
 
 from ..errors import InputError
 from .formats import layout_of
@@ -63,7 +64,7 @@ def write_samples(path: str | Path, wave_CS: np.ndarray, rate: int) -> None:
 class _Samples:
     """A track of plain float32 samples, written as the time goes on."""
 
-    def __init__(self, output, wave_CS: np.ndarray, rate: int):
+    def __init__(self, output: OutputContainer, wave_CS: np.ndarray, rate: int) -> None:
         self._wave_CS, self._rate, self._at = np.asarray(wave_CS, np.float32), rate, 0
         count = len(self._wave_CS)
         if not 0 < count < len(_LAYOUTS) or not self._wave_CS.size:
@@ -89,7 +90,7 @@ class _Samples:
 _LAYOUTS = (None, "mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
 
 
-def _stream(output, shape: tuple[int, int, int], rate: Fraction, pix_fmt: str) -> av.VideoStream:
+def _stream(output: OutputContainer, shape: tuple[int, int, int], rate: Fraction, pix_fmt: str) -> av.VideoStream:
     stream = output.add_stream("ffv1", rate=rate, options={"level": "3", "slicecrc": "1"})
     context = stream.codec_context
     stream.height, stream.width, stream.pix_fmt = shape[0], shape[1], pix_fmt

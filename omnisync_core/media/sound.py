@@ -71,7 +71,7 @@ def sound_zero(container: InputContainer, stream: av.AudioStream) -> Fraction:
     return zero_of(container, max(begins, Fraction(0)))
 
 
-def _blocks(container: InputContainer, stream: av.AudioStream, path, rate: int) -> Iterator[np.ndarray]:
+def _blocks(container: InputContainer, stream: av.AudioStream, path: str | Path, rate: int) -> Iterator[np.ndarray]:
     zero = sound_zero(container, stream)
     resampler, shape, heard = None, None, 0
     for frame in _decoded(container, stream, path):
@@ -109,7 +109,7 @@ def _zeros(samples: int, channels: int) -> Iterator[np.ndarray]:
         yield np.zeros((channels, min(65536, samples - start)), np.float32)
 
 
-def _decoded(container: InputContainer, stream: av.AudioStream, path) -> Iterator[av.AudioFrame]:
+def _decoded(container: InputContainer, stream: av.AudioStream, path: str | Path) -> Iterator[av.AudioFrame]:
     """Every frame that decodes; damage is passed over and told once."""
     stream.thread_type = "AUTO"
     packets, damaged = container.demux(stream), False

@@ -39,7 +39,7 @@ def open_media(path: str | Path) -> InputContainer:
 class Source:
     """A video file, opened for decoding its first real picture track (no cover art). A context manager."""
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.container = open_media(path)
         tracks = [s for s in self.container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
@@ -53,7 +53,7 @@ class Source:
     def __enter__(self) -> Source:
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.container.close()
 
     def frames(self) -> Iterator[Frame]:
@@ -157,7 +157,7 @@ class Source:
 class _Clock:
     """Presentation times of frames as they come: seconds since the file's start, strictly growing."""
 
-    def __init__(self, container: InputContainer, stream: av.VideoStream, rate: Fraction):
+    def __init__(self, container: InputContainer, stream: av.VideoStream, rate: Fraction) -> None:
         # AVI keeps no presentation times, and those that FFmpeg makes up jump around B-frames.
         self._by_decoding = container.format.name == "avi"
         self.is_absolute = container.format.name in _OWN_TIMELINE

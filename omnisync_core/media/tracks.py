@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -29,7 +30,7 @@ _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "
 class Track:
     """Packets for an output, muxed up to a time."""
 
-    def __init__(self, output: OutputContainer, packets: Iterator[av.Packet]):
+    def __init__(self, output: OutputContainer, packets: Iterator[av.Packet]) -> None:
         self._output, self._packets, self._time = output, packets, -np.inf
 
     def pump(self, until: float) -> None:
@@ -115,7 +116,9 @@ def _copied_sound(path: Path, target: av.AudioStream, duration: float | None) ->
             yield packet
 
 
-def _fitted_samples(packets, zero: int, duration: float, rate: int, size: int) -> Iterator[av.Packet]:
+def _fitted_samples(
+    packets: Iterable[av.Packet], zero: int, duration: float, rate: int, size: int
+) -> Iterator[av.Packet]:
     """Packets of plain samples (`size` bytes for all channels), cut at `duration` or followed by zeros up to it."""
     total, heard, base = round(duration * rate), 0, Fraction(1, rate)
     for packet in packets:
@@ -180,7 +183,7 @@ def _fitted(blocks: Iterator[np.ndarray], channels: int, total: int | None) -> I
         yield silence
 
 
-def _subtitle_stream(output: OutputContainer, stream: av.subtitles.stream.SubtitleStream):
+def _subtitle_stream(output: OutputContainer, stream: av.subtitles.stream.SubtitleStream) -> Any:
     """A track of `output` for these subtitles: as they are, or as the container's kind of text; None where neither."""
     if stream.codec_context is None:
         return None

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import av
 from av.codec.context import Flags
+from av.container import OutputContainer
 from av.video.frame import PictureType
 
 from ..errors import InputError, OutputError
-from .encoders import Encoding, choose_encoding, container_of
+from .encoding import Encoding, choose_encoding, container_of
 from .frame import Frame
 from .planes import is_opaque, repack
 from .reader import Part
@@ -57,7 +58,7 @@ class VideoWriter:
         *,
         lossless: bool = False,
         audio_duration: float | None = None,
-    ):
+    ) -> None:
         self.path, part = Path(path), Part.of(source)
         check_output(path, part.path, audio, lossless)
         self._part = self.path.with_name(self.path.name + ".part")
@@ -100,7 +101,7 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if kind is not None:
             self._discard()
             return
@@ -157,7 +158,7 @@ def _open_output(part: Path, container: str) -> av.container.OutputContainer:
     return av.open(str(part.absolute()), "w", format=container, container_options=options)
 
 
-def _video_stream(output, encoding: Encoding, first: Frame, source: Source) -> av.VideoStream:
+def _video_stream(output: OutputContainer, encoding: Encoding, first: Frame, source: Source) -> av.VideoStream:
     native = first.native
     stream = output.add_stream(encoding.codec, rate=source.rate.limit_denominator(1001), options=dict(encoding.options))
     context = stream.codec_context

@@ -7,12 +7,13 @@ L = t * h/2 * w/2. A latent frame hears the speech of its own video frames: fram
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from .layers import Attention, attend, rope_table, rotate, timestep_embedding
+from .layers import Attention, attend, rope_table, rotate, timestep_embedding, two_layers
 
 COARSE = 0.8
 """Noise levels above decide where the lips are, those below how they look."""
@@ -66,19 +67,21 @@ class DiT(nn.Module):
     """Video frames per latent frame after the first."""
 
     def __init__(
-        self, config: DiTConfig, *, device=None, dtype=None, operations=nn, attention: Attention = attend
-    ):
+        self,
+        config: DiTConfig,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        operations: Any = nn,
+        attention: Attention = attend,
+    ) -> None:
         super().__init__()
         self.config = config
         make = {"device": device, "dtype": dtype}
         width = config.width
         self.patch_embedding = operations.Conv3d(config.in_channels, width, self.patch, self.patch, **make)
-        self.text_embedding = nn.Sequential(
-            operations.Linear(config.text_dim, width, **make), nn.GELU("tanh"), operations.Linear(width, width, **make)
-        )
-        self.time_embedding = nn.Sequential(
-            operations.Linear(config.frequency_dim, width, **make), nn.SiLU(), operations.Linear(width, width, **make)
-        )
+        self.text_embedding = two_layers(config.text_dim, width, width, nn.GELU("tanh"), make, operations)
+        self.time_embedding = two_layers(config.frequency_dim, width, width, nn.SiLU(), make, operations)
         self.time_projection = nn.Sequential(nn.SiLU(), operations.Linear(width, 6 * width, **make))
         self.speech_projection = SpeechProjection(config, self.stride, make, operations)
         self.blocks = nn.ModuleList(Block(config, make, operations, attention) for _ in range(config.depth))
@@ -101,7 +104,9 @@ class DiT(nn.Module):
         further = 1 + self.config.overshoot * (scale > COARSE).to(x.dtype)
         return (x - source - further * change) / scale
 
-    def network(self, x, sigma, source, speech, text, hints: dict | None = None) -> Tensor:
+    def network(
+        self, x: Tensor, sigma: Tensor, source: Tensor, speech: Tensor, text: Tensor, hints: dict | None = None
+    ) -> Tensor:
         """The transformer itself, without preconditioning."""
         hints = hints or {}
         grid = (x.shape[2], x.shape[3] // self.patch[1], x.shape[4] // self.patch[2])
@@ -114,11 +119,15 @@ class DiT(nn.Module):
         rope = rope_table(grid, self.config.width // self.config.heads, x.device)
         for block in self.blocks:
             tokens = block(tokens, modulation, rope, speech, text, hints)
-        out = self.head(tokens, time)
-        return rearrange(
-            out, "b (t h w) (p q r c) -> b c (t p) (h q) (w r)", t=grid[0], h=grid[1], w=grid[2],
-            p=self.patch[0], q=self.patch[1], r=self.patch[2],
-        )  # fmt: skip
+        return unpatchify(self.head(tokens, time), grid, self.patch)
+
+
+def unpatchify(tokens_BLD: Tensor, grid: tuple[int, int, int], patch: tuple[int, int, int]) -> Tensor:
+    """Tokens of a (t, h, w) grid, channels last in each patch, as latents BCthw."""
+    return rearrange(
+        tokens_BLD, "b (t h w) (p q r c) -> b c (t p) (h q) (w r)", t=grid[0], h=grid[1], w=grid[2],
+        p=patch[0], q=patch[1], r=patch[2],
+    )  # fmt: skip
 
 
 def precondition(sigma: Tensor, std: float, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,7 +148,7 @@ class Block(nn.Module):
     GATES = (2, 5)
     """Where `modulation` holds them."""
 
-    def __init__(self, config: DiTConfig, make: dict, operations, attention: Attention):
+    def __init__(self, config: DiTConfig, make: dict, operations: Any, attention: Attention) -> None:
         super().__init__()
         width = config.width
         self.text_first = config.text_first
@@ -152,11 +161,7 @@ class Block(nn.Module):
         self.norm_text = norm(config, make, operations, affine=True)
         self.text_attention = CrossAttention(width, width, config.heads, make, operations, attention)
         self.norm_ffn = norm(config, make, operations, affine=config.norm == "rms")
-        self.ffn = nn.Sequential(
-            operations.Linear(width, config.ffn_width, **make),
-            nn.GELU("tanh"),
-            operations.Linear(config.ffn_width, width, **make),
-        )
+        self.ffn = two_layers(width, config.ffn_width, width, nn.GELU("tanh"), make, operations)
         self.modulation = nn.Parameter(torch.zeros(1, 6, width, **make))
 
     def forward(
@@ -186,7 +191,11 @@ class Block(nn.Module):
 class SelfAttention(nn.Module):
     """Attention with normalised queries and keys and rotary positions."""
 
-    def __init__(self, width: int, context_width: int, heads: int, make: dict, operations, attention: Attention):
+    turn = staticmethod(rotate)
+
+    def __init__(
+        self, width: int, context_width: int, heads: int, make: dict, operations: Any, attention: Attention
+    ) -> None:
         super().__init__()
         self.heads, self.attention = heads, attention
         self.q = operations.Linear(width, width, **make)
@@ -197,8 +206,8 @@ class SelfAttention(nn.Module):
         self.norm_k = operations.RMSNorm(width, eps=1e-6, **make)
 
     def forward(self, x: Tensor, rope: Tensor, hints: dict) -> Tensor:
-        q = rotate(self.norm_q(self.q(x)), rope, self.heads)
-        k = rotate(self.norm_k(self.k(x)), rope, self.heads)
+        q = self.turn(self.norm_q(self.q(x)), rope, self.heads)
+        k = self.turn(self.norm_k(self.k(x)), rope, self.heads)
         return self.o(self.attention(q, k, self.v(x), self.heads, **hints))
 
 
@@ -213,7 +222,7 @@ class CrossAttention(SelfAttention):
 class SpeechProjection(nn.Module):
     """The features of a latent frame's video frames -> a few context tokens: (B, T, N, D) -> (B, t, M, D')."""
 
-    def __init__(self, config: DiTConfig, stride: int, make: dict, operations):
+    def __init__(self, config: DiTConfig, stride: int, make: dict, operations: Any) -> None:
         super().__init__()
         self.stride, self.context = stride, config.speech_context
         width, hidden = config.speech_width or config.width, config.speech_hidden
@@ -237,7 +246,7 @@ def group_speech(speech_BTND: Tensor, stride: int = DiT.stride) -> Tensor:
 class Head(nn.Module):
     """Tokens to latent patches."""
 
-    def __init__(self, config: DiTConfig, patch: tuple[int, int, int], make: dict, operations):
+    def __init__(self, config: DiTConfig, patch: tuple[int, int, int], make: dict, operations: Any) -> None:
         super().__init__()
         self.norm = norm(config, make, operations, affine=config.norm == "rms")
         self.out = operations.Linear(config.width, patch[0] * patch[1] * patch[2] * config.latent_channels, **make)
@@ -248,6 +257,6 @@ class Head(nn.Module):
         return self.out(shift + self.norm(x) * (1 + scale))
 
 
-def norm(config: DiTConfig, make: dict, operations, *, affine: bool) -> nn.Module:
+def norm(config: DiTConfig, make: dict, operations: Any, *, affine: bool) -> nn.Module:
     kind = operations.RMSNorm if config.norm == "rms" else operations.LayerNorm
     return kind(config.width, eps=1e-6, elementwise_affine=affine, **make)

@@ -33,7 +33,7 @@ class TextEncoder(nn.Module):
     `tokenizer` in the config is a tokenizer as the library tokenizers writes it (JSON): a bundle brings its own.
     """
 
-    def __init__(self, config: dict, tokenize: Callable[[str], list[int]] | None = None):
+    def __init__(self, config: dict, tokenize: Callable[[str], list[int]] | None = None) -> None:
         super().__init__()
         self.config = dict(config)
         settings = {key: value for key, value in config.items() if key not in ("architecture", "tokenizer")}

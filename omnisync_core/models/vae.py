@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +40,14 @@ class VideoVAE(nn.Module):
     temporal_stride = 4
     spatial_stride = 8
 
-    def __init__(self, config: VAEConfig | None = None, *, device=None, dtype=None, operations=nn):
+    def __init__(
+        self,
+        config: VAEConfig | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        operations: Any = nn,
+    ) -> None:
         super().__init__()
         config = config or VAEConfig()
         self.config = config
@@ -132,7 +140,7 @@ class Source:
 
 
 class Encoder(nn.Module):
-    def __init__(self, config: VAEConfig, make: dict, operations):
+    def __init__(self, config: VAEConfig, make: dict, operations: Any) -> None:
         super().__init__()
         half, quarter, eighth = config.widths
         counts = config.encoder_blocks
@@ -168,7 +176,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self, config: VAEConfig, make: dict, operations):
+    def __init__(self, config: VAEConfig, make: dict, operations: Any) -> None:
         super().__init__()
         half, quarter, eighth = config.widths
         counts = config.decoder_blocks
@@ -216,7 +224,7 @@ class Blend(nn.Module):
     REACH = 0.1
     """How far they may be moved, over the picture's side."""
 
-    def __init__(self, width: int, make: dict, operations):
+    def __init__(self, width: int, make: dict, operations: Any) -> None:
         super().__init__()
         self.outer = Conv3x3(width, 6, make, operations)
 
@@ -243,7 +251,7 @@ class Blend(nn.Module):
 class Block(nn.Module):
     """Residual: a 3x3 convolution in space, then a causal one in time."""
 
-    def __init__(self, width: int, make: dict, operations):
+    def __init__(self, width: int, make: dict, operations: Any) -> None:
         super().__init__()
         self.norm_space, self.norm_time = RMSNorm(width, make), RMSNorm(width, make)
         self.space = Conv3x3(width, width, make, operations)
@@ -257,7 +265,7 @@ class Block(nn.Module):
 class RMSNorm(nn.Module):
     """Over channels only, in the input's own type."""
 
-    def __init__(self, width: int, make: dict):
+    def __init__(self, width: int, make: dict) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width, **make))
 
@@ -268,7 +276,7 @@ class RMSNorm(nn.Module):
 class Conv3x3(nn.Module):
     """A 2D convolution of every frame, BTHWC to BTHWC without a copy."""
 
-    def __init__(self, inner: int, outer: int, make: dict, operations, stride: int = 1):
+    def __init__(self, inner: int, outer: int, make: dict, operations: Any, stride: int = 1) -> None:
         super().__init__()
         self.conv = operations.Conv2d(inner, outer, 3, stride=stride, padding=1, **make)
 
@@ -280,7 +288,7 @@ class Conv3x3(nn.Module):
 class CausalConv(nn.Module):
     """Kernel 3 in time over this and the two frames before, as one matrix product; zeros before the clip."""
 
-    def __init__(self, inner: int, outer: int, make: dict, operations):
+    def __init__(self, inner: int, outer: int, make: dict, operations: Any) -> None:
         super().__init__()
         self.linear = operations.Linear(3 * inner, outer, **make)
 
@@ -298,7 +306,7 @@ class CausalConv(nn.Module):
 class TimeDown(nn.Module):
     """1 + 2k frames to 1 + k; in later chunks 2k to k."""
 
-    def __init__(self, width: int, make: dict, operations):
+    def __init__(self, width: int, make: dict, operations: Any) -> None:
         super().__init__()
         self.conv = CausalConv(width, width, make, operations)
 
@@ -309,7 +317,7 @@ class TimeDown(nn.Module):
 class TimeUp(nn.Module):
     """1 + k frames to 1 + 2k; in later chunks k to 2k."""
 
-    def __init__(self, width: int, make: dict, operations):
+    def __init__(self, width: int, make: dict, operations: Any) -> None:
         super().__init__()
         self.conv = CausalConv(width, 2 * width, make, operations)
 
@@ -320,7 +328,7 @@ class TimeUp(nn.Module):
 
 
 class SpaceDown(nn.Module):
-    def __init__(self, inner: int, outer: int, make: dict, operations):
+    def __init__(self, inner: int, outer: int, make: dict, operations: Any) -> None:
         super().__init__()
         self.conv = Conv3x3(inner, outer, make, operations, stride=2)
 
@@ -329,7 +337,7 @@ class SpaceDown(nn.Module):
 
 
 class SpaceUp(nn.Module):
-    def __init__(self, inner: int, outer: int, make: dict, operations):
+    def __init__(self, inner: int, outer: int, make: dict, operations: Any) -> None:
         super().__init__()
         self.linear = operations.Linear(inner, 4 * outer, **make)
 

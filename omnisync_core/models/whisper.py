@@ -20,6 +20,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder as Encod
 
 from ..audio import SAMPLE_RATE, Wave, log_mel
 from ..errors import CheckpointError
+from .published import read_content, tensors_of
 
 STATES_PER_SECOND = 50
 TOKEN_SPACING = 0.02
@@ -40,7 +41,7 @@ MINI = {
 class WhisperEncoder(nn.Module):
     """transformers' encoder; a window is as long as its positions say (30 s in the published ones, 4 s in the mini)."""
 
-    def __init__(self, config: dict):
+    def __init__(self, config: dict) -> None:
         super().__init__()
         self.config = dict(config)
         self.encoder = Encoder(WhisperConfig(**config, attn_implementation="sdpa", dropout=0.0))
@@ -80,6 +81,14 @@ def load_whisper(path: str | Path) -> WhisperEncoder:
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file} is damaged or no safetensors file ({error}); copy it again") from None
     return build_whisper(tensors, str(path))
+
+
+def read_whisper(path: str | Path) -> WhisperEncoder:
+    """The encoder of a published file of one Whisper, OpenAI's `.pt` too. CheckpointError: damaged, or no Whisper."""
+    content = read_content(Path(path))
+    sizes = content.get("dims")
+    heads = sizes.get("n_audio_head") if isinstance(sizes, Mapping) else None
+    return build_whisper(tensors_of(content, "model_state_dict", path), str(path), heads)
 
 
 def build_whisper(tensors: Mapping[str, Tensor], name: str, heads: int | None = None) -> WhisperEncoder:
@@ -146,7 +155,7 @@ class SpeechFeatures:
         tokens: int,
         resident: Callable[[nn.Module], AbstractContextManager] = lambda module: nullcontext(),
         kept_windows: int = 4,
-    ):
+    ) -> None:
         self.encoder, self.wave, self.tokens, self.resident = encoder, wave, tokens, resident
         self.length = encoder.config["max_source_positions"]
         self.hop = self.length * 2 // 3
@@ -210,6 +219,28 @@ class SpeechFeatures:
         self._windows[index] = states_LD
         while len(self._windows) > self.kept_windows:
             self._windows.popitem(last=False)
+
+
+class StatesShape:
+    """What `SpeechFeatures` asks about an encoder, of one that is not at hand: a state's width, a window's seconds."""
+
+    def __init__(self, width: int, seconds: int):
+        self.width, self.config = width, {"max_source_positions": seconds * STATES_PER_SECOND}
+
+
+def with_neighbours(times_T: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Times of frames with those of more frames around them, as far apart as they usually are (else 25 a second)."""
+    times_T = np.asarray(times_T, np.float64)
+    step = frame_seconds(times_T)
+    first, last = np.arange(-before, 0) * step, np.arange(1, after + 1) * step
+    return np.concatenate([times_T[0] + first, times_T, times_T[-1] + last])
+
+
+def frame_seconds(times_T: np.ndarray) -> float:
+    """The usual distance of frames; those that repeat the one before (a padded window) do not count."""
+    steps = np.diff(times_T)
+    steps = steps[steps != 0]
+    return float(np.median(steps)) if len(steps) else 1 / 25
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from .detect import Face
 from .follow import Follower
 from .lips import MouthStudy
 from .pose import Pose, usual_pose
-from .record import FALLBACK_CONFIDENCE, Record
+from .record import Record
 from .types import Choice, MouthTrack
 
 Find = Callable[[int, np.ndarray], list[Face]]
@@ -25,12 +25,12 @@ POINTED = 2.0
 
 
 def track_faces(looks, find: Find, choice: Choice, start: Callable, nothing: str, *, guessed=False) -> MouthTrack:
-    """Follow one speaker; the frame's centre, with `nothing` as a warning, where no face was seen at all.
+    """Follow one speaker; a track without any mouth, with `nothing` as a warning, where no face was seen at all.
 
     start: look -> the pose at the user's point, for a speaker chosen by it where no face is seen there.
     guessed: the faces tell their mouths roughly; a look at the pictures may move all of them together.
     """
-    speaker, record, centre = _Speaker(choice, start), Record(), Record((nothing,))
+    speaker, record = _Speaker(choice, start), Record()
     study = MouthStudy() if guessed else None
     for number, look in enumerate(looks):
         usual = usual_pose(look.gray.shape)
@@ -38,10 +38,9 @@ def track_faces(looks, find: Find, choice: Choice, start: Callable, nothing: str
         if study and confidence > 0.5:
             study.add(look.rgb, pose)
         record.add(look, pose, confidence, source)
-        centre.add(look, usual, FALLBACK_CONFIDENCE, "fallback")
     if not speaker.was_found:
         speaker.refuse_index()
-        return centre.track()
+        return replace(record.track(), warnings=(nothing,))
     found = record.track(shift=study.mouth() if study else None)
     return replace(found, warnings=(*found.warnings, *_unknown(found)))
 

@@ -63,6 +63,12 @@ class Follower:
         self.lost_frames = 0
         return self.pose, float(np.clip((support - 0.15) / 0.4, 0.1, 1))
 
+    def take_up(self, gray, pose: Pose) -> None:
+        """Go on from here: somebody else saw the face again."""
+        self.pose, self.lost_frames, self._clean = pose, 0, True
+        self._last = _detail(patch(gray, pose))
+        self._add_key(gray, pose)
+
     def _step(self, gray):
         """Pose and support on the frame after a known one, or None."""
         flow = step_between(self._last, _detail(patch(gray, self.pose)), inside(gray.shape, self.pose))

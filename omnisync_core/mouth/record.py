@@ -14,7 +14,7 @@ CENTER_SECONDS, WIDTH_SECONDS = 0.05, 0.15
 """Gaussian sigma of the smoothing within a shot: width and roll are steadier than the place."""
 LONGEST_GAP = 0.5
 FILLED_CONFIDENCE, FALLBACK_CONFIDENCE = 0.5, 0.25
-SOURCES = ("user", "landmarks", "detector", "filled", "fallback")
+SOURCES = ("user", "landmarks", "detector", "finder", "filled", "fallback")
 
 
 class Record:

@@ -1,4 +1,4 @@
-"""Where the mouth is in every frame: from a user's point, masks, an optional detector, or the paper's centre.
+"""Where the mouth is in every frame: from a user's point or masks, an optional detector, or our own finder.
 
 Frames are taken one at a time and shrunk to SHORT_SIDE; what stays is a few numbers per frame.
 """
@@ -15,26 +15,28 @@ import numpy as np
 from ..errors import InputError
 from .detect import FaceDetector, open_detector
 from .faces import track_faces
-from .follow import Follower
-from .lips import MouthStudy, find_mouth
+from .finder import find_mouths, mouth_at
+from .guided import Guided
+from .lips import find_mouth
 from .observations import Seen
 from .pose import USUAL_WIDTH, Pose, usual_pose
 from .record import FALLBACK_CONFIDENCE, Record
+from .search import track_alone
 from .shots import ShotFinder
 from .types import Choice, MouthTrack, Point
 
 SHORT_SIDE = 480
 LIKELY_WIDTH = 0.15
-MOVED = 0.4
+MOVED = 0.3
 """Mouth widths between the user's point and the mouth from which the user is told."""
-AT_CENTRE = (
-    "so the mouth is taken to be at the frame's centre; for a better result point at it on the first frame "
-    "(--mouth X,Y in pixels; in a graph: Mouth Track's speaker 'point')"
+POINT_AT_IT = (
+    "point at it on the first frame (--mouth X,Y in pixels; in a graph: Mouth Track's speaker 'point'), or take the "
+    "frame's centre (--mouth centre)"
 )
-NO_DETECTOR = (
-    f"no face detector is installed, {AT_CENTRE}, or name a folder with a detector's file in OMNISYNC_DETECTORS"
-)
-NO_FACE = f"the face detector found no face, {AT_CENTRE}"
+NO_MOUTH = f"no mouth was found: {POINT_AT_IT}"
+NO_FACE = f"the face detector found no face: {POINT_AT_IT}"
+FAITHFUL = 0.5
+"""Mouth widths from a user's point within which the mouth stays on the first frame."""
 
 
 def track(
@@ -47,12 +49,13 @@ def track(
 ) -> MouthTrack:
     """Find the mouth in `frames`: (time in seconds, rgb H x W x 3, uint8 or float 0..1), taken one at a time.
 
-    how: "auto" (a detector if there is one), "centre", a `Point` or (x, y[, width]) in pixels of the first frame, which
-    is then followed, or masks (K, H, W): one for every frame, or a single one whose place is then followed; or a
-    `FaceDetector`, or the faces that others have `Seen`.
+    how: "auto" (a user's detector if there is one, else our finder), "centre", a `Point` or (x, y[, width]) in pixels
+    of the first frame, which is then followed, or masks (K, H, W): one for every frame, or a single one whose place is
+    then followed; or a `FaceDetector`, or the faces that others have `Seen`.
     choice: which of the faces of a detector or of `Seen` speaks.
     frame_size: (width, height) that pixels refer to, where `frames` are smaller copies.
     detectors: folder with a user's detector files; None asks the environment's OMNISYNC_DETECTORS.
+    Where no frame shows a mouth the confidence is 0 in all of them, and a warning says what to do.
     Raises InputError: no frames; a point off the frame; empty masks or a wrong number of them; another word; fewer
     faces than `choice` counts.
     """
@@ -66,7 +69,11 @@ def track(
             return _track_centre(looks)
         if how == "auto":
             detector = open_detector(detectors)
-            return _track_centre(looks, (NO_DETECTOR,)) if detector is None else _track_found(looks, detector, choice)
+            if detector is None and choice.by != "point":
+                return track_alone(looks, find_mouths, choice, NO_MOUTH)
+            if detector is None:
+                return _track_point(looks, choice.point, first)
+            return _track_found(looks, detector, choice)
         raise InputError(f'mouth "{how}" is not known: expected auto, centre, or X,Y in pixels of the first frame')
     if isinstance(how, Point):
         return _track_point(looks, how, first)
@@ -121,8 +128,8 @@ def _with(first, rest):
     yield from rest
 
 
-def _track_centre(looks, warnings=()) -> MouthTrack:
-    record = Record(warnings)
+def _track_centre(looks) -> MouthTrack:
+    record = Record()
     for look in looks:
         record.add(look, usual_pose(look.gray.shape), FALLBACK_CONFIDENCE, "fallback")
     return record.track()
@@ -137,19 +144,16 @@ def _track_point(looks, point: Point, first: _Look) -> MouthTrack:
         )
     if point.width is not None and not 0 < point.width <= width:
         raise InputError(f"the mouth's width {point.width:g} does not fit the frame ({width} pixels wide)")
-    record, follower = Record(), None
-    study = MouthStudy() if point.width is None else None
+    record, guided, exact = Record(), None, point.width is not None
     for look in looks:
-        if follower is None:
-            pose, confidence = _first_pose(look, point), 1.0
-            follower = Follower(look.gray, pose)
+        if guided is None:
+            pose = _first_pose(look, point)
+            guided = Guided(look, pose, find_mouths, source="user", exact=exact)
+            record.add(look, pose, 1.0, "user")
         else:
-            pose, confidence = follower.feed(look.gray, cut=look.cut)
-        if study and confidence > 0.5:
-            study.add(look.rgb, pose)
-        record.add(look, pose, confidence, "user")
-    found = record.track(shift=study.mouth() if study else None)
-    return replace(found, warnings=_far_from_point(found, point)) if study else found
+            record.add(look, *guided.feed(look))
+    found = record.track()
+    return found if exact else replace(found, warnings=_far_from_point(found, point))
 
 
 def _far_from_point(track: MouthTrack, point: Point) -> tuple[str, ...]:
@@ -165,12 +169,15 @@ def _far_from_point(track: MouthTrack, point: Point) -> tuple[str, ...]:
 
 
 def _first_pose(look: _Look, point: Point) -> Pose:
-    """The user's point; without a width, the mouth that stands out near it."""
+    """The user's point; without a width, the mouth that the finder sees there, else what stands out there."""
     x, y = point.x * look.scale, point.y * look.scale
     if point.width is not None:
         return Pose(x, y, point.width * look.scale)
+    face = mouth_at(look.rgb, x, y, FAITHFUL)
+    if face is not None:
+        return Pose(face.x, face.y, face.width, face.roll)
     side = min(look.gray.shape)
-    found = find_mouth(look.rgb, x, y, LIKELY_WIDTH * side, (max(6.0, 0.03 * side), 0.45 * side))
+    found = find_mouth(look.rgb, x, y, LIKELY_WIDTH * side, (max(6.0, 0.03 * side), 0.45 * side), reach=FAITHFUL)
     return Pose(*found) if found else Pose(x, y, USUAL_WIDTH * side)
 
 
@@ -223,7 +230,7 @@ def _track_seen(looks, seen: Seen, choice: Choice) -> MouthTrack:
         count = number + 1
         return seen.at(number, rgb.shape[:2])
 
-    nothing = f"{seen.name} holds no face, {AT_CENTRE}"
+    nothing = f"{seen.name} holds no face: {POINT_AT_IT}"
     found = track_faces(looks, find, choice, _start(choice), nothing, guessed=seen.guessed)
     seen.refuse_other_length(count)
     return found

@@ -22,7 +22,7 @@ class MouthTrack:
     confidence_N: np.ndarray
     """0..1; 0 = there is no mouth to edit (none found, lost, off the frame)."""
     source_N: np.ndarray
-    """Who says so: user, landmarks, detector, filled or fallback."""
+    """Who says so: user, landmarks, detector, finder, filled or fallback."""
     shot_N: np.ndarray
     """Index of the shot, from 0."""
     frame_size: tuple[int, int]

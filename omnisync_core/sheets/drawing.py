@@ -18,7 +18,7 @@ _FINE = 4
 class Page:
     """A light page, RGB; all lengths are pixels, y grows downwards."""
 
-    def __init__(self, width: int, height: int):
+    def __init__(self, width: int, height: int) -> None:
         self.pixels = np.full((height, width, 3), PAPER, np.uint8)
 
     def save(self, path: Path) -> None:
@@ -60,7 +60,7 @@ class Page:
         outline = np.concatenate([np.stack([x_N, low_N], -1), np.stack([x_N, high_N], -1)[::-1]])
         self._paint(outline, color, alpha, None)
 
-    def _paint(self, points_N2, color, alpha, width) -> None:
+    def _paint(self, points_N2: np.ndarray, color: Color, alpha: float, width: float | None) -> None:
         margin = 2 + (width or 0)
         low = np.maximum(np.floor(points_N2.min(0) - margin), 0).astype(int)
         high = np.minimum(np.ceil(points_N2.max(0) + margin), self.pixels.shape[1::-1]).astype(int)
@@ -113,7 +113,7 @@ def curves(page: Page, x: int, y: int, width: int, height: int, openings: dict[s
     top = max(1.0, *(float(np.max(values)) for values in openings.values()))
     base = y + height
 
-    def place(values):
+    def place(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.linspace(x, x + width, len(values)), base - np.clip(values, 0, None) / top * height
 
     across, truth = place(openings["truth"])
@@ -131,7 +131,7 @@ def legend(page: Page, x: int, y: int, size: int = 14) -> None:
         x += 24 + wide
 
 
-def _round(side, radius):
+def _round(side: tuple[int, int], radius: int) -> np.ndarray:
     """A rectangle with round corners, 0..1."""
     fine = np.zeros((side[1] * _FINE, side[0] * _FINE), np.uint8)
     r, (w, h) = radius * _FINE, (side[0] * _FINE - 1, side[1] * _FINE - 1)
@@ -142,11 +142,11 @@ def _round(side, radius):
     return cv2.resize(fine, side, interpolation=cv2.INTER_AREA) / 255
 
 
-def _hershey_scale(size):
+def _hershey_scale(size: int) -> float:
     return size / 30
 
 
-def _plain(text):
+def _plain(text: str) -> str:
     """OpenCV before 5 draws ASCII alone."""
     return text.translate(str.maketrans("–·×“”…", '-|x"".')).encode("ascii", "replace").decode()
 

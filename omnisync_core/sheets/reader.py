@@ -30,7 +30,7 @@ OUTPUTS = 5
 class MouthReader(nn.Module):
     """(B, 3, 48, 48) in -1..1 -> (B, 5) mouth parameters."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
             *_stage(3, 16, 5, 2), *_stage(16, 32, 3, 2), *_stage(32, 48, 3, 1), *_stage(48, 64, 3, 2),
@@ -56,7 +56,7 @@ def mouth_crop(frame_HWC: np.ndarray, x: float, y: float, width: float) -> np.nd
     box = Box(x - side / 2, y + CROP_DOWN * width - side / 2, side)
     height, across = frame_HWC.shape[:2]
 
-    def rgb(xyxy):
+    def rgb(xyxy: tuple[int, int, int, int]) -> np.ndarray:
         x0, y0, x1, y1 = xyxy
         return frame_HWC[y0:y1, x0:x1].astype(np.float32)
 

@@ -118,13 +118,13 @@ def draw(reading: SyncReading) -> np.ndarray:
     return page.pixels
 
 
-def _openings(frames, track) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+def _openings(frames: Iterable[np.ndarray], track: MouthTrack) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """The mouth's opening in every frame, NaN where no mouth is known, and close-ups."""
     wanted = set(np.linspace(0, len(track.pts_N) - 1, min(TILES, len(track.pts_N))).round().astype(int).tolist())
     width = float(np.median(track.width_N[track.confidence_N > 0])) if (track.confidence_N > 0).any() else 0.2
     batch, openings, tiles, count = [], [], [], 0
 
-    def flush():
+    def flush() -> None:
         if batch:
             pictures, places = np.stack([b[0] for b in batch]), np.array([b[1] for b in batch])
             openings.append(read_opening(pictures, places, width * pictures.shape[2]))
@@ -162,11 +162,11 @@ def _loudness(wave: Wave) -> np.ndarray:
     return np.clip(1 + (level_P - max(level_P.max(), -60.0)) / LOUD_RANGE_DB, 0, 1)
 
 
-def _at(loud_P, times_N):
+def _at(loud_P: np.ndarray, times_N: np.ndarray) -> np.ndarray:
     return np.interp(times_N, (np.arange(len(loud_P)) + 0.5) / RATE, loud_P, left=0.0, right=0.0)
 
 
-def _r(opening_N, loud_N) -> float:
+def _r(opening_N: np.ndarray, loud_N: np.ndarray) -> float:
     known = np.isfinite(opening_N)
     if known.sum() < FEWEST or opening_N[known].std() < 1e-6 or loud_N[known].std() < 1e-6:
         return float("nan")
@@ -177,7 +177,7 @@ def _over_time(page: Page, reading: SyncReading, left: int, wide: int) -> None:
     times = reading.times_N
     start, end = float(times[0]), float(max(times[-1], times[0] + 1e-3))
 
-    def across(time):
+    def across(time: float | np.ndarray) -> np.ndarray:
         return left + (np.asarray(time) - start) / (end - start) * wide
 
     for name, top, height in (("sound", 84, 150), ("opening", 262, 160)):

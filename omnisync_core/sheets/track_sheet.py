@@ -18,8 +18,8 @@ TILES, TALLEST = 12, 340
 SMALL = 640
 MOUTH, CROP = (255, 96, 60), (255, 255, 255)
 COLORS = {
-    "user": (226, 92, 62), "landmarks": (38, 128, 140), "detector": (74, 124, 196), "filled": (214, 164, 60),
-    "fallback": (170, 170, 178), "none": (222, 218, 212),
+    "user": (226, 92, 62), "landmarks": (38, 128, 140), "detector": (74, 124, 196), "finder": (112, 164, 74),
+    "filled": (214, 164, 60), "fallback": (170, 170, 178), "none": (222, 218, 212),
 }  # fmt: skip
 """By who says so; `none`: no mouth to edit."""
 WARNINGS = 3
@@ -28,7 +28,7 @@ WARNINGS = 3
 class Samples:
     """Some frames of a video of unknown length, evenly spread, small: at most twice `count` are held."""
 
-    def __init__(self, count: int = TILES):
+    def __init__(self, count: int = TILES) -> None:
         self._count, self._every, self._seen, self._kept = count, 1, 0, []
 
     def add(self, rgb_HWC: np.ndarray) -> None:
@@ -47,7 +47,7 @@ class Samples:
 
 def draw(track: MouthTrack, frames: list[tuple[int, np.ndarray]]) -> np.ndarray:
     """The sheet, uint8 RGB, at most 1280 pixels wide and some 900 high."""
-    regions = region.plan(track, VideoSpec())
+    regions = region.plan_crops(track, VideoSpec())
     across, along = frames[0][1].shape[1::-1]
     columns = min(4 if across > 1.2 * along else 6, max(3, len(frames)))
     wide = (WIDTH - 2 * EDGE - GAP * (columns - 1)) // columns
@@ -82,7 +82,9 @@ def _who(track: MouthTrack, number: int) -> str:
     return str(track.source_N[number]) if track.confidence_N[number] > 0 else "none"
 
 
-def _marked(picture, track, regions, number, tile) -> np.ndarray:
+def _marked(
+    picture: np.ndarray, track: MouthTrack, regions: list[region.ShotCrop], number: int, tile: tuple[int, int]
+) -> np.ndarray:
     """A frame, twice as large as its tile, with its mouth's ellipse and its crop's square."""
     size = 2 * tile[0], 2 * tile[1]
     image = np.ascontiguousarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
@@ -99,7 +101,7 @@ def _marked(picture, track, regions, number, tile) -> np.ndarray:
     return image
 
 
-def _corners(box: region.Box):
+def _corners(box: region.Box) -> tuple[np.ndarray, np.ndarray]:
     low = np.array([box.x0, box.y0])
     return low, low + box.side
 

@@ -11,16 +11,25 @@ from .shapes import Color, Shape, darker, ellipse, lighter, mix, rgb, smooth, st
 
 BACKDROP_SIZE, MARGIN = 288, 0.25  # pixels of the picture; it reaches MARGIN beyond the frame on every side
 KINDS = ("gradient", "room", "window", "landscape", "bokeh", "pattern", "night", "studio")
-_PALETTES = ["f3d9c4 d98f7a 7a5566", "cfe3ea 88b3c4 44617a", "e4ead2 9fb98a 5a7a5c", "efe0f0 b59ac6 66517f",
+_PALETTES = [
+    "f3d9c4 d98f7a 7a5566",
+    "cfe3ea 88b3c4 44617a",
+    "e4ead2 9fb98a 5a7a5c",
+    "efe0f0 b59ac6 66517f",
     "f7ecd2 e0bb7c 95704c",
-             "d5e8e1 7fb5a6 3c6a68", "e2e2e6 a4a8b5 5b6072", "f9ddd9 e59a9a 8d4f63", "d9e4f5 8ea6d4 4a588c",
-                 "35405c 232a42 161a2c",
-             "5c4a52 3d3038 261d24", "f5f0e8 d8cbbb a08f7d"]
+    "d5e8e1 7fb5a6 3c6a68",
+    "e2e2e6 a4a8b5 5b6072",
+    "f9ddd9 e59a9a 8d4f63",
+    "d9e4f5 8ea6d4 4a588c",
+    "35405c 232a42 161a2c",
+    "5c4a52 3d3038 261d24",
+    "f5f0e8 d8cbbb a08f7d",
+]
 
 
 @dataclass(frozen=True, eq=False)
 class Backdrop:
-    """Picture (H, W, 3) uint8 over -MARGIN..1+MARGIN, and movers that drift with time."""
+    """Picture (H, W, 4) uint8 over -MARGIN..1+MARGIN, and movers that drift with time."""
 
     picture: np.ndarray
     movers: tuple[Mover, ...]
@@ -86,11 +95,22 @@ class _Painter:
 
     def finish(self):
         out = _blurred(self.canvas, self.blur) * _GLOW
-        return np.clip(out + 0.5, 0, 255).astype(np.uint8)
+        picture = np.full((BACKDROP_SIZE, BACKDROP_SIZE, 4), 255, np.uint8)
+        picture[..., :3] = np.clip(out + 0.5, 0, 255)
+        return picture
 
     def drift(self, points, color, alpha, speed, bob=0.0):
-        self.movers.append(Mover(np.asarray(points, np.float64), color, alpha, tuple(self.rng.uniform(-0.2, 1.2,
-            2)), speed, bob, self.rng.uniform(0, 6.3)))
+        self.movers.append(
+            Mover(
+                np.asarray(points, np.float64),
+                color,
+                alpha,
+                tuple(self.rng.uniform(-0.2, 1.2, 2)),
+                speed,
+                bob,
+                self.rng.uniform(0, 6.3),
+            )
+        )
 
     def gradient(self):
         for _ in range(3):
@@ -102,8 +122,13 @@ class _Painter:
         self.rect(-0.3, 0.8, 1.3, 1.3, darker(self.palette[1], 0.2), 0.6)
         self.blur = 12.0
         for _ in range(3):
-            self.drift(ellipse(0, 0, 0.012, 0.012, n=16), lighter(self.palette[0], 0.5),
-                0.35, (self.rng.uniform(-0.02, 0.02), -0.02), 0.01)
+            self.drift(
+                ellipse(0, 0, 0.012, 0.012, n=16),
+                lighter(self.palette[0], 0.5),
+                0.35,
+                (self.rng.uniform(-0.02, 0.02), -0.02),
+                0.01,
+            )
 
     def room(self):
         light, mid, dark = self.palette
@@ -115,8 +140,13 @@ class _Painter:
             at = x - 0.08
             while at < x + 0.22:
                 w, h = self.rng.uniform(0.02, 0.045), self.rng.uniform(0.08, 0.14)
-                self.rect(at, y + 0.16 - h, at + w, y + 0.16, mix(self.palette[self.rng.integers(3)], (200, 110,
-                    90), self.rng.uniform(0, 0.6)))
+                self.rect(
+                    at,
+                    y + 0.16 - h,
+                    at + w,
+                    y + 0.16,
+                    mix(self.palette[self.rng.integers(3)], (200, 110, 90), self.rng.uniform(0, 0.6)),
+                )
                 at += w + 0.006
         px = self.rng.uniform(0.72, 0.9)
         self.rect(px - 0.13, 0.1, px + 0.13, 0.4, darker(dark, 0.3))
@@ -128,13 +158,17 @@ class _Painter:
         x = self.rng.uniform(0.05, 0.55)
         self.rect(x - 0.02, 0.03, x + 0.44, 0.67, lighter(light, 0.5))
         self.rect(x, 0.05, x + 0.42, 0.65, mix(light, (150, 200, 235), 0.6))
-        self.fill(smooth([(x, 0.5), (x + 0.14, 0.42), (x + 0.3, 0.5), (x + 0.42, 0.44), (x + 0.42, 0.65),
-            (x, 0.65)]), mix(mid, (110, 160, 100), 0.5))
+        self.fill(
+            smooth([(x, 0.5), (x + 0.14, 0.42), (x + 0.3, 0.5), (x + 0.42, 0.44), (x + 0.42, 0.65), (x, 0.65)]),
+            mix(mid, (110, 160, 100), 0.5),
+        )
         self.rect(x + 0.2, 0.05, x + 0.22, 0.65, lighter(light, 0.5))
         self.rect(x, 0.33, x + 0.42, 0.35, lighter(light, 0.5))
         for cx in (x - 0.06, x + 0.4):
-            self.fill(smooth([(cx, -0.05), (cx + 0.1, -0.05), (cx + 0.08, 0.4), (cx + 0.11, 0.85),
-                (cx - 0.01, 0.85)]), mix(dark, mid, 0.5))
+            self.fill(
+                smooth([(cx, -0.05), (cx + 0.1, -0.05), (cx + 0.08, 0.4), (cx + 0.11, 0.85), (cx - 0.01, 0.85)]),
+                mix(dark, mid, 0.5),
+            )
 
     def landscape(self):
         light, mid, dark = self.palette
@@ -151,27 +185,47 @@ class _Painter:
             cloud = _cloud(s)
             self.drift(cloud, (255, 252, 246), 0.6, (self.rng.uniform(0.01, 0.04), 0.0))
             last = self.movers.pop()
-            self.movers.append(Mover(last.points, last.color, last.alpha, (last.start[0], self.rng.uniform(0.05,
-                0.35)), last.speed, 0.0, 0.0))
+            self.movers.append(
+                Mover(
+                    last.points,
+                    last.color,
+                    last.alpha,
+                    (last.start[0], self.rng.uniform(0.05, 0.35)),
+                    last.speed,
+                    0.0,
+                    0.0,
+                )
+            )
 
     def bokeh(self):
         for _ in range(26):
             x, y = self.rng.uniform(-0.2, 1.2, 2)
             r = self.rng.uniform(0.03, 0.11)
-            self.fill(ellipse(x, y, r, r, n=40), lighter(self.palette[self.rng.integers(2)], self.rng.uniform(0,
-                0.5)), self.rng.uniform(0.12, 0.35))
+            self.fill(
+                ellipse(x, y, r, r, n=40),
+                lighter(self.palette[self.rng.integers(2)], self.rng.uniform(0, 0.5)),
+                self.rng.uniform(0.12, 0.35),
+            )
         for _ in range(5):
             r = self.rng.uniform(0.03, 0.07)
-            self.drift(ellipse(0, 0, r, r, n=40), lighter(self.palette[0], 0.5),
-                0.22, tuple(self.rng.uniform(-0.02, 0.02, 2)), 0.015)
+            self.drift(
+                ellipse(0, 0, r, r, n=40),
+                lighter(self.palette[0], 0.5),
+                0.22,
+                tuple(self.rng.uniform(-0.02, 0.02, 2)),
+                0.015,
+            )
 
     def night(self):
         self.canvas *= 0.35
         for _ in range(30):
             x, y = self.rng.uniform(-0.2, 1.2), self.rng.uniform(-0.1, 1.0)
             r = self.rng.uniform(0.008, 0.035)
-            self.fill(ellipse(x, y, r, r), mix((255, 206, 120), self.palette[0], self.rng.random()),
-                self.rng.uniform(0.3, 0.8))
+            self.fill(
+                ellipse(x, y, r, r),
+                mix((255, 206, 120), self.palette[0], self.rng.random()),
+                self.rng.uniform(0.3, 0.8),
+            )
         for _ in range(4):
             r = self.rng.uniform(0.02, 0.04)
             self.drift(ellipse(0, 0, r, r), (255, 214, 140), 0.3, (self.rng.uniform(-0.04, 0.04), 0.0), 0.01)
@@ -186,8 +240,9 @@ class _Painter:
             for j, b in enumerate(np.arange(-0.3, 1.35, step)):
                 x = a + (step / 2 if j % 2 else 0)
                 r = step * (0.24 if kind == 1 else 0.36)
-                self.fill(ellipse(x, b, r, r, power=2 if kind == 1 else 1.2),
-                    mix(mid, self.palette[2], 0.12 * ((i + j) % 2)))
+                self.fill(
+                    ellipse(x, b, r, r, power=2 if kind == 1 else 1.2), mix(mid, self.palette[2], 0.12 * ((i + j) % 2))
+                )
         self.blur = 1.6
 
 
@@ -202,8 +257,9 @@ def _blurred(canvas, sigma):
     """A wide blur is done on a smaller picture."""
     if sigma < 6:
         return cv2.GaussianBlur(canvas, (0, 0), sigma)
-    small = cv2.GaussianBlur(cv2.resize(canvas, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (0, 0),
-        sigma / 4)
+    small = cv2.GaussianBlur(
+        cv2.resize(canvas, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (0, 0), sigma / 4
+    )
     return cv2.resize(small, (BACKDROP_SIZE, BACKDROP_SIZE), interpolation=cv2.INTER_CUBIC)
 
 

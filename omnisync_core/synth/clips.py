@@ -79,9 +79,7 @@ def make_clip(
     times_T = np.arange(round(seconds * fps)) / fps
     scene = Scene.random(seed, split, duration=seconds)
     said = [utterance(2 * seed + which, split, seconds=seconds) for which in (0, 1)]
-    mouths = [
-        words.mouth_at(times_T, AMPLITUDE[name]) for words, name in zip(said, (source_style, style), strict=True)
-    ]
+    mouths = [words.mouth_at(times_T, AMPLITUDE[name]) for words, name in zip(said, (source_style, style), strict=True)]
     boxes = [scene.mouth_box(mouth, times_T) * size for mouth in mouths]
     low, high = np.minimum(*boxes)[:, :2], np.maximum(*boxes)[:, 2:]
     box_T4 = np.clip(np.concatenate([np.floor(low), np.ceil(high)], 1), 0, size).astype(int)

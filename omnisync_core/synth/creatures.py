@@ -21,10 +21,10 @@ def animal(ch: Character, rng) -> Look:
         texture.blob(0, m.center_y + 0.1, 0.45, 0.36, pale, 0.9)
     _markings(ch, texture, species, pale, rng)
     texture.blob(0.66, 0.36, 0.18, 0.14, mix(fur, (240, 110, 110), 0.6), 0.4, both=True)
-    look = Look(texture.bake())
+    look, soft = Look(), texture.bake()
     look.back += torso(ch, darker(fur, 0.12), rng, neck=0.6, wide=1.3)
     _ears(ch, look, species, pale, rng)
-    look.head.append(Shape(contour(ch), fur, textured=True, jaw=True))
+    look.head.append(Shape(contour(ch), fur, fill=soft, behind=0.5, jaw=True))
     if species == "panda":
         look.head += both(ellipse(ch.eye_x + 0.02, ch.eye_y + 0.06, 0.25, 0.31, turn=28), (48, 43, 50), 0.55)
     _animal_eyes(ch, look, species, line, rng)
@@ -42,7 +42,7 @@ def robot(ch: Character, rng) -> Look:
     metal, m, w, top = ch.skin, ch.mouth, ch.head_width, ch.head_top
     dark, glow = darker(metal, 0.4), ch.iris
     texture = Texture(metal, rng.choice((-1, 1)), flat=0.9)
-    look = Look(texture.bake())
+    look, soft = Look(), texture.bake()
     look.back += torso(ch, darker(metal, 0.45), rng, neck=0.4, wide=1.4)
     for y in (0.15, 0.3, 0.45):
         look.back.append(Shape(ellipse(0, m.chin_y + y - 0.08, 0.52, 0.06), darker(metal, 0.6), space="body"))
@@ -50,10 +50,11 @@ def robot(ch: Character, rng) -> Look:
     look.back.append(Shape(stroke([(x, -top * 0.8), (x * 1.1, -top * 1.2), (x * 1.2, -top * 1.42)], 0.07), dark))
     look.back.append(Shape(ellipse(x * 1.2, -top * 1.45, 0.17, 0.17), glow, alpha=0.35))
     look.back.append(Shape(ellipse(x * 1.2, -top * 1.45, 0.1, 0.1), glow))
-    look.back += both(ellipse(w * 1.06, 0.05, 0.16, 0.3, power=4), dark, -0.1) + both(ellipse(w * 1.12, 0.05, 0.1,
-        0.18, power=4), ch.accent, -0.1)
+    look.back += both(ellipse(w * 1.06, 0.05, 0.16, 0.3, power=4), dark, -0.1) + both(
+        ellipse(w * 1.12, 0.05, 0.1, 0.18, power=4), ch.accent, -0.1
+    )
     look.head.append(Shape(contour(ch, wide=0.03), darker(metal, 0.5)))
-    look.head.append(Shape(contour(ch), metal, textured=True))
+    look.head.append(Shape(contour(ch), metal, fill=soft, behind=0.5))
     _plates(ch, look, rng, dark)
     if ch.species in ("screen", "capsule"):
         visor = ellipse(0, ch.eye_y, w * 0.86, 0.36, power=4 if ch.species == "screen" else 2.6)
@@ -95,15 +96,44 @@ def _ears(ch, look, species, pale, rng):
 
     if species in ("cat", "fox"):
         tall = 1.5 if species == "cat" else 1.72
-        pair(smooth([(w * 0.2, -top * 0.85), (w * 0.62, -top * 1.2), (w * 0.86, -top * tall),
-            (w * 1.04, -top * 0.95), (w * 1.0, -0.3), (w * 0.6, -0.5)]), 0.6)
+        pair(
+            smooth(
+                [
+                    (w * 0.2, -top * 0.85),
+                    (w * 0.62, -top * 1.2),
+                    (w * 0.86, -top * tall),
+                    (w * 1.04, -top * 0.95),
+                    (w * 1.0, -0.3),
+                    (w * 0.6, -0.5),
+                ]
+            ),
+            0.6,
+        )
     elif species == "rabbit":
         lean = rng.uniform(0.0, 0.35)
-        pair(smooth([(0.12, -top * 0.8), (0.14, -top * 1.5), (0.42 + lean, -top * 2.1), (0.72 + lean, -top * 1.6),
-            (0.68, -top * 0.7)]), 0.62)
+        pair(
+            smooth(
+                [
+                    (0.12, -top * 0.8),
+                    (0.14, -top * 1.5),
+                    (0.42 + lean, -top * 2.1),
+                    (0.72 + lean, -top * 1.6),
+                    (0.68, -top * 0.7),
+                ]
+            ),
+            0.62,
+        )
     elif species == "dog":
-        flop = smooth([(w * 0.5, -top * 0.92), (w * 1.0, -top * 0.9), (w * 1.36, -0.2), (w * 1.3, 0.5),
-            (w * 1.06, 0.52), (w * 0.92, -0.1)])
+        flop = smooth(
+            [
+                (w * 0.5, -top * 0.92),
+                (w * 1.0, -top * 0.9),
+                (w * 1.36, -0.2),
+                (w * 1.3, 0.5),
+                (w * 1.06, 0.52),
+                (w * 0.92, -0.1),
+            ]
+        )
         look.front += both(flop, darker(fur, 0.3), 0.05)
     elif species == "mouse":
         pair(ellipse(w * 0.92, -top * 0.85, 0.55, 0.55), 0.68)
@@ -120,8 +150,9 @@ def _ears(ch, look, species, pale, rng):
         b.extend(both(smooth([(w * 0.3, -top * 0.85), (w * 0.8, -top * 1.42), (w * 0.98, -top * 0.6)]), dark, 0))
     elif species in ("parrot", "duck"):
         for i, x in enumerate((-0.22, 0.0, 0.22)):
-            tuft = smooth([(x - 0.12, -top * 0.85), (x * 2.2, -top * (1.42 - 0.08 * abs(i - 1))),
-                (x + 0.14, -top * 0.85)])
+            tuft = smooth(
+                [(x - 0.12, -top * 0.85), (x * 2.2, -top * (1.42 - 0.08 * abs(i - 1))), (x + 0.14, -top * 0.85)]
+            )
             b.append(Shape(tuft, mix(fur, ch.second, 0.5 * (i % 2)) if species == "parrot" else fur, -0.05))
     elif species == "frog":
         b.extend(both(ellipse(ch.eye_x * 1.12, -top * 0.8, 0.38, 0.4), fur, 0.1))
@@ -161,9 +192,21 @@ def _animal_eyes(ch, look, species, line, rng):
     dark = species in ("bear", "mouse", "rabbit", "panda", "duck", "dog")
     iris = (54, 34, 26) if dark else mix(ch.iris, (214, 176, 60), 0.45)
     for side in (-1, 1):
-        look.eyes.append(Eye(side * x, y, size, size * 1.05, iris, line, darker(ch.skin, 0.25),
-            slit=slit, outline=0.03,
-                             iris_size=0.86 if dark or species in ("cat", "fox") else 0.7, rim=0.06))
+        look.eyes.append(
+            Eye(
+                side * x,
+                y,
+                size,
+                size * 1.05,
+                iris,
+                line,
+                darker(ch.skin, 0.25),
+                slit=slit,
+                outline=0.03,
+                iris_size=0.86 if dark or species in ("cat", "fox") else 0.7,
+                rim=0.06,
+            )
+        )
 
 
 def _bird(ch, look, fur):
@@ -180,8 +223,9 @@ def _muzzle(ch, look, species, line, rng):
     nose = pink if species in ("rabbit", "mouse") or (species == "cat" and rng.random() < 0.5) else (52, 40, 44)
     y, r = m.center_y - 0.3, 0.13 if species in ("cat", "rabbit", "mouse") else 0.18
     look.front.append(Shape(stroke([(0, y), (0, y + 0.12), (0, m.center_y - 0.02)], 0.03), line, 0.9))
-    shape = smooth([(-r, y - 0.06), (0, y - 0.1), (r, y - 0.06), (r * 0.6, y + 0.07), (0, y + 0.12),
-        (-r * 0.6, y + 0.07)])
+    shape = smooth(
+        [(-r, y - 0.06), (0, y - 0.1), (r, y - 0.06), (r * 0.6, y + 0.07), (0, y + 0.12), (-r * 0.6, y + 0.07)]
+    )
     look.front.append(Shape(shape, nose, 1.0))
     look.front.append(Shape(ellipse(-r * 0.3, y - 0.045, r * 0.32, 0.025), (255, 255, 255), 1.02, alpha=0.55))
     if species in ("cat", "mouse", "rabbit", "lion", "fox"):

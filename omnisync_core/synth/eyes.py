@@ -29,6 +29,7 @@ class Eye:
     outline: float = 0.0
     glow: bool = False
     depth: float = 0.62
+    shaded: bool = False  # the lid's shadow lies on the ball
 
 
 def eye_shapes(eye: Eye, blink_T: np.ndarray, gaze_T2: np.ndarray) -> list[Shape]:
@@ -56,6 +57,10 @@ def eye_shapes(eye: Eye, blink_T: np.ndarray, gaze_T2: np.ndarray) -> list[Shape
     add(_disc(eye, gaze_T2, eye.iris_size, outline), eye.iris)
     add(_disc(eye, gaze_T2, eye.iris_size * 0.55, outline, eye.slit), (22, 16, 20))
     add(_disc(eye, gaze_T2, eye.iris_size * 0.26, outline, 1.0, (-0.22, -0.26)), (255, 255, 255))
+    if eye.shaded:
+        dark = upper.copy()
+        dark[..., 1] += 0.45 * (lower - upper)[..., 1]
+        add(np.concatenate([upper, dark[:, ::-1]], 1), (40, 24, 26), 0.35)
     if eye.rim:
         add(stroke(upper, eye.rim * 2 * eye.rx, taper=0.55), eye.line)
     return shapes

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
 from .character import Character
 from .eyes import Eye
-from .shapes import Color, Shape, darker, grow, lighter, mirror, mix, ramp, smooth, stroke
+from .mouths import Interior
+from .shapes import Color, Picture, Shape, darker, grow, lighter, mirror, mix, ramp, smooth, stroke
 
 TEXTURE_SIZE, TEXTURE_REACH = 128, 1.7  # pixels; head units from the centre to the texture's edge
 _AXIS = ((np.arange(TEXTURE_SIZE) + 0.5) / TEXTURE_SIZE * 2 - 1) * TEXTURE_REACH
@@ -19,12 +21,13 @@ _X, _Y = np.meshgrid(_AXIS.astype(np.float32), _AXIS.astype(np.float32))
 class Look:
     """Parts of a drawn character in drawing order; the mouth comes between `middle` and `front`."""
 
-    texture: np.ndarray
     back: list[Shape] = field(default_factory=list)
     head: list[Shape] = field(default_factory=list)
     eyes: list[Eye] = field(default_factory=list)
     middle: list[Shape] = field(default_factory=list)  # after the eyes, before the mouth
     front: list[Shape] = field(default_factory=list)
+    interior: Interior | None = None
+    painted_lips: bool = False  # in the head's picture, which follows the mouth
 
 
 def contour(ch: Character, *, wide=0.0) -> np.ndarray:
@@ -60,32 +63,72 @@ class Texture:
         """Mixes in a colour by a share of each pixel."""
         self.pixels += (np.array(color, np.float32) - self.pixels) * np.asarray(share_HW, np.float32)[..., None]
 
-    def bake(self) -> np.ndarray:
-        """(TEXTURE_SIZE, TEXTURE_SIZE, 3) uint8."""
-        return np.clip(self.pixels + 0.5, 0, 255).astype(np.uint8)
+    def bake(self) -> Picture:
+        """The painted face."""
+        pixels = np.full((TEXTURE_SIZE, TEXTURE_SIZE, 4), 255, np.uint8)
+        pixels[..., :3] = np.clip(self.pixels + 0.5, 0, 255)
+        return Picture(pixels, -TEXTURE_REACH, -TEXTURE_REACH, TEXTURE_SIZE / (2 * TEXTURE_REACH))
 
 
 def torso(ch: Character, skin: Color, rng, *, neck=0.46, wide=1.5) -> list[Shape]:
     """Neck, shoulders and a collar."""
     cloth, dark = ch.accent, darker(ch.accent, 0.25)
     chin = ch.mouth.chin_y
-    body = smooth([(-wide, 4), (-wide * 1.02, 2.3), (-wide * 0.8, chin + 0.62), (-neck, chin + 0.4),
-        (neck, chin + 0.4),
-                   (wide * 0.8, chin + 0.62), (wide * 1.02, 2.3), (wide, 4)])
+    body = smooth(
+        [
+            (-wide, 4),
+            (-wide * 1.02, 2.3),
+            (-wide * 0.8, chin + 0.62),
+            (-neck, chin + 0.4),
+            (neck, chin + 0.4),
+            (wide * 0.8, chin + 0.62),
+            (wide * 1.02, 2.3),
+            (wide, 4),
+        ]
+    )
     shapes = [Shape(body, cloth, space="body")]
-    shapes.append(Shape(smooth([(-neck, 0.5), (-neck, chin + 0.25), (-neck * 1.25, chin + 0.5), (0, chin + 0.72),
-                                (neck * 1.25, chin + 0.5), (neck, chin + 0.25), (neck, 0.5)]), skin, space="body"))
+    shapes.append(
+        Shape(
+            smooth(
+                [
+                    (-neck, 0.5),
+                    (-neck, chin + 0.25),
+                    (-neck * 1.25, chin + 0.5),
+                    (0, chin + 0.72),
+                    (neck * 1.25, chin + 0.5),
+                    (neck, chin + 0.25),
+                    (neck, 0.5),
+                ]
+            ),
+            skin,
+            space="body",
+        )
+    )
     shade = smooth([(-neck, 0.6), (-neck, chin + 0.05), (0, chin + 0.34), (neck, chin + 0.05), (neck, 0.6)])
     shapes.append(Shape(shade, darker(skin, 0.28), space="body", alpha=0.7))
     kind = rng.integers(3)
     if kind == 0:
-        arc = smooth([(-neck * 1.3, chin + 0.42), (-neck * 0.7, chin + 0.68), (0, chin + 0.78),
-            (neck * 0.7, chin + 0.68), (neck * 1.3, chin + 0.42)], closed=False)
+        arc = smooth(
+            [
+                (-neck * 1.3, chin + 0.42),
+                (-neck * 0.7, chin + 0.68),
+                (0, chin + 0.78),
+                (neck * 0.7, chin + 0.68),
+                (neck * 1.3, chin + 0.42),
+            ],
+            closed=False,
+        )
         shapes.append(Shape(stroke(arc, 0.1), dark, space="body"))
     elif kind == 1:
         for side in (1, -1):
-            flap = np.array([(side * neck * 1.35, chin + 0.34), (0, chin + 0.76), (side * 0.36, chin + 1.02),
-                (side * 0.82, chin + 0.55)])
+            flap = np.array(
+                [
+                    (side * neck * 1.35, chin + 0.34),
+                    (0, chin + 0.76),
+                    (side * 0.36, chin + 1.02),
+                    (side * 0.82, chin + 0.55),
+                ]
+            )
             shapes.append(Shape(flap, lighter(cloth, 0.3), space="body"))
     else:
         for y in np.arange(chin + 0.95, 3.6, 0.34):
@@ -94,11 +137,22 @@ def torso(ch: Character, skin: Color, rng, *, neck=0.46, wide=1.5) -> list[Shape
     return shapes
 
 
+@lru_cache(maxsize=2)
 def build_look(ch: Character) -> Look:
-    """All drawn parts of the character except its mouth."""
-    from . import creatures, people
+    """All drawn parts of the character except its mouth; kept while its clips are drawn."""
+    from . import looks, photo
 
     rng = np.random.default_rng([ch.seed, 3])
+    if ch.look == "photo":
+        return photo.person(ch, rng)
+    if ch.look == "anime":
+        return looks.anime(ch, rng)
+    return looks.restyle(_drawn(ch, rng), ch, np.random.default_rng([ch.seed, 4]))
+
+
+def _drawn(ch: Character, rng) -> Look:
+    from . import creatures, people
+
     if ch.kind == "person":
         return people.person(ch, rng)
     if ch.kind == "cartoon":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .shapes import HIDDEN, Color, Shape, ramp, stroke
+from .shapes import HIDDEN, Color, Picture, Shape, darker, ramp, stroke
 
 MOUTH_PARAMS = ("opening", "width", "rounding", "teeth", "tongue")
 GAP = 0.55  # height of the inner gap at opening 1, in mouth widths
@@ -41,6 +41,17 @@ class MouthStyle:
     jaw: float = 0.5  # how far the chin follows the lower lip
     depth: float = 0.75
     beak: bool = False
+    lower_teeth: float = 0.0  # how far the lower row may stand up, in mouth widths
+
+
+@dataclass(frozen=True, eq=False)
+class Interior:
+    """Pictures in head units: teeth with their edge at y = 0, tongue with its top at 0, throat with its roof at 0."""
+
+    upper: Picture
+    lower: Picture
+    tongue: Picture
+    throat: Picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,32 +93,37 @@ def mouth_curves(style: MouthStyle, mouth_T5: np.ndarray) -> MouthCurves:
     return MouthCurves(curve(half, up), curve(half, low), curve(outer, top), curve(outer, bottom), gap[:, 0], drop)
 
 
-def mouth_shapes(style: MouthStyle, mouth_T5: np.ndarray) -> list[Shape]:
-    """Display list of T mouths, back to front."""
+def mouth_shapes(
+    style: MouthStyle, mouth_T5: np.ndarray, interior: Interior | None = None, *, lips: bool = True
+) -> list[Shape]:
+    """Display list of T mouths, back to front; an interior fills them, `lips` False leaves out what is painted."""
     c, m = mouth_curves(style, mouth_T5), style.size
     shapes: list[Shape] = []
 
-    def add(points, color, alpha=1.0, shown=None):
+    def add(points, color, alpha=1.0, shown=None, **more):
         if shown is not None:
             points = np.where(shown[:, None, None], points, HIDDEN)
-        shapes.append(Shape(points, color, style.depth, alpha))
-
-    def between(a, b):
-        return np.concatenate([a, b[:, ::-1]], 1)
+        shapes.append(Shape(points, color, style.depth, alpha, **more))
 
     opened = c.gap_T > 1e-4
+    if not lips:
+        _add_interior(add, style, c, mouth_T5, interior)
+        return shapes
     middle = 0.5 * (c.upper_inner + c.lower_inner)
     if style.outline:
         add(_grown(c, style.outline * m), style.line)
     if style.lower_lip > 0:
-        add(between(middle, c.lower_outer), style.lower)
+        add(_between(middle, c.lower_outer), style.lower)
     if style.upper_lip > 0:
-        add(between(c.upper_outer, middle), style.upper)
+        add(_between(c.upper_outer, middle), style.upper)
     if style.gloss and style.lower_lip > 0.05:
         add(_gloss(c), (255, 236, 228), style.gloss)
-    add(between(c.upper_inner, c.lower_inner), style.inside, 1.0, opened)
-    _add_tongue(add, style, c, mouth_T5[:, 4])
-    _add_teeth(add, style, c, mouth_T5[:, 3])
+    if interior:
+        _add_interior(add, style, c, mouth_T5, interior)
+    else:
+        add(_between(c.upper_inner, c.lower_inner), style.inside, 1.0, opened)
+        _add_tongue(add, style, c, mouth_T5[:, 4])
+        _add_teeth(add, style, c, mouth_T5[:, 3])
     for i in range(style.bars):
         x = (i + 0.5) / style.bars * 2 - 1
         add(_bar(c, x, 0.022 * m), style.line, 1.0, opened)
@@ -117,15 +133,55 @@ def mouth_shapes(style: MouthStyle, mouth_T5: np.ndarray) -> list[Shape]:
     return shapes
 
 
+def _add_interior(add, style, c, mouth_T5, interior):
+    """Throat, tongue, rows of teeth, and the lips' shadows on them."""
+    m, opened = style.size, c.gap_T > 1e-4
+    gap = _between(c.upper_inner, c.lower_inner)
+    roof, floor = c.upper_inner[:, 16, 1], c.lower_inner[:, 16, 1]
+
+    def at(y_T):
+        return np.stack([np.zeros_like(y_T), y_T], -1)
+
+    add(gap, style.inside, 1.0, opened, fill=interior.throat, shift_T2=at(roof))
+    outline, top_T, shown = _tongue(style, c, mouth_T5[:, 4])
+    add(outline, style.tongue, 1.0, shown, fill=interior.tongue, shift_T2=at(top_T))
+    teeth_T = mouth_T5[:, 3].astype(np.float64)
+    rise = m * style.lower_teeth * np.clip(1.6 * teeth_T - 0.25, 0, 1)
+    shown = (rise > 0.01) & (c.gap_T > 0.05 * m)
+    top = np.minimum(rise, 0.42 * c.gap_T)
+    add(gap, style.teeth, 1.0, shown, fill=interior.lower, shift_T2=at(floor - top))
+    outline, edge_T, shown = _teeth(style, c, mouth_T5[:, 3])
+    add(outline, style.teeth, 1.0, shown, fill=interior.upper, shift_T2=at(edge_T))
+    dark = darker(style.inside, 0.3)
+    for width, alpha in ((0.03, 0.4), (0.075, 0.3)):
+        reach = np.minimum(width * m, 0.3 * c.gap_T)[:, None]
+        under, over = c.upper_inner.copy(), c.lower_inner.copy()
+        under[..., 1] += reach * (1 - _U**2)
+        over[..., 1] -= 0.5 * reach * (1 - _U**2)
+        add(_between(c.upper_inner, under), dark, alpha, opened)
+        add(_between(over, c.lower_inner), dark, 0.7 * alpha, opened)
+
+
 def jaw_weight(style: MouthStyle, points: np.ndarray) -> np.ndarray:
     """How much of the chin's drop each point (n, 2) takes: 0 away from the chin,
-        so that the mouth's box stays small."""
+    so that the mouth's box stays small."""
     x, y = points[:, 0], points[:, 1]
     low = style.center_y + 0.1 * style.size
     return ramp(y, low, max(style.chin_y, low + 0.1)) * np.clip(1 - (x / (1.0 * style.size)) ** 2, 0, 1) ** 1.5
 
 
 def _add_tongue(add, style, c, tongue_T):
+    outline, _, shown = _tongue(style, c, tongue_T)
+    add(outline, style.tongue, 1.0, shown)
+
+
+def _add_teeth(add, style, c, teeth_T):
+    outline, _, shown = _teeth(style, c, teeth_T)
+    add(outline, style.teeth, 1.0, shown)
+
+
+def _tongue(style, c, tongue_T):
+    """Outline, its highest y (T,) and when it is seen."""
     part = slice(4, -4)
     up, low = c.upper_inner[:, part], c.lower_inner[:, part]
     u = np.linspace(-1, 1, up.shape[1])
@@ -134,17 +190,23 @@ def _add_tongue(add, style, c, tongue_T):
     y = low[..., 1] - np.minimum(high, 0.8 * room)
     top = np.stack([up[..., 0], y], -1)
     shown = (tongue_T > 0.04) & (c.gap_T > 0.02 * style.size)
-    add(np.concatenate([top, low[:, ::-1]], 1), style.tongue, 1.0, shown)
+    return np.concatenate([top, low[:, ::-1]], 1), y[:, y.shape[1] // 2], shown
 
 
-def _add_teeth(add, style, c, teeth_T):
+def _teeth(style, c, teeth_T):
+    """Outline of the upper row, its edge's middle y (T,) and when it is seen."""
     part = slice(3, -3)
     up, low = c.upper_inner[:, part], c.lower_inner[:, part]
     u = np.linspace(-1, 1, up.shape[1])
     long = style.size * 0.2 * teeth_T[:, None] * (1 - 0.45 * u**4)
     y = up[..., 1] + np.minimum(long, low[..., 1] - up[..., 1])
     edge = np.stack([up[..., 0], y], -1)
-    add(np.concatenate([up, edge[:, ::-1]], 1), style.teeth, 1.0, (teeth_T > 0.04) & (c.gap_T > 0.012 * style.size))
+    shown = (teeth_T > 0.04) & (c.gap_T > 0.012 * style.size)
+    return np.concatenate([up, edge[:, ::-1]], 1), y[:, y.shape[1] // 2], shown
+
+
+def _between(a, b):
+    return np.concatenate([a, b[:, ::-1]], 1)
 
 
 def _grown(c, by):

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 
 from .backdrops import BACKDROP_SIZE, MARGIN, Backdrop
-from .heads import TEXTURE_REACH, TEXTURE_SIZE
 from .shapes import Shape
+from .warp import HeadWarp
 
 _SUB = 4  # bits of sub-pixel coordinates
 _BLEED = 0.45  # canvas pixels
+_CELL = 4  # canvas pixels between the points where a head's warp is computed
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +30,9 @@ class Placement:
         return moved + self.origin_T2[:, None] + depth * self.turn_T2[:, None]
 
 
-def draw(shapes: list[Shape], places: dict[str, Placement], texture: np.ndarray, backdrop: Backdrop, view_T3,
-    size: int) -> np.ndarray:
+def draw(
+    shapes: list[Shape], places: dict[str, Placement], warp: HeadWarp | None, backdrop: Backdrop, view_T3, size: int
+) -> np.ndarray:
     """uint8 (T, size, size, 3) RGB; `view_T3` is centre x, centre y and side in frame units."""
     fine = size * (2 if size < 160 else 3)
     view = np.asarray(view_T3, np.float64)
@@ -38,8 +40,10 @@ def draw(shapes: list[Shape], places: dict[str, Placement], texture: np.ndarray,
     points, starts = _pixels(shapes, places, view, fine)
     low = np.minimum.reduceat(points, starts, axis=1) >> _SUB
     high = np.maximum.reduceat(points, starts, axis=1) >> _SUB
-    shown = ((high >= 0) & (low < fine)).all(2)
+    shown = ((high >= 0) & (low < fine)).all(2) | [s.warped for s in shapes]
     ends = [*starts[1:], points.shape[1]]
+    colors = [(*s.color, 255) for s in shapes]
+    maps = next((_head_maps(warp, s.fill, places["head"], view, fine) for s in shapes if s.warped), None)
     out = np.empty((count, size, size, 3), np.uint8)
     still = bool(np.ptp(view, axis=0).max() == 0)
     base = None
@@ -50,13 +54,15 @@ def draw(shapes: list[Shape], places: dict[str, Placement], texture: np.ndarray,
         for i in np.flatnonzero(shown[t]):
             shape = shapes[i]
             polygon = points[t, starts[i] : ends[i]]
-            if shape.textured:
-                _textured(canvas, polygon, low[t, i], high[t, i], texture, places["head"], t, view[t], fine)
+            if shape.warped:
+                _warped(canvas, shape.fill, maps[0][t], maps[1][t], polygon, fine)
+            elif shape.fill:
+                _filled(canvas, polygon, shape, low[t, i], high[t, i], places, t, view[t], fine)
             elif shape.alpha < 1:
-                _blend(canvas, polygon, shape, low[t, i], high[t, i])
+                _blend(canvas, polygon, shape.alpha, colors[i], low[t, i], high[t, i])
             else:
-                cv2.fillPoly(canvas, [polygon], shape.color, cv2.LINE_8, _SUB)
-        cv2.resize(canvas, (size, size), dst=out[t], interpolation=cv2.INTER_AREA)
+                cv2.fillPoly(canvas, [polygon], colors[i], cv2.LINE_8, _SUB)
+        out[t] = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)[..., :3]
     return out
 
 
@@ -65,7 +71,7 @@ def _pixels(shapes, places, view, fine):
     count = len(view)
     starts = np.cumsum([0] + [s.points.shape[-2] for s in shapes])
     frame = np.empty((count, starts[-1], 2))
-    for space in ("head", "body", "frame"):
+    for space in (*places, "frame"):
         for moving in (False, True):
             chosen = [i for i, s in enumerate(shapes) if s.space == space and (s.points.ndim == 3) == moving]
             if not chosen:
@@ -102,31 +108,75 @@ def _backdrop(backdrop, view, fine):
     corner = (view[:2] - view[2] / 2 + MARGIN) / (1 + 2 * MARGIN) * BACKDROP_SIZE
     shift = -corner * scale + 0.5 * scale - 0.5
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-    return cv2.warpAffine(backdrop.picture, matrix, (fine, fine), flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        backdrop.picture, matrix, (fine, fine), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
-def _textured(canvas, polygon, low, high, texture, place, t, view, fine):
+def _filled(canvas, polygon, shape, low, high, places, t, view, fine):
+    """Paints the shape's picture inside its outline."""
     x0, y0 = np.maximum(low, 0)
     x1, y1 = np.minimum(high + 2, fine)
-    unit = 2 * TEXTURE_REACH / TEXTURE_SIZE
-    scale = fine / view[2]
-    to_view = place.matrix_T22[t] * unit * scale
-    origin = place.origin_T2[t] + 0.5 * place.turn_T2[t]
-    center = (origin - (view[:2] - view[2] / 2)) * scale - 0.5
-    shift = center - to_view @ np.full(2, (TEXTURE_SIZE - 1) / 2) - (x0, y0)
-    shape = (int(x1 - x0), int(y1 - y0))
-    soft = cv2.warpAffine(texture, np.column_stack([to_view, shift]), shape, flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE)
-    mask = np.zeros((shape[1], shape[0]), np.uint8)
+    size = (int(x1 - x0), int(y1 - y0))
+    to_canvas = _picture_matrix(shape, places, t, view, fine)
+    to_canvas[:, 2] -= (x0, y0)
+    soft = cv2.warpAffine(shape.fill.pixels, to_canvas, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    mask = np.zeros((size[1], size[0]), np.uint8)
     cv2.fillPoly(mask, [polygon - (np.array([x0, y0], np.int32) << _SUB)], 255, cv2.LINE_8, _SUB)
+    if not shape.fill.solid:
+        mask &= _covered(soft)
     cv2.copyTo(soft, mask, canvas[y0:y1, x0:x1])
 
 
-def _blend(canvas, polygon, shape, low, high):
+def _picture_matrix(shape, places, t, view, fine):
+    """(2, 3): from the fill's pixels to the canvas's."""
+    picture, place, scale = shape.fill, places[shape.space], fine / view[2]
+    x, y = picture.left + 0.5 / picture.unit, picture.top + 0.5 / picture.unit
+    if shape.shift_T2 is not None:
+        x, y = x + shape.shift_T2[t, 0], y + shape.shift_T2[t, 1]
+    (a, b), (c, d) = place.matrix_T22[t].tolist()
+    (turn_x, turn_y), (left, top) = place.turn_T2[t].tolist(), place.origin_T2[t].tolist()
+    depth, step = shape.depth + shape.behind, scale / picture.unit
+    left += a * x + b * y + depth * turn_x - view[0] + view[2] / 2
+    top += c * x + d * y + depth * turn_y - view[1] + view[2] / 2
+    return np.array(((a * step, b * step, left * scale - 0.5), (c * step, d * step, top * scale - 0.5)))
+
+
+def _head_maps(warp, picture, place, view, fine):
+    """Coarse maps (T, G, G, 2) into the resting head's pixels, above and below the lips' seam; a cell too wide."""
+    cells = fine // _CELL + 2
+    at = (np.arange(cells, dtype=np.float32) - 0.5) / (cells - 2) - 0.5
+    side = view[:, 2:].astype(np.float32)
+    x = (view[:, :1].astype(np.float32) + side * at)[:, None].repeat(cells, 1).reshape(len(view), -1)
+    y = (view[:, 1:2].astype(np.float32) + side * at)[:, :, None].repeat(cells, 2).reshape(len(view), -1)
+    maps = warp.maps(place.matrix_T22, place.turn_T2, place.origin_T2, x, y)
+    corner = np.array((picture.left, picture.top), np.float32)
+    return [((m - corner) * np.float32(picture.unit) - 0.5).reshape(len(view), cells, cells, 2) for m in maps]
+
+
+def _warped(canvas, picture, above, below, seam, fine):
+    """Paints a head that follows its mouth; `seam` is the outline of all that lies below the lips' line."""
+    whole = fine + 2 * _CELL
+    maps = [
+        cv2.resize(m, (whole, whole), interpolation=cv2.INTER_LINEAR)[_CELL:-_CELL, _CELL:-_CELL]
+        for m in (above, below)
+    ]
+    mask = np.zeros((fine, fine), np.uint8)
+    cv2.fillPoly(mask, [seam], 255, cv2.LINE_8, _SUB)
+    where = maps[0].copy()
+    cv2.copyTo(maps[1], mask, where)
+    soft = cv2.remap(picture.pixels, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    cv2.copyTo(soft, _covered(soft), canvas)
+
+
+def _covered(pixels):
+    return cv2.threshold(cv2.extractChannel(pixels, 3), 127, 255, cv2.THRESH_BINARY)[1]
+
+
+def _blend(canvas, polygon, alpha, color, low, high):
     x0, y0 = np.maximum(low, 0)
     x1, y1 = np.minimum(high + 2, canvas.shape[0])
     part = canvas[y0:y1, x0:x1]
     layer = part.copy()
-    cv2.fillPoly(layer, [polygon - (np.array([x0, y0], np.int32) << _SUB)], shape.color, cv2.LINE_8, _SUB)
-    cv2.addWeighted(layer, shape.alpha, part, 1 - shape.alpha, 0, dst=part)
+    cv2.fillPoly(layer, [polygon - (np.array([x0, y0], np.int32) << _SUB)], color, cv2.LINE_8, _SUB)
+    cv2.addWeighted(layer, alpha, part, 1 - alpha, 0, dst=part)

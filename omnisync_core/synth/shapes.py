@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,7 +21,38 @@ class Shape:
     alpha: float = 1.0
     space: str = "head"  # head, body or frame
     jaw: bool = False  # follows the chin
-    textured: bool = False  # filled with the face's soft shading instead of `color`
+    fill: Picture | None = None  # painted inside the outline, where it is not transparent, instead of `color`
+    shift_T2: np.ndarray | None = None  # of the fill, in head units
+    behind: float = 0.0  # what the fill's depth adds to the outline's
+    warped: bool = False  # the fill follows the mouth and the head's relief
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Painted pixels (H, W, 4) uint8, RGB and coverage, at `unit` pixels for each unit of the space."""
+
+    pixels: np.ndarray
+    left: float
+    top: float
+    unit: float
+
+    @staticmethod
+    def around(pixels, x: float, y: float, unit: float) -> Picture:
+        """The picture's middle lies at x, y."""
+        height, width = pixels.shape[:2]
+        return Picture(pixels, x - width / unit / 2, y - height / unit / 2, unit)
+
+    @cached_property
+    def solid(self) -> bool:
+        """Nothing is transparent."""
+        return bool(self.pixels[..., 3].min() == 255)
+
+    @property
+    def corners(self) -> np.ndarray:
+        """(4, 2): the outline of all pixels."""
+        height, width = self.pixels.shape[:2]
+        right, bottom = self.left + width / self.unit, self.top + height / self.unit
+        return np.array([(self.left, self.top), (right, self.top), (right, bottom), (self.left, bottom)])
 
 
 def rgb(hex_code: str) -> Color:

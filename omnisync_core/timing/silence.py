@@ -16,7 +16,7 @@ RAMP_SECONDS = 0.12
 class Voice:
     """When somebody speaks in the first `until` seconds of a sound, which is read once, whole, in pieces."""
 
-    def __init__(self, wave: Wave, until: float):
+    def __init__(self, wave: Wave, until: float) -> None:
         self.wave, self.duration = wave, wave.duration
         points = int(np.ceil(min(wave.duration, until) * GRID_RATE)) + 2
         self._speaks = audio.speech_activity(wave, np.arange(points) / GRID_RATE)
@@ -44,7 +44,7 @@ class Voice:
 class GatedWave:
     """A wave that is digital silence where nobody speaks: an engine closes the mouth there, whatever hums behind."""
 
-    def __init__(self, voice: Voice):
+    def __init__(self, voice: Voice) -> None:
         self.duration, self._voice = voice.duration, voice
 
     def read(self, start_s: float, stop_s: float) -> np.ndarray:

@@ -39,7 +39,9 @@ class Timeline:
         return len(self.source_V)
 
 
-def plan(times_N: np.ndarray, sound_duration: float, policy: str = "source", limit: float | None = None) -> Timeline:
+def plan_timeline(
+    times_N: np.ndarray, sound_duration: float, policy: str = "source", limit: float | None = None
+) -> Timeline:
     """The timeline of a video whose frames are shown at `times_N`, for a sound of `sound_duration` seconds.
 
     No policy but `cut_off` and `remap` shortens the video. Frames that are added keep the source's cadence. `limit`

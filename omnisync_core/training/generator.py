@@ -74,8 +74,8 @@ def encode_reels(shard: Path, out: Path, vae: VideoVAE, bank: FeatureBank, batch
     with torch.autocast(device.type, torch.bfloat16):
         for part in flat.split(batch):
             video = as_video(part.to(device))
-            parts.append(torch.stack([vae.encode(one).half().cpu() for one in (video, video.flip(-1))], 1))
-    latent = torch.cat(parts).unflatten(0, (count, clips)).numpy()
+            parts.append(torch.stack([vae.encode(one).float().cpu() for one in (video, video.flip(-1))], 1))
+    latent = torch.cat(parts).unflatten(0, (count, clips)).half().numpy()
     times = reel["start"][..., None] + np.arange(frames) / reel["fps"][:, None, None]
     rows = zip(reel["utterance"], times, strict=True)
     speech = np.stack([[bank.at(int(said), at_T) for said, at_T in zip(*row, strict=True)] for row in rows])

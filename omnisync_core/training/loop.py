@@ -46,9 +46,7 @@ _KEYS = {
     "sampling": ("steps", "tau", "guidance"),
 }
 
-_GENERATOR_KEYS = {part: _KEYS[part] for part in ("corpus", "reels", "sampling")} | {
-    "generator": ("steps", "batch", "decoded", "lr")
-}
+_GENERATOR_KEYS = {part: _KEYS[part] for part in ("corpus", "reels", "sampling")} | {"generator": ("parts",)}
 
 
 def train(path: str | Path) -> Path:

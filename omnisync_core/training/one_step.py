@@ -5,6 +5,7 @@ Encoders of sound and text and the autoencoder's encoder stay; transformer and d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -22,41 +23,55 @@ from .latents import FeatureBank
 from .reels import POSE_A, ReelOptions, write_reels
 from .stage import device_of, run_stage, step_rng
 
+BUNDLE = "omnisync_one_step.safetensors"
 SHEET_CLIPS = 40
+Captions = Callable[[nn.Module], dict[int, list[np.ndarray]]]
 
 
-def train_generator(config: dict, corpora: dict[str, list], texts_of, work: Path) -> Path:
-    """Draw, encode, train; returns the bundle's path. `texts_of(encoder)`: style -> encoded captions."""
-    options, seed = config["generator"], config["seed"]
-    objective = GeneratorOptions(**options.get("objective", {}))
-    bundle = read_bundle(options.get("init") or BUNDLED)
+def train_generator(config: dict, corpora: dict[str, list], texts_of: Captions, work: Path) -> Path:
+    """Draw, encode, train part by part; returns the bundle's path. `texts_of(encoder)`: style -> encoded captions."""
+    bundle = read_bundle(config["generator"].get("init") or BUNDLED)
     networks = build_networks(bundle)
-    model = _prepared(networks, bundle)
-    model.dit.requires_grad_(objective.latent_weight > 0)
+    model = _prepared(networks)
     reels = {split: _reels(config, work, split, networks, corpora[split]) for split in ("train", "test")}
     texts = texts_of(networks["text"])
 
+    def write(trained: Generator) -> Path:
+        return _write(config, bundle, {**networks, "dit": trained.dit, "vae": trained.vae}, work / BUNDLE)
+
+    for number, part in enumerate(config["generator"]["parts"]):
+        model = _train_part(f"generator_{number}", part, config["seed"], work, model, reels, texts, write)
+    return write(model)
+
+
+def _train_part(
+    name: str, part: dict, seed: int, work: Path, model: Generator, reels: dict[str, Reels], texts: dict,
+    write: Callable[[Generator], Path],
+) -> Generator:  # fmt: skip
+    """One part of the training from the average of the one before."""
+    objective = GeneratorOptions(**part.get("objective", {}))
+    model.dit.requires_grad_(objective.latent_weight > 0)
+    model.vae.decoder.requires_grad_(True)
+
     def loss_of(running: nn.Module, step: int) -> dict[str, torch.Tensor]:
         rng = step_rng(seed, 5, step)
-        batch = reels["train"].draw(options["batch"], texts, objective, rng)
-        return generator_loss(running, batch, options["decoded"], objective, rng)
+        batch = reels["train"].draw(part["batch"], texts, objective, rng)
+        return generator_loss(running, batch, part["decoded"], objective, rng)
 
     def sheet(average: nn.Module, step: int) -> None:
         figures, picture = generator_sheet(average, reels["test"], texts)
-        cv2.imwrite(str(work / f"generator_{step:06d}.png"), picture[..., ::-1])
+        cv2.imwrite(str(work / f"{name}_{step:06d}.png"), picture[..., ::-1])
         said = ", ".join(f"{key} {value:.3f}" for key, value in figures.items())
-        print(f"generator, step {step}: {said}", flush=True)
-        _write(config, bundle, {**networks, "dit": average.dit, "vae": average.vae}, work / "one_step.safetensors")
+        print(f"{name}, step {step}: {said}", flush=True)
+        write(average)
 
-    trained = run_stage(
-        "generator", work, model, loss_of, steps=options["steps"], lr=options["lr"], seed=seed,
-        decay=options.get("decay", 0.998), matrices={"muon_ratio": 2.0, "muon_decay": 0.1}, until=options.get("until"),
-        save_minutes=options.get("save_minutes", 6.0), sheet=sheet,
+    return run_stage(
+        name, work, model, loss_of, steps=part["steps"], lr=part["lr"], seed=seed, decay=0.995,
+        matrices={"muon_ratio": 2.0, "muon_decay": 0.1}, save_minutes=6.0, sheet=sheet,
     )  # fmt: skip
-    return _write(config, bundle, {**networks, "dit": trained.dit, "vae": trained.vae}, work / "one_step.safetensors")
 
 
-def _prepared(networks: dict[str, nn.Module], bundle: Bundle) -> Generator:
+def _prepared(networks: dict[str, nn.Module]) -> Generator:
     """The bundle's networks, its decoder with new ways from the source that change nothing yet."""
     dit, vae = networks["dit"], networks["vae"]
     for block in dit.blocks:
@@ -118,7 +133,8 @@ def generator_sheet(model: Generator, reels: Reels, texts: dict) -> tuple[dict[s
         if len(rows) < 6:
             at = source.shape[2] // 2
             rows.append(torch.cat([torch.cat(list(video[:, :, at]), 2) for video in (source, result, target)], 1))
-    picture = torch.cat([torch.cat(rows[:3], 2), torch.cat(rows[3:], 2)], 1).permute(1, 2, 0)
+    half = len(rows) // 2
+    picture = torch.cat([torch.cat(rows[:half], 2), torch.cat(rows[half : 2 * half], 2)], 1).permute(1, 2, 0)
     figures = {"share": 1 - sums["left"] / sums["there"], "edges": sums["edges"] / sums["edges_true"]}
     return figures, ((picture + 1) * 127.5).clamp(0, 255).byte().cpu().numpy()
 

@@ -47,17 +47,22 @@ def write_reels(options: ReelOptions, count: int, workers: int) -> list[Path]:
     shards = [Path(options.out) / f"reels_{index:04d}.npz" for index in range(-(-count // SHARD_REELS))]
     missing = [index for index, path in enumerate(shards) if not path.exists()]
     for path in shards:
-        if path.exists() and (drawn := _drawn_as(path)) != asdict(options):
-            raise InputError(f"{path} was drawn as {drawn}, not as {asdict(options)}: choose another `out`")
+        if path.exists() and (drawn := _drawn_as(path)) != (asked := _described(options)):
+            raise InputError(f"{path} was drawn as {drawn}, not as {asked}: choose another `out`")
     with ProcessPoolExecutor(workers) as pool:
         for _ in pool.map(_write_shard, [options] * len(missing), missing):
             pass
     return shards
 
 
+def _described(options: ReelOptions) -> dict:
+    """What decides how a reel looks; a folder may move."""
+    return {name: value for name, value in asdict(options).items() if name not in ("corpus", "out")}
+
+
 def _drawn_as(shard: Path) -> dict:
     with np.load(shard) as data:
-        return json.loads(str(data["options"]))
+        return _described(ReelOptions(**json.loads(str(data["options"]))))
 
 
 def _write_shard(options: ReelOptions, index: int) -> None:

@@ -49,7 +49,7 @@ def edited_frames(fresh_V: np.ndarray, stride: int) -> tuple[np.ndarray, list[tu
     return np.concatenate(positions), runs
 
 
-def plan(runs: Sequence[tuple[int, int]], window: int, overlap: int) -> list[Window]:
+def plan_windows(runs: Sequence[tuple[int, int]], window: int, overlap: int) -> list[Window]:
     """Windows of `window` frames that share `overlap` frames with the one before.
 
     The last window of a run is moved back to be full (it shares more); a run shorter than a window is one short window.

@@ -9,48 +9,53 @@ import numpy as np
 from .. import media
 from ..crop import region
 from ..job.store import Store
-from .placement import Layout
+from .placement import Placement
 
 
 class Compositor:
     """Applies the finished edit of every frame; holds two windows at a time."""
 
-    def __init__(self, layout: Layout, store: Store):
-        self._layout = layout
+    def __init__(self, placement: Placement, store: Store) -> None:
+        self._placement = placement
         self._read = lru_cache(maxsize=2)(lambda index: store.read(window_name(index)))
 
     def apply(self, frame: media.Frame, position: int) -> media.Frame:
         """The source frame shown at `position` of the result, with its mouth edited; itself where nothing is edited."""
-        layout, gain = self._layout, self._layout.gain_V[position]
-        spot = layout.spot(position)
-        covered = region.cover(spot.box, layout.frame_size)
+        placement, gain = self._placement, self._placement.gain_V[position]
+        spot = placement.spot(position)
+        covered = region.cover(spot.box, placement.frame_size)
         if gain == 0 or covered is None:
             return frame
         edited_SSC, reference_SSC = self._edit(position)
-        mask_SS = gain * region.edit_mask(layout.spec.crop_size, spot.mouth_3)[0]
+        mask_SS = gain * region.edit_mask(placement.spec.crop_size, spot.mouth_3)[0]
         delta_HWC = region.delta(frame.rgb(covered), covered, spot.box, edited_SSC, reference_SSC, mask_SS)
         return frame.add_rgb(covered, delta_HWC)
 
     def _edit(self, position: int) -> tuple[np.ndarray, np.ndarray]:
         """Edited and reference crop, 0..1; between two edited frames linear in time."""
-        layout = self._layout
-        after = int(np.searchsorted(layout.edited_E, position))
-        if layout.edited_E[after] == position:
+        placement = self._placement
+        after = int(np.searchsorted(placement.edited_E, position))
+        if placement.edited_E[after] == position:
             return self._finished(after)
-        if layout.window_E[after] < 0:
+        if placement.window_E[after] < 0:
             return self._finished(after - 1)
-        times = layout.timeline.time_V
-        start, stop = times[layout.edited_E[after - 1]], times[layout.edited_E[after]]
+        times = placement.timeline.time_V
+        start, stop = times[placement.edited_E[after - 1]], times[placement.edited_E[after]]
         share = np.float32((times[position] - start) / (stop - start))
         pairs = zip(self._finished(after - 1), self._finished(after), strict=True)
         edited_SSC, reference_SSC = (one + share * (other - one) for one, other in pairs)
         return edited_SSC, reference_SSC
 
     def _finished(self, edited: int) -> tuple[np.ndarray, np.ndarray]:
-        window = self._layout.by_index[int(self._layout.window_E[edited])]
+        window = self._placement.by_index[int(self._placement.window_E[edited])]
         arrays = self._read(window.index)
         return tuple(arrays[name][edited - window.start] / np.float32(255) for name in ("edited", "reference"))
 
 
 def window_name(index: int) -> str:
     return f"window_{index:05d}"
+
+
+def note_name(index: int) -> str:
+    """What the user should know of a window, where there is something."""
+    return f"note_{index:05d}"

@@ -14,15 +14,15 @@ from ..timing.playback import play
 from ..timing.timeline import Timeline
 from . import chunks
 from .chunks import Window
-from .composite import window_name
-from .placement import Layout
+from .composite import note_name, window_name
+from .placement import Placement
 
 
 class Editor:
     """Runs an engine over windows of one job."""
 
-    def __init__(self, engine: Engine, speech: Speech, layout: Layout, store: Store, seed: int):
-        self._engine, self._speech, self._layout, self._store, self._seed = engine, speech, layout, store, seed
+    def __init__(self, engine: Engine, speech: Speech, placement: Placement, store: Store, seed: int) -> None:
+        self._engine, self._speech, self._placement, self._store, self._seed = engine, speech, placement, store, seed
 
     def pending(self) -> list[Window]:
         """Windows to edit: those of every group that is not whole on disk."""
@@ -40,7 +40,7 @@ class Editor:
 
     def seconds_per_window(self, window: Window) -> float:
         """Estimated time of one edit, from the first two steps of one on grey frames (then it is cancelled)."""
-        size, marks, steps = self._layout.spec.crop_size, [time.monotonic()], 1
+        size, marks, steps = self._placement.spec.crop_size, [time.monotonic()], 1
 
         def on_step(step: int, total: int) -> None:
             nonlocal steps
@@ -58,9 +58,9 @@ class Editor:
 
     def _groups(self) -> list[list[Window]]:
         """All windows of the job in the groups that they are edited in; they depend on the plan alone."""
-        size, stride = self._engine.group, self._layout.spec.temporal_stride
+        size, stride = self._engine.group, self._placement.spec.temporal_stride
         groups: list[list[Window]] = []
-        for window in self._layout.windows:
+        for window in self._placement.windows:
             # Only whole latent frames can be handed over; the last window of a run may lie anywhere.
             fits = not self._follows(window) or window.lead % stride == 1
             if groups and fits and len(groups[-1]) < size:
@@ -77,30 +77,30 @@ class Editor:
 
     def _follows(self, window: Window) -> bool:
         """Whether it shares frames with an edited window."""
-        return window.lead > 0 and window.index - 1 in self._layout.by_index
+        return window.lead > 0 and window.index - 1 in self._placement.by_index
 
     def _excerpt(self, window: Window, crops_THWC: np.ndarray) -> Excerpt:
         """What the engine is given: padded to 1 + 4k frames by repeating the last."""
-        layout, count = self._layout, len(window)
-        positions = layout.positions(window)
-        spots = [layout.spot(position) for position in positions]
+        placement, count = self._placement, len(window)
+        positions = placement.positions(window)
+        spots = [placement.spot(position) for position in positions]
         mouth_T3 = np.stack([spot.mouth_3 for spot in spots])
         if self._engine.sees_roll:
             rolls_T1 = np.array([[spot.roll] for spot in spots], np.float32)
             mouth_T3 = np.concatenate([mouth_T3, rolls_T1], axis=1)
-        fed = np.minimum(np.arange(chunks.fed_length(count, layout.spec)), count - 1)
+        fed = np.minimum(np.arange(chunks.fed_length(count, placement.spec)), count - 1)
         return Excerpt(
             crops_THWC[fed],
-            self._speech.at(layout.timeline.time_V[positions][fed]),
+            self._speech.at(placement.timeline.time_V[positions][fed]),
             mouth_T3[fed],
-            seed=chunks.window_seed(self._seed, 0 if layout.spec.shared_noise else window.index),
+            seed=chunks.window_seed(self._seed, 0 if placement.spec.shared_noise else window.index),
             lead=window.lead if self._follows(window) else 0,
         )
 
     def _anchor(self, window: Window) -> np.ndarray | None:
         """The finished frames, 0..1, that a group's first window shares with the one before, as many as can be held."""
         lead_KHWC = self._finished_lead(window).get("edited", ())
-        count = chunks.anchor_length(len(lead_KHWC), self._layout.spec)
+        count = chunks.anchor_length(len(lead_KHWC), self._placement.spec)
         return lead_KHWC[:count] / np.float32(255) if count else None
 
     def _keep(self, window: Window, edit: Edit) -> None:
@@ -110,6 +110,8 @@ class Editor:
         lead, arrays = self._finished_lead(window), {"edited": edit.edited_THWC, "reference": edit.reference_THWC}
         arrays = {name: chunks.quantise(array[: len(window)]) for name, array in arrays.items()}
         joined = {name: chunks.blend(lead[name], array) if lead else array for name, array in arrays.items()}
+        if edit.note:
+            self._store.write(note_name(window.index), note=np.array(edit.note))
         self._store.write(window_name(window.index), **joined)
 
     def _finished_lead(self, window: Window) -> dict[str, np.ndarray]:
@@ -121,24 +123,24 @@ class Editor:
 
     def _crops(self, windows: Sequence[Window]) -> Iterator[np.ndarray]:
         """The crops (T, S, S, 3) of each window; every frame is decoded once, in order."""
-        layout = self._layout
+        placement = self._placement
         spans = [np.arange(window.start, window.stop) for window in windows]
         needed = np.unique(np.concatenate([np.arange(0), *spans]))
-        positions = layout.edited_E[needed]
-        frames = zip(needed, positions, play(layout.video, layout.timeline.source_V[positions]), strict=True)
+        positions = placement.edited_E[needed]
+        frames = zip(needed, positions, play(placement.video, placement.timeline.source_V[positions]), strict=True)
         held: dict[int, np.ndarray] = {}
         for window in windows:
             held = {edited: crop for edited, crop in held.items() if edited >= window.start}
             while window.stop - 1 not in held:
                 edited, position, frame = next(frames)
-                held[int(edited)] = layout.crop(frame, position)
+                held[int(edited)] = placement.crop(frame, position)
             yield np.stack([held[edited] for edited in range(window.start, window.stop)])
 
 
 class BothSounds:
     """The `Speech` of engines that hear the source: (the new sound, the video's own at the frames shown, or None)."""
 
-    def __init__(self, new: Speech, own: Speech | None, timeline: Timeline, times_N: np.ndarray):
+    def __init__(self, new: Speech, own: Speech | None, timeline: Timeline, times_N: np.ndarray) -> None:
         self._new, self._own, self._timeline, self._times_N = new, own, timeline, times_N
 
     def at(self, times_T: np.ndarray) -> tuple:

@@ -27,15 +27,15 @@ class Spot:
     roll: float
 
 
-class Layout:
+class Placement:
     """One job's geometry; everything here is small (some numbers per frame)."""
 
     def __init__(
         self, video: media.VideoInfo, track: MouthTrack, timeline: Timeline, spec: VideoSpec, speaks_V: np.ndarray
-    ):
+    ) -> None:
         """`speaks_V` scales the edit over time: 0 shows the source's own pixels."""
         self.video, self.track, self.timeline, self.spec = video, track, timeline, spec
-        self._regions = region.plan(track, spec)
+        self._regions = region.plan_crops(track, spec)
         self._region_N = np.repeat(np.arange(len(self._regions)), [r.stop - r.start for r in self._regions])
         self.found_V = np.concatenate([r.strength_T for r in self._regions])[timeline.source_V]
         self.gain_V = (self.found_V * speaks_V).astype(np.float32)
@@ -43,7 +43,7 @@ class Layout:
         fresh_V = timeline.fresh_V | np.append(True, np.diff(shot_V) != 0)
         stride = spec.frame_stride(video.average_fps)
         self.edited_E, runs = chunks.edited_frames(fresh_V, stride)
-        planned = chunks.plan(runs, spec.window_frames, spec.overlap_frames)
+        planned = chunks.plan_windows(runs, spec.window_frames, spec.overlap_frames)
         self.windows = [window for window in planned if self._is_needed(window)]
         """Those with something to edit; their indices keep the gaps."""
 

@@ -178,7 +178,9 @@ def track(x, y, width, confidence=1.0, shot=0):
 def test_one_side_per_shot_from_its_widest_mouth():
     width = np.concatenate([np.linspace(40, 60, 50), np.full(30, 90.0)])
     width[7] = 400
-    regions = region.plan(track(np.full(80, 500.0), np.full(80, 250.0), width, shot=np.arange(80) >= 50), VideoSpec())
+    regions = region.plan_crops(
+        track(np.full(80, 500.0), np.full(80, 250.0), width, shot=np.arange(80) >= 50), VideoSpec()
+    )
     assert [(r.start, r.stop) for r in regions] == [(0, 50), (50, 80)]
     assert 2.4 * 58 < regions[0].side < 2.4 * 62 and regions[1].side == pytest.approx(2.4 * 90)
     assert regions[1].mouth_T3[0] == pytest.approx((0.5, 0.5, 1 / 2.4))
@@ -191,7 +193,7 @@ def test_one_side_per_shot_from_its_widest_mouth():
 def test_the_crop_is_steady_while_the_head_wobbles_inside():
     t = np.arange(100) / 25
     x = 500 + 60 * np.sin(2 * np.pi * 0.2 * t) + 4 * np.sin(2 * np.pi * 3 * t)
-    (here,) = region.plan(track(x, np.full(100, 250.0), 50.0), VideoSpec())
+    (here,) = region.plan_crops(track(x, np.full(100, 250.0), 50.0), VideoSpec())
     slow = 500 + 60 * np.sin(2 * np.pi * 0.2 * t)
     assert np.abs(here.center_T2[:, 0] - slow)[8:-8].max() < 3.3  # no lag, little wobble
     assert np.abs(np.diff(here.center_T2[:, 0], 2)).std() < 0.3 * np.abs(np.diff(x, 2)).std()
@@ -201,7 +203,7 @@ def test_the_crop_is_steady_while_the_head_wobbles_inside():
 
 def test_however_the_head_jumps_the_mouth_stays_in_its_crop():
     x = np.where(np.arange(60) < 30, 200.0, 800.0)
-    (here,) = region.plan(track(x, np.full(60, 250.0), 50.0), VideoSpec())
+    (here,) = region.plan_crops(track(x, np.full(60, 250.0), 50.0), VideoSpec())
     assert np.abs(here.mouth_T3[:, :2] - 0.5).max() <= region.WANDER + 1e-6
 
 
@@ -209,7 +211,7 @@ def test_the_edit_comes_and_goes_softly_where_the_mouth_is_lost():
     confidence = np.ones(40)
     confidence[20:30] = 0
     x = np.where(confidence > 0, 500.0, 999.0)
-    (here,) = region.plan(track(x, np.full(40, 250.0), 50.0, confidence), VideoSpec())
+    (here,) = region.plan_crops(track(x, np.full(40, 250.0), 50.0, confidence), VideoSpec())
     assert here.runs() == [(0, 20), (30, 40)]
     assert not here.strength_T[20:30].any() and here.strength_T[0] == here.strength_T[-1] == 1
     assert (np.diff(here.strength_T[14:21]) <= 0).all() and 0 < here.strength_T[19] < 0.5
@@ -228,7 +230,7 @@ def test_any_track_gives_finite_crops(count, seed, known, size):
     wild = track(rng.uniform(-300, 1300, count), rng.uniform(-300, 800, count), rng.uniform(1, 900, count), 1.0, shots)
     confidence = np.float32(rng.random(count) < known)
     wild = MouthTrack(**{**vars(wild), "confidence_N": confidence})
-    regions = region.plan(wild, VideoSpec(crop_size=size))
+    regions = region.plan_crops(wild, VideoSpec(crop_size=size))
     assert [r.start for r in regions][1:] == [r.stop for r in regions][:-1] and regions[-1].stop == count
     for here in regions:
         assert np.isfinite(here.center_T2).all() and np.isfinite(here.mouth_T3).all() and here.side >= 8
@@ -236,4 +238,4 @@ def test_any_track_gives_finite_crops(count, seed, known, size):
 
 
 def test_no_frames_no_regions():
-    assert region.plan(track(np.zeros(0), np.zeros(0), 1.0), VideoSpec()) == []
+    assert region.plan_crops(track(np.zeros(0), np.zeros(0), 1.0), VideoSpec()) == []

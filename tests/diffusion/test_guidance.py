@@ -7,15 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnisync_core.diffusion.guidance import CONVENTIONS, Guidance, gaussian, guide, mouth_per_latent_frame
+from omnisync_core.diffusion import CONVENTIONS
+from omnisync_core.diffusion.guidance import Guidance, gaussian, guide, mouth_per_latent_frame
 from omnisync_core.errors import InputError
 
 MOUTH = torch.tensor([[0.5, 0.5, 0.4]])
 
 
 def at_mouth_and_far(convention, sigma, **values):
-    """Weights where the Gaussian is 1 (pixel centre 2.5 of 5) and, by a tiny spread, 0."""
-    guidance = Guidance(convention=convention, spread=0.01, **values)
+    """Weights where the Gaussian is 1 (pixel centre 2.5 of 5) and, by a tiny sigma_g, 0."""
+    guidance = Guidance(convention=convention, sigma_g=0.01, **values)
     weight = guidance.weight(sigma, MOUTH, (5, 5))
     return weight[0, 2, 2].item(), weight[0, 0, 0].item()
 
@@ -53,7 +54,7 @@ def test_sigma_may_be_a_tensor():
 
 def test_gaussian_by_hand():
     # Pixel centres of 4 columns: .125 .375 .625 .875; mouth at (.375, .125), s = .5 * .5 = .25.
-    values = gaussian(torch.tensor([[0.375, 0.125, 0.5]]), (2, 4), spread=0.5)
+    values = gaussian(torch.tensor([[0.375, 0.125, 0.5]]), (2, 4), sigma_g=0.5)
     assert values.shape == (1, 2, 4)
 
     def expected(x, y):
@@ -80,8 +81,8 @@ def test_every_frame_has_its_own_mouth():
     st.sampled_from(CONVENTIONS), st.floats(0, 1), st.floats(0, 100), st.floats(0, 100), st.floats(0, 5),
     st.floats(0.01, 100), st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 1),
 )  # fmt: skip
-def test_weights_stay_between_their_bounds(convention, sigma, w_peak, w_base, gamma, spread, x, y, width):
-    guidance = Guidance(w_peak, w_base, gamma, spread, convention)
+def test_weights_stay_between_their_bounds(convention, sigma, w_peak, w_base, gamma, sigma_g, x, y, width):
+    guidance = Guidance(w_peak, w_base, gamma, sigma_g, convention)
     weight = guidance.weight(sigma, torch.tensor([[x, y, width]]), (6, 6))
     low, high = sorted((w_peak, w_base))
     factor = w_peak * sigma**gamma if convention == "paper" else sigma**gamma
@@ -104,7 +105,7 @@ def test_the_default_guides():
     assert not Guidance().is_off and Guidance(w_peak=1.0, w_base=1.0, convention="floored").is_off
 
 
-@pytest.mark.parametrize("name", ["w_peak", "w_base", "gamma", "spread"])
+@pytest.mark.parametrize("name", ["w_peak", "w_base", "gamma", "sigma_g"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -0.1, 101.0])
 def test_numbers_that_are_refused(name, value):
     with pytest.raises(InputError, match=name):
@@ -112,8 +113,8 @@ def test_numbers_that_are_refused(name, value):
 
 
 def test_other_refusals():
-    with pytest.raises(InputError, match="spread"):
-        Guidance(spread=0.0)
+    with pytest.raises(InputError, match="sigma_g"):
+        Guidance(sigma_g=0.0)
     with pytest.raises(InputError, match="paper, normalised, floored"):
         Guidance(convention="plain")
 

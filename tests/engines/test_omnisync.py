@@ -11,8 +11,8 @@ import torch
 
 from omnisync_core.audio import SAMPLE_RATE, ArrayWave
 from omnisync_core.checkpoint import write_bundle
-from omnisync_core.diffusion import flow
-from omnisync_core.diffusion.guidance import CONVENTIONS, Guidance
+from omnisync_core.diffusion import CONVENTIONS, flow
+from omnisync_core.diffusion.guidance import Guidance
 from omnisync_core.engines.latents import Held
 from omnisync_core.engines.omnisync import OmniSyncEngine, Sampling, choose_device, choose_dtype, load_engine
 from omnisync_core.engines.protocol import Excerpt

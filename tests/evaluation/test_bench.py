@@ -7,7 +7,7 @@ import pytest
 
 from omnisync_core.engines.omnisync import Sampling
 from omnisync_core.evaluation import bench
-from omnisync_core.evaluation.area import layout_of, outside
+from omnisync_core.evaluation.area import outside, placement_of
 from omnisync_core.evaluation.synth import evaluate
 from omnisync_core.spec import VideoSpec
 from omnisync_core.synth.clips import read_clip, read_video, write_clips
@@ -43,11 +43,11 @@ def test_the_source_is_the_zero_of_the_scale(clips):
 
 def test_outside_sees_one_changed_pixel(clips):
     clip, source = read_clip(clips[0]), read_video(clips[0] / "source.mkv")
-    layout = layout_of(clips[0] / "source.mkv", clips[0] / "target.wav", clip.point, SPEC)
+    placement = placement_of(clips[0] / "source.mkv", clips[0] / "target.wav", clip.point, SPEC)
     spoiled = source.copy()
     spoiled[3, 1, 2, 0] = np.where(spoiled[3, 1, 2, 0] > 9, spoiled[3, 1, 2, 0] - 4, spoiled[3, 1, 2, 0] + 4)
-    assert outside(source, source, layout) == 0
-    assert outside(spoiled, source, layout) == 4
+    assert outside(source, source, placement) == 0
+    assert outside(spoiled, source, placement) == 4
 
 
 def test_evaluate_writes_table_report_and_sheet(tmp_path, capsys):

@@ -91,9 +91,7 @@ def test_another_picture_s_alpha_is_dropped(host, parts):
 
 
 def test_one_frame(host, parts):
-    outputs = host.run(
-        parts(given=host.give(parts.pictures[:1], parts.sound, parts.track), speech={"frame_count": 1})
-    )
+    outputs = host.run(parts(given=host.give(parts.pictures[:1], parts.sound, parts.track), speech={"frame_count": 1}))
     assert outputs["decoded"][1].shape == (1, 96, 96, 3)
 
 

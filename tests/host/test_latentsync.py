@@ -1,6 +1,5 @@
 """LatentSync through the host: its published files as MODEL and AUDIO_ENCODER, and the engine in Lip Sync Video."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -45,19 +44,19 @@ def files(host):
 
 def sizes(host):
     """A UNet with one layer a block that hears 16 numbers a state."""
-    layout = host.module("omnisync_core.engines.latentsync.layout")
+    sizes = host.module("omnisync_core.engines.latentsync.config")
 
     def layer(inputs, attends=True, moves=True):
-        attention = layout.AttentionConfig(1, 32, 16, linear=False) if attends else None
-        return layout.LayerConfig(inputs, 32, attention, layout.MotionConfig(1, 2, 32, 24) if moves else None)
+        attention = sizes.AttentionConfig(1, 32, 16, linear=False) if attends else None
+        return sizes.LayerConfig(inputs, 32, attention, sizes.MotionConfig(1, 2, 32, 24) if moves else None)
 
-    down = (layout.BlockConfig((layer(32, False),), True), layout.BlockConfig((layer(32, False),), False))
+    down = (sizes.BlockConfig((layer(32, False),), True), sizes.BlockConfig((layer(32, False),), False))
     up = (
-        layout.BlockConfig((layer(64, False), layer(64, False)), True),
-        layout.BlockConfig((layer(64, False), layer(64, False)), False),
+        sizes.BlockConfig((layer(64, False), layer(64, False)), True),
+        sizes.BlockConfig((layer(64, False), layer(64, False)), False),
     )
     mid = (layer(32, False, False), layer(32, True, False))
-    return layout.UNetConfig(13, 4, 32, 128, down, mid, up)
+    return sizes.UNetConfig(13, 4, 32, 128, down, mid, up)
 
 
 def node(name, **inputs):

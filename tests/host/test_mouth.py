@@ -123,10 +123,9 @@ def test_a_clicked_point_needs_no_face(host):
     assert np.isfinite(place(track(host, blobs(1), "point", point=(1.0, 1.0))[0])).all()
 
 
-def test_nothing_falls_back_to_the_centre_and_says_so(host):
+def test_nothing_is_no_mouth_and_says_so(host):
     found, *_ = track(host, blobs(), bboxes=[[], [], []])
-    assert set(found.source_N) == {"fallback"} and "frame's centre" in found.warnings[0]
-    assert np.allclose(place(found)[:2], (0.5 * WIDTH, 0.62 * HEIGHT))
+    assert not found.confidence_N.any() and "point at it" in found.warnings[0]
 
 
 def video(kind):
@@ -235,7 +234,7 @@ def test_crops_of_another_kind_are_told(host):
 
 def test_paste_wants_the_images_of_the_region(host):
     found = track(host, blobs(), bboxes=mouth_box(*MOUTH))[0]
-    where = host.module("omnisync_core.crop.pictures").plan(found, (WIDTH, HEIGHT), 3, 32)
+    where = host.module("omnisync_core.crop.pictures").plan_region(found, (WIDTH, HEIGHT), 3, 32)
     prompt = {
         "images": host.give(blobs(2)), "edited": host.give(torch.rand(3, 32, 32, 3)), "region": host.give(where),
         "paste": {"class_type": "OmniSyncMouthPaste", "inputs": {

@@ -132,3 +132,7 @@ def test_translations_are_translated(language):
         for name, given in here["inputs"].items():
             tip = english[node]["inputs"][name].get("tooltip")
             assert tip is None or given["tooltip"] != tip, (node, name)
+
+
+def test_every_hint_has_the_nodes_words(host):
+    assert set(host.module("nodes.lipsync").HINTS) == set(host.module("omnisync_core.errors").HINTS)

@@ -159,7 +159,7 @@ def test_a_point_where_no_face_is_seen_is_followed_itself():
     assert track.source_N[0] == "user" and np.allclose(track.center_N2[0] * SIZE, (30, 40), atol=1)
 
 
-def test_nobody_at_all_falls_back_to_the_centre_and_says_so():
+def test_nobody_at_all_is_no_mouth_and_says_so():
     track = follow(from_boxes([[]] * 4, SIZE))
-    assert set(track.source_N) == {"fallback"} and (track.confidence_N > 0).all()
+    assert not track.confidence_N.any()
     assert "bboxes holds no face" in track.warnings[0]

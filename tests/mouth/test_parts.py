@@ -120,9 +120,9 @@ def test_a_shot_without_a_face_has_no_mouth(monkeypatch):
     assert (track.confidence_N[:3] > 0).all() and not track.confidence_N[3:].any()
 
 
-def test_no_face_at_all_falls_back_to_the_centre_and_says_so(monkeypatch):
+def test_no_face_at_all_is_no_mouth_and_says_so(monkeypatch):
     track = run_auto(monkeypatch, [[]] * 5)
-    assert set(track.source_N) == {"fallback"} and (track.confidence_N > 0).all()
+    assert not track.confidence_N.any()
     assert "no face" in track.warnings[0] and "--mouth X,Y" in track.warnings[0]
 
 

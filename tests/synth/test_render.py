@@ -1,12 +1,16 @@
 """The drawn characters: repeatable, driven by the mouth's numbers, the same through every view."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from omnisync_core.synth.character import FAMILIES, random_character
+from omnisync_core.synth.film import Film
 from omnisync_core.synth.mouths import GAP, mouth_curves
 from omnisync_core.synth.scene import Scene
+from omnisync_core.synth.warp import HeadWarp
 
 REST = np.array([[0.0, 0.5, 0.0, 0.0, 0.0]], np.float32)
 WIDE = np.array([[1.4, 0.9, 0.0, 1.0, 1.0]], np.float32)
@@ -15,7 +19,7 @@ ROUND = np.array([[0.9, 0.0, 1.0, 0.3, 0.2]], np.float32)
 
 @pytest.fixture(scope="module")
 def families():
-    """One unoccluded scene of every family of both splits."""
+    """One unoccluded scene of every family of both splits, before film and codec; both looks are among them."""
     found = {}
     for split, names in FAMILIES.items():
         seed = 0
@@ -24,8 +28,9 @@ def families():
             if (split, family) not in found:
                 scene = Scene.random(seed, split)
                 if scene.occluder is None:
-                    found[split, family] = scene
+                    found[split, family] = replace(scene, film=Film())
             seed += 1
+    assert {scene.character.look for scene in found.values()} >= {"photo", "drawn"}
     return found
 
 
@@ -91,6 +96,7 @@ def test_drawn_inside_grows_with_opening(families):
 
 def test_width_and_rounding_change_the_mouth(families):
     for scene in families.values():
+
         def wide(mouth, style=scene.character.mouth):
             return np.ptp(mouth_curves(style, np.array([mouth], np.float32)).lower_inner[..., 0])
 
@@ -123,6 +129,110 @@ def test_box_holds_every_pixel_that_the_mouth_changes(families):
             assert x.min() >= np.floor(low[0]) - 2 and x.max() <= high[0] + 2, name
             assert y.min() >= np.floor(low[1]) - 2 and y.max() <= high[1] + 2, name
         assert np.all(boxes[:, 2] - boxes[:, 0] < 2.3 * scene.mouth_width * size), name
+
+
+def test_film_and_codec_leave_what_the_mouth_leaves():
+    """Two clips that differ in the mouth alone share grain, blur and blocks beyond it."""
+    size, times = 128, np.array([1.3])
+    films = (Film(grain=8, color_grain=0.4, seed=3), Film(blur=0.004, gain=0.5), Film(quality=25, grain=4))
+    for film in films:
+        for seed in (0, 2, 3):
+            scene = replace(Scene.random(seed, "train"), occluder=None, film=film)
+            frames = [scene.render(m, times, size=size)[0].astype(int) for m in (REST, WIDE)]
+            boxes = np.array([scene.mouth_box(m, times)[0] for m in (REST, WIDE)]) * size
+            apart = np.abs(frames[0] - frames[1]).max(-1)
+            x0, y0 = np.floor(boxes[:, :2].min(0)).astype(int) - 2
+            x1, y1 = np.ceil(boxes[:, 2:].max(0)).astype(int) + 2
+            assert apart[y0:y1, x0:x1].max() > 40
+            apart[y0:y1, x0:x1] = 0
+            assert apart.max() <= 2, film
+            plain = replace(scene, film=Film()).render(WIDE, times, size=size)[0]
+            assert np.abs(plain - frames[1]).mean() > 0.3, film
+
+
+def scene_of(look, split="train"):
+    """The first scene of a look, with nothing before the mouth."""
+    seed = next(seed for seed in range(2000) if random_character(seed, split).look == look)
+    return replace(Scene.random(seed, split), occluder=None)
+
+
+@pytest.mark.parametrize("look", ["photo", "render", "clay", "anime", "flat", "pencil", "pixel"])
+def test_every_look_keeps_twins_apart_in_the_box_alone(look):
+    """With the look's own film, the shutter open, and the mouth in movement."""
+    scene, size, times = scene_of(look), 96, 0.9 + np.arange(3) / 25
+    scene = replace(scene, film=replace(scene.film, shutter=0.8, grain=2.0 if look == "photo" else 0.0))
+    mouths = [np.repeat(REST, 3, 0), np.repeat(WIDE, 3, 0) * np.array([[0.5], [1.0], [0.8]], np.float32)]
+    frames = [scene.render(m, times, size=size).astype(int) for m in mouths]
+    boxes = np.stack([scene.mouth_box(m, times) for m in mouths]) * size
+    apart = np.abs(frames[0] - frames[1]).max(-1)
+    for frame, low, high in zip(apart, boxes[..., :2].min(0), boxes[..., 2:].max(0), strict=True):
+        (x0, y0), (x1, y1) = np.floor(low).astype(int) - 2, np.ceil(high).astype(int) + 2
+        assert frame[y0:y1, x0:x1].max() > 40
+        frame[max(y0, 0) : y1, max(x0, 0) : x1] = 0
+        assert frame.max() <= 2
+
+
+def test_the_looks_are_spread_over_both_splits():
+    for split in FAMILIES:
+        made = [random_character(seed, split) for seed in range(600)]
+        people = [ch.look for ch in made if ch.kind == "person"]
+        assert people.count("photo") > len(people) / 3
+        assert {ch.look for ch in made} == {"photo", "drawn", "render", "clay", "anime", "flat", "pencil", "pixel"}
+        for family in FAMILIES[split]:
+            assert len({ch.look for ch in made if ch.family == family}) >= 2, family
+    assert "clay" not in {
+        random_character(s, "train").look for s in range(600) if random_character(s, "train").kind == "robot"
+    }
+
+
+def test_an_open_shutter_blurs_what_moves():
+    scene, times = scene_of("photo"), np.arange(3) / 25
+    mouth = np.repeat(REST, 3, 0)
+    mouth[:, 0] = (0.2, 0.6, 1.0)
+    sharp, soft = (
+        replace(scene, film=Film(shutter=shutter)).render(mouth, times, size=128).astype(np.float32)
+        for shutter in (0, 1)
+    )
+    middle = sharp[1], soft[1]
+    (x0, y0, x1, y1) = (scene.mouth_box(mouth, times)[1] * 128).astype(int)
+    edges = [np.abs(np.diff(frame[y0:y1, x0:x1], axis=0)).sum() for frame in middle]
+    assert edges[1] < 0.97 * edges[0]
+    assert np.abs(middle[0] - middle[1]).mean() < 6
+
+
+def test_painted_lips_follow_the_curves():
+    """What is painted at the resting lips' curves is seen at the moved ones; far away nothing moves."""
+    character = scene_of("photo").character
+    mouths = np.concatenate([WIDE, ROUND, REST])
+    warp = HeadWarp(character, mouths)
+    now, rest = mouth_curves(character.mouth, mouths), mouth_curves(character.mouth, REST)
+    x = now.upper_outer[:, 6:-6, 0].astype(np.float32)
+    for name, side in (("upper_outer", 0), ("upper_inner", 0), ("lower_inner", 1), ("lower_outer", 1)):
+        moved, still = (
+            np.array([np.interp(xs, c[:, 0], c[:, 1]) for xs, c in zip(at, curves, strict=True)])
+            for at, curves in (
+                (x, getattr(now, name)),
+                (x / x[:, -1:] * rest.upper_outer[0, -7, 0], np.repeat(getattr(rest, name), 3, 0)),
+            )
+        )
+        source = warp.sources(x, moved.astype(np.float32))[side]
+        np.testing.assert_allclose(source[..., 1], still, atol=0.012, err_msg=name)
+        np.testing.assert_allclose(source[..., 0], x / x[:, -1:] * rest.upper_outer[0, -7, 0], atol=0.012)
+    above = np.array([[-1.0, 0.5, 0.0, 0.0]] * 3, np.float32), np.array([[0.6, -0.4, 0.1, -1.0]] * 3, np.float32)
+    beside = np.array([[-1.0, 1.0, -1.1]] * 3, np.float32), np.array([[0.6, 0.9, 1.4]] * 3, np.float32)
+    for points, source in ((above, warp.sources(*above)[0]), (beside, warp.sources(*beside)[1])):
+        np.testing.assert_allclose(source, np.stack(points, -1), atol=1e-5)
+
+
+def test_grain_changes_from_frame_to_frame_and_not_from_call_to_call():
+    scene = replace(Scene.random(1, "train"), film=Film(grain=6, seed=9))
+    at = np.array([0.5, 0.54])
+    first = scene.render(np.repeat(REST, 2, 0), at, size=64)
+    assert np.array_equal(first, scene.render(np.repeat(REST, 2, 0), at, size=64))
+    same = replace(scene, film=Film()).render(np.repeat(REST, 2, 0), at, size=64).astype(int)
+    grain = first - same
+    assert 2 < grain.std() < 9
+    assert abs(np.corrcoef(grain[0].ravel(), grain[1].ravel())[0, 1]) < 0.2
 
 
 def test_a_view_equals_the_crop_of_the_whole_frame(families):

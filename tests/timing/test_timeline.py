@@ -13,14 +13,14 @@ VARIABLE = np.array([0.0, 0.1, 0.4, 0.5])
 
 
 def shown(times, sound, policy, limit=None):
-    plan = timeline.plan(times, sound, policy, limit)
+    plan = timeline.plan_timeline(times, sound, policy, limit)
     return plan.source_V.tolist(), plan.time_V.round(6).tolist(), np.flatnonzero(plan.fresh_V).tolist()
 
 
 @pytest.mark.parametrize("policy", ["source", "silence"])
 @pytest.mark.parametrize("sound", [0.05, 0.4, 3.0])
 def test_the_source_stays_as_it_is(policy, sound):
-    plan = timeline.plan(VARIABLE, sound, policy)
+    plan = timeline.plan_timeline(VARIABLE, sound, policy)
     np.testing.assert_array_equal(plan.time_V, VARIABLE)
     assert plan.source_V.tolist() == [0, 1, 2, 3] and plan.end == pytest.approx(0.6)
 
@@ -35,7 +35,7 @@ def test_cut_off_takes_the_shorter():
     assert shown(FOUR, 0.21, "cut_off")[0] == [0, 1, 2]
     assert shown(FOUR, 0.001, "cut_off")[0] == [0]
     assert shown(FOUR, 5, "cut_off")[0] == [0, 1, 2, 3]
-    assert timeline.plan(FOUR, 0.25, "cut_off").end == 0.25
+    assert timeline.plan_timeline(FOUR, 0.25, "cut_off").end == 0.25
 
 
 def test_bounce_turns_at_both_ends_without_showing_them_twice():
@@ -83,7 +83,7 @@ def test_one_frame_can_be_continued():
 
 def test_an_unknown_policy_names_the_known_ones():
     with pytest.raises(InputError, match="cut_off"):
-        timeline.plan(FOUR, 1, "pingpong")
+        timeline.plan_timeline(FOUR, 1, "pingpong")
 
 
 @settings(max_examples=200, deadline=None)
@@ -95,13 +95,13 @@ def test_an_unknown_policy_names_the_known_ones():
 )
 def test_any_timeline_is_sound(gaps, sound, policy, limit):
     times = 1 + np.cumsum([0.0, *gaps])
-    plan = timeline.plan(times, sound, policy, limit)
+    plan = timeline.plan_timeline(times, sound, policy, limit)
     assert len(plan) == len(plan.time_V) == len(plan.fresh_V) >= 1
     assert plan.fresh_V[0] and plan.time_V[0] == times[0]
     assert (np.diff(plan.time_V) > 0).all()
     assert plan.source_V.min() >= 0 and plan.source_V.max() < len(times)
     step = max([*gaps, timeline.STILL_INTERVAL])
     if policy in ("bounce", "loop", "freeze"):
-        end = max(sound, timeline.plan(times, 0.001, "source").end)
+        end = max(sound, timeline.plan_timeline(times, 0.001, "source").end)
         end = max(times[0], end if limit is None else min(end, limit))
         assert end - step - 1e-5 <= plan.time_V[-1] <= end

@@ -14,7 +14,7 @@ SPEC = VideoSpec(window_frames=25, overlap_frames=9)
 
 
 def test_a_long_run_by_hand():
-    windows = chunks.plan([(0, 60)], window=25, overlap=9)
+    windows = chunks.plan_windows([(0, 60)], window=25, overlap=9)
     assert [(w.start, w.stop, w.lead) for w in windows] == [(0, 25, 0), (16, 41, 9), (32, 57, 9), (35, 60, 22)]
 
 
@@ -25,7 +25,7 @@ def test_windows_cover_every_run(lengths, latents, data):
     overlap = data.draw(st.integers(0, window - 1))
     stops = np.cumsum(lengths)
     runs = list(zip(stops - lengths, stops, strict=True))
-    windows = chunks.plan(runs, window, overlap)
+    windows = chunks.plan_windows(runs, window, overlap)
     assert [w.index for w in windows] == list(range(len(windows)))
     for start, stop in runs:
         mine = [w for w in windows if start <= w.start < stop]

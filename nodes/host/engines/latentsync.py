@@ -22,8 +22,8 @@ from torch import Tensor
 
 from ....omnisync_core.checkpoint import check_strictly, tensor_digest
 from ....omnisync_core.engines.latentsync import UNet, read_unet, read_whisper
+from ....omnisync_core.engines.latentsync.config import UNetConfig, read_config
 from ....omnisync_core.engines.latentsync.engine import LatentSyncEngine, Settings
-from ....omnisync_core.engines.latentsync.layout import UNetConfig, read_layout
 from ....omnisync_core.engines.latentsync.mask import LATENT
 from ....omnisync_core.errors import InputError
 from ..digest import model_digest
@@ -51,7 +51,7 @@ def load_latentsync(unet: Path, whisper: Path, resolution: int, weight_dtype: st
 def load_unet_patcher(path: str, resolution: int, weight_dtype: str = "default", disable_dynamic: bool = False):
     """The MODEL alone, as the host rebuilds it for another device or without dynamic memory."""
     tensors, device = read_unet(path), memory.get_torch_device()
-    config = LatentSyncConfig(read_layout(tensors))
+    config = LatentSyncConfig(read_config(tensors))
     kinds = config.supported_inference_dtypes
     kept = chosen_dtype(weight_dtype) or memory.unet_dtype(
         model_params=comfy.utils.calculate_parameters(tensors), supported_dtypes=kinds

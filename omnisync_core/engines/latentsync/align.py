@@ -54,7 +54,7 @@ def from_points(points_32: np.ndarray, resolution: int) -> np.ndarray:
 class SmoothedAlignment:
     """The same for consecutive frames, moved by the running mean of how far the nose is off: less than a pixel."""
 
-    def __init__(self, resolution: int):
+    def __init__(self, resolution: int) -> None:
         self._resolution, self._bias = resolution, None
 
     def feed(self, points_32: np.ndarray) -> np.ndarray:

@@ -6,42 +6,32 @@ Sums are taken in place on what a layer has just made: for inference alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...models.layers import Attention
-from .layout import AttentionConfig, BlockConfig, LayerConfig, MotionConfig
+from ...models import diffusers_parts
+from ...models.diffusers_parts import CrossAttention, FeedForward, Positions
+from .config import AttentionConfig, BlockConfig, LayerConfig, MotionConfig
 
 FEW = 16
 """Numbers in a group from which on a norm over it is steady."""
 
 
 @dataclass(frozen=True)
-class Maker:
+class Maker(diffusers_parts.Maker):
     """What every part is built with."""
 
-    operations: Any
-    make: dict
-    attention: Attention
-    heads: int
     groups: int
     time_width: int
-
-    def linear(self, inputs: int, outputs: int, bias: bool = True) -> nn.Module:
-        return self.operations.Linear(inputs, outputs, bias=bias, **self.make)
 
     def conv(self, inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Module:
         return self.operations.Conv2d(inputs, outputs, size, stride, padding=size // 2, **self.make)
 
     def group_norm(self, width: int, eps: float) -> nn.Module:
         return self.operations.GroupNorm(self.groups, width, eps=eps, **self.make)
-
-    def layer_norm(self, width: int) -> nn.Module:
-        return self.operations.LayerNorm(width, **self.make)
 
 
 @dataclass(frozen=True)
@@ -60,7 +50,7 @@ class Given:
 class Block(nn.Module):
     """Layers of one resolution: residual block, attention within the frame, attention along time."""
 
-    def __init__(self, config: BlockConfig, maker: Maker):
+    def __init__(self, config: BlockConfig, maker: Maker) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(Resnet(layer.inputs, layer.outputs, maker) for layer in config.layers)
         self.attentions = _optional(Transformer, "attention", config.layers, maker)
@@ -77,7 +67,7 @@ class Block(nn.Module):
 class Middle(nn.Module):
     """A residual block, then attention (and motion) each followed by one more."""
 
-    def __init__(self, config: tuple[LayerConfig, ...], maker: Maker):
+    def __init__(self, config: tuple[LayerConfig, ...], maker: Maker) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(Resnet(layer.inputs, layer.outputs, maker) for layer in config)
         self.attentions = _optional(Transformer, "attention", config[1:], maker)
@@ -93,7 +83,7 @@ class Middle(nn.Module):
         return x
 
 
-def _optional(kind, field: str, layers, maker: Maker) -> nn.ModuleDict:
+def _optional(kind: Callable[..., nn.Module], field: str, layers: Sequence[LayerConfig], maker: Maker) -> nn.ModuleDict:
     """Parts that only some layers have, under the layer's number as in a list with holes."""
     found = {str(index): getattr(layer, field) for index, layer in enumerate(layers)}
     widths = {str(index): layer.outputs for index, layer in enumerate(layers)}
@@ -103,7 +93,7 @@ def _optional(kind, field: str, layers, maker: Maker) -> nn.ModuleDict:
 class Resnet(nn.Module):
     """Its norms take mean and variance over all frames of a clip: frames of one clip influence each other here."""
 
-    def __init__(self, inputs: int, outputs: int, maker: Maker):
+    def __init__(self, inputs: int, outputs: int, maker: Maker) -> None:
         super().__init__()
         self.norm1 = maker.group_norm(inputs, 1e-5)
         self.conv1 = maker.conv(inputs, outputs, 3)
@@ -139,7 +129,7 @@ def steady_norm(norm: nn.Module, x: Tensor) -> Tensor:
 class Transformer(nn.Module):
     """Attention among the pixels of a frame and from them to the frame's sound."""
 
-    def __init__(self, config: AttentionConfig, width: int, maker: Maker):
+    def __init__(self, config: AttentionConfig, width: int, maker: Maker) -> None:
         super().__init__()
         self.linear = config.linear
         project = maker.linear if config.linear else lambda inputs, outputs: maker.conv(inputs, outputs, 1)
@@ -162,7 +152,7 @@ class Transformer(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    def __init__(self, width: int, audio_dim: int | None, maker: Maker):
+    def __init__(self, width: int, audio_dim: int | None, maker: Maker) -> None:
         super().__init__()
         self.norm1 = maker.layer_norm(width)
         self.attn1 = CrossAttention(width, width, maker)
@@ -184,7 +174,7 @@ class TransformerBlock(nn.Module):
 class MotionModule(nn.Module):
     """Self-attention of every pixel along time. One more level of names, as in the checkpoint."""
 
-    def __init__(self, config: MotionConfig, width: int, maker: Maker):
+    def __init__(self, config: MotionConfig, width: int, maker: Maker) -> None:
         super().__init__()
         self.temporal_transformer = TemporalTransformer(config, width, maker)
 
@@ -193,7 +183,7 @@ class MotionModule(nn.Module):
 
 
 class TemporalTransformer(nn.Module):
-    def __init__(self, config: MotionConfig, width: int, maker: Maker):
+    def __init__(self, config: MotionConfig, width: int, maker: Maker) -> None:
         super().__init__()
         self.norm = maker.group_norm(width, 1e-6)
         self.proj_in = maker.linear(width, config.width)
@@ -211,7 +201,7 @@ class TemporalTransformer(nn.Module):
 
 
 class TemporalBlock(nn.Module):
-    def __init__(self, config: MotionConfig, maker: Maker):
+    def __init__(self, config: MotionConfig, maker: Maker) -> None:
         super().__init__()
         width = config.width
         self.norms = nn.ModuleList(maker.layer_norm(width) for _ in range(config.attentions))
@@ -227,24 +217,10 @@ class TemporalBlock(nn.Module):
         return self.ff(self.ff_norm(x_PFC)).add_(x_PFC)
 
 
-class CrossAttention(nn.Module):
-    def __init__(self, width: int, context_width: int, maker: Maker):
-        super().__init__()
-        self.heads, self.attention = maker.heads, maker.attention
-        self.to_q = maker.linear(width, width, bias=False)
-        self.to_k = maker.linear(context_width, width, bias=False)
-        self.to_v = maker.linear(context_width, width, bias=False)
-        self.to_out = nn.ModuleList([maker.linear(width, width)])
-
-    def forward(self, x_NLC: Tensor, context_NMD: Tensor, hints: dict) -> Tensor:
-        q, k, v = self.to_q(x_NLC), self.to_k(context_NMD), self.to_v(context_NMD)
-        return self.to_out[0](self.attention(q, k, v, self.heads, **hints))
-
-
 class TemporalAttention(CrossAttention):
     """Sinusoidal positions are added after the norm, so to queries, keys and values alike."""
 
-    def __init__(self, width: int, positions: int | None, maker: Maker):
+    def __init__(self, width: int, positions: int | None, maker: Maker) -> None:
         super().__init__(width, width, maker)
         self.pos_encoder = None if positions is None else Positions(positions, width, maker.make.get("device"))
 
@@ -253,41 +229,8 @@ class TemporalAttention(CrossAttention):
         return super().forward(x_PFC, x_PFC, hints)
 
 
-class Positions(nn.Module):
-    """The checkpoint holds the table."""
-
-    def __init__(self, positions: int, width: int, device):
-        super().__init__()
-        self.register_buffer("pe", torch.zeros(1, positions, width, device=device))
-
-    def forward(self, x_PFC: Tensor) -> Tensor:
-        return x_PFC + self.pe[:, : x_PFC.shape[1]].to(x_PFC)
-
-
-class FeedForward(nn.Module):
-    """Gated by an exact GELU, four times as wide. `net.1` was dropout."""
-
-    def __init__(self, width: int, maker: Maker):
-        super().__init__()
-        gated, back = GatedProjection(width, 4 * width, maker), maker.linear(4 * width, width)
-        self.net = nn.ModuleList([gated, nn.Identity(), back])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net[2](self.net[0](x))
-
-
-class GatedProjection(nn.Module):
-    def __init__(self, inputs: int, outputs: int, maker: Maker):
-        super().__init__()
-        self.proj = maker.linear(inputs, 2 * outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.proj(x).chunk(2, -1)
-        return F.gelu(gate).mul_(value)
-
-
 class Downsampler(nn.Module):
-    def __init__(self, width: int, maker: Maker):
+    def __init__(self, width: int, maker: Maker) -> None:
         super().__init__()
         self.conv = maker.conv(width, width, 3, stride=2)
 
@@ -296,7 +239,7 @@ class Downsampler(nn.Module):
 
 
 class Upsampler(nn.Module):
-    def __init__(self, width: int, maker: Maker):
+    def __init__(self, width: int, maker: Maker) -> None:
         super().__init__()
         self.conv = maker.conv(width, width, 3)
 

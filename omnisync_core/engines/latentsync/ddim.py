@@ -21,7 +21,7 @@ BETAS = 0.00085, 0.012
 class Schedule:
     """`steps` timesteps, evenly spaced from high to 1: 20 give 951, 901, ... 51, 1."""
 
-    def __init__(self, steps: int):
+    def __init__(self, steps: int) -> None:
         if not 1 <= steps < TRAIN_STEPS:
             raise InputError(f"steps must be within 1..{TRAIN_STEPS - 1}, got {steps}")
         stride = TRAIN_STEPS // steps

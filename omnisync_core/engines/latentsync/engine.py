@@ -50,7 +50,7 @@ class Settings:
     """In the place of `cfg`: stronger at the mouth and early."""
     overlap_frames: int = 4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         Schedule(self.steps)
         if self.resolution not in RESOLUTIONS:
             raise InputError(f"resolution must be 256 (LatentSync 1.5) or 512 (1.6), got {self.resolution}")
@@ -97,7 +97,7 @@ class Denoiser(Protocol):
 class PlacedUNet:
     """A `Denoiser` of a UNet that already lies where it runs."""
 
-    def __init__(self, unet: UNet):
+    def __init__(self, unet: UNet) -> None:
         self.dtype, self.device = unet.dtype, unet.conv_in.weight.device
         self.predict = unet.predict
 
@@ -138,7 +138,7 @@ class LatentSyncEngine(WindowEngine):
         settings: Settings,
         models: str | list[str],
         resident: Callable[..., AbstractContextManager] = lambda module: nullcontext(),
-    ):
+    ) -> None:
         """`models` are digests of what the weights are; `resident` is Whisper's."""
         self.settings, self.spec = settings, settings.spec
         self._denoiser, self._codec, self._whisper, self._resident = denoiser, codec, whisper, resident
@@ -214,7 +214,15 @@ class LatentSyncEngine(WindowEngine):
         mouths_T3, side = torch.tensor(np.array(inside)), self.settings.resolution // mask.LATENT
         return lambda timestep: guidance.weight(timestep / TRAIN_STEPS, mouths_T3.float(), (side, side))
 
-    def _draw(self, faces, fixed: Tensor | None, speech_TND: Tensor, weight, seed: int, on_step) -> Tensor:
+    def _draw(
+        self,
+        faces: list[Face],
+        fixed: Tensor | None,
+        speech_TND: Tensor,
+        weight: Callable[[int], Tensor | float],
+        seed: int,
+        on_step: OnStep,
+    ) -> Tensor:
         """Latents (1, 4, T, h, h) of the faces with their new mouths; `fixed` are those of the first ones."""
         settings, schedule = self.settings, Schedule(self.settings.steps)
         side, frames = settings.resolution // mask.LATENT, len(faces)
@@ -244,7 +252,7 @@ class LatentSyncEngine(WindowEngine):
         with self._denoiser.resident((branches, 13, frames, side, side)):
             return sample(noise_in, hold(0, eps), schedule, finish_step)
 
-    def _predictor(self, condition: Tensor, speech_TND: Tensor, branches: int):
+    def _predictor(self, condition: Tensor, speech_TND: Tensor, branches: int) -> Callable[[Tensor, int, bool], Tensor]:
         """predict(x, timestep, cached) -> noise (branches, 4, T, h, h), float32 on the CPU; without the sound first."""
         place = {"device": self._denoiser.device, "dtype": self._denoiser.dtype}
         audio = torch.stack([torch.zeros_like(speech_TND), speech_TND][-branches:]).to(**place)
@@ -264,7 +272,9 @@ class LatentSyncEngine(WindowEngine):
         parts = latents[0].transpose(0, 1).split(DECODED)
         return np.concatenate([self._codec.decode(part).float().clamp(0, 1).cpu().numpy() for part in parts])
 
-    def _put_back(self, frames_THWC, faces: list[Face], drawn_TRRC: np.ndarray, affines: list[np.ndarray]) -> Edit:
+    def _put_back(
+        self, frames_THWC: np.ndarray, faces: list[Face], drawn_TRRC: np.ndarray, affines: list[np.ndarray]
+    ) -> Edit:
         """Crops with the new mouth, and without it: what is kept of the face is the same in both."""
         size = frames_THWC.shape[2], frames_THWC.shape[1]
         keep = mask.softly_kept(self.settings.resolution)[..., None]

@@ -7,6 +7,7 @@ noisy latents (4), mask (1), latents of the masked face (4), latents of the refe
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,15 +17,15 @@ from ...checkpoint import check_strictly
 from ...errors import InputError
 from ...models.layers import Attention, attend, timestep_embedding
 from .blocks import Block, Downsampler, Given, Maker, Middle, Upsampler, norm_over_frames
-from .layout import BlockConfig, UNetConfig, read_layout
+from .config import BlockConfig, UNetConfig, read_config
 
 
 def load_unet(
     state_dict: Mapping[str, Tensor],
     *,
-    device=None,
+    device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
-    operations=nn,
+    operations: Any = nn,
     attention: Attention = attend,
     heads: int = 8,
     groups: int = 32,
@@ -34,7 +35,7 @@ def load_unet(
     dtype: of the weights, None = float32. Nothing may be missing, unexpected or of another shape: CheckpointError.
     Tensors on the meta device give a module without storage.
     """
-    config = read_layout(state_dict, heads, groups)
+    config = read_config(state_dict, heads, groups)
     unet = UNet(config, device="meta", dtype=dtype, operations=operations, attention=attention)
     check_strictly(unet, state_dict, "the LatentSync UNet")
     placed = {key: value.to(value.device if value.is_meta else device, unet.dtype) for key, value in state_dict.items()}
@@ -45,7 +46,15 @@ def load_unet(
 class UNet(nn.Module):
     """Predicts the noise in the first four channels."""
 
-    def __init__(self, config: UNetConfig, *, device=None, dtype=None, operations=nn, attention: Attention = attend):
+    def __init__(
+        self,
+        config: UNetConfig,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        operations: Any = nn,
+        attention: Attention = attend,
+    ) -> None:
         super().__init__()
         self.config, self.dtype = config, dtype or torch.float32
         make = {"device": device, "dtype": dtype}
@@ -120,7 +129,7 @@ class UNet(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    def __init__(self, config: UNetConfig, maker: Maker):
+    def __init__(self, config: UNetConfig, maker: Maker) -> None:
         super().__init__()
         self.width = config.width
         self.linear_1 = maker.linear(config.width, config.time_width)
@@ -132,7 +141,7 @@ class TimeEmbedding(nn.Module):
 
 
 class DownBlock(Block):
-    def __init__(self, config: BlockConfig, maker: Maker):
+    def __init__(self, config: BlockConfig, maker: Maker) -> None:
         super().__init__(config, maker)
         width = config.layers[-1].outputs
         self.downsamplers = nn.ModuleList([Downsampler(width, maker)] if config.sampler else [])
@@ -149,7 +158,7 @@ class DownBlock(Block):
 
 
 class UpBlock(Block):
-    def __init__(self, config: BlockConfig, maker: Maker):
+    def __init__(self, config: BlockConfig, maker: Maker) -> None:
         super().__init__(config, maker)
         width = config.layers[-1].outputs
         self.upsamplers = nn.ModuleList([Upsampler(width, maker)] if config.sampler else [])

@@ -7,8 +7,8 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 
+from omnisync_core.engines.latentsync.config import AttentionConfig, BlockConfig, LayerConfig, MotionConfig, UNetConfig
 from omnisync_core.engines.latentsync.engine import LatentSyncEngine, Settings
-from omnisync_core.engines.latentsync.layout import AttentionConfig, BlockConfig, LayerConfig, MotionConfig, UNetConfig
 from omnisync_core.engines.latentsync.unet import UNet
 from omnisync_core.models.whisper import WhisperEncoder
 

@@ -112,7 +112,7 @@ def test_guidance_of_one_strength_is_cfg():
     off = small.Loud()
     edited(small.engine(off, guidance=Guidance(w_peak=1, w_base=1)))
     assert off.calls[0][0][0] == 1
-    strong = edited(small.engine(guidance=replace(flat, w_peak=6.0, spread=0.2)))
+    strong = edited(small.engine(guidance=replace(flat, w_peak=6.0, sigma_g=0.2)))
     stronger = np.abs(strong.edited_THWC - plain.edited_THWC).max((0, 3))
     assert stronger[round(0.6 * SIZE), round(0.5 * SIZE)] > 5 * stronger[round(0.85 * SIZE), round(0.3 * SIZE)]
 

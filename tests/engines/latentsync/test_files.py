@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from omnisync_core.engines.latentsync import load_unet, read_unet, read_whisper
 from omnisync_core.engines.latentsync.blocks import steady_norm
-from omnisync_core.engines.latentsync.layout import BlockConfig, read_layout
+from omnisync_core.engines.latentsync.config import BlockConfig, read_config
 from omnisync_core.engines.latentsync.unet import UNet
 from omnisync_core.errors import CheckpointError, InputError
 from tests.engines.latentsync import small
@@ -82,13 +82,13 @@ def test_motion_modules_anywhere_or_nowhere(up):
     still = tuple(replace(layer, motion=None) for layer in small.CONFIG.up[up].layers)
     blocks = tuple(BlockConfig(still, b.sampler) if i == up else b for i, b in enumerate(small.CONFIG.up))
     config = replace(small.CONFIG, up=blocks)
-    assert read_layout(meta(config)) == config
+    assert read_config(meta(config)) == config
 
 
 def test_the_layout_is_read_off_the_keys():
-    assert read_layout(meta(small.CONFIG)) == small.CONFIG
+    assert read_config(meta(small.CONFIG)) == small.CONFIG
     moved = replace(small.CONFIG, mid=(small.CONFIG.mid[0], small.layer(32)))
-    assert read_layout(meta(moved)) == moved and moved.max_frames == 24 and moved.audio_dim == small.AUDIO
+    assert read_config(meta(moved)) == moved and moved.max_frames == 24 and moved.audio_dim == small.AUDIO
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def choose_encoding(frame: Frame, path: Path, lossless: bool, opaque: bool) -> E
         return Encoding("ffv1", _same_samples("ffv1", name), {"level": "3", "slicecrc": "1"})
     if not opaque:
         if container != "mov":
-            raise InputError(f"the source is transparent: write .mov (ProRes 4444) or lossless .mkv, got {path.name!r}")
+            raise InputError(f"the source is transparent, {path.name} cannot be", "alpha")
         return Encoding("prores_ks", "yuva444p10le", {"profile": "4444", "alpha_bits": "16"})
     deep = frame.is_hdr or (layout.bits > 10 and layout.kind != "rgb")
     if deep and frame.native.width >= _X265_WIDTH:
@@ -72,7 +72,7 @@ def _same_samples(codec: str, name: str) -> str:
     for candidate, other in formats.items():
         if _signature(other) == _signature(layout):
             return candidate
-    raise InputError(f"{codec} cannot hold the pixel format {name} without loss; leave lossless out")
+    raise InputError(f"{codec} cannot hold the pixel format {name} without loss", "no_lossless")
 
 
 def _signature(layout: Layout) -> tuple:

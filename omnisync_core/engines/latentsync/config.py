@@ -84,7 +84,7 @@ class UNetConfig:
         return (*(layer for block in (*self.down, *self.up) for layer in block.layers), *self.mid)
 
 
-def read_layout(state_dict: Mapping[str, Tensor], heads: int = 8, groups: int = 32) -> UNetConfig:
+def read_config(state_dict: Mapping[str, Tensor], heads: int = 8, groups: int = 32) -> UNetConfig:
     """The configuration that a state dict in the official names belongs to. CheckpointError: it is no such UNet."""
     keys = _Keys(state_dict)
     down = tuple(keys.block(f"down_blocks.{i}", "downsamplers") for i in range(keys.count("down_blocks")))
@@ -108,7 +108,7 @@ def read_layout(state_dict: Mapping[str, Tensor], heads: int = 8, groups: int = 
 class _Keys:
     """Looks into a state dict by prefix."""
 
-    def __init__(self, state_dict: Mapping[str, Tensor]):
+    def __init__(self, state_dict: Mapping[str, Tensor]) -> None:
         self._shapes = {key: tuple(value.shape) for key, value in state_dict.items()}
         self._names: dict[str, set[str]] = {}
         for key in self._shapes:

@@ -1,0 +1,70 @@
+"""`track` and `--show-mouth`: where the mouth is, as a file and as a picture, before any edit."""
+
+import json
+
+import cv2
+import pytest
+
+from omnisync_core import cli
+from omnisync_core.mouth import tracking
+from omnisync_core.mouth.detect import Face
+from tests.fake import write_sound, write_video
+
+FRAMES = 10
+
+
+@pytest.fixture
+def video(tmp_path):
+    return write_video(tmp_path / "in.mkv", FRAMES)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The finder sees these mouths, pixels of the 64 x 48 video."""
+    faces = [Face(32.0, 30.0, 12.0, 0.1, 0.9, "finder")]
+    monkeypatch.setattr(tracking, "open_detector", lambda folder: None)
+    monkeypatch.setattr(tracking, "find_mouths", lambda rgb: faces)
+    return faces
+
+
+def test_track_writes_numbers_and_a_picture(video, seen, tmp_path, capsys):
+    out, sheet = tmp_path / "track.json", tmp_path / "sheet.png"
+    assert cli.main(["track", "--video", str(video), "--output", str(out), "--picture", str(sheet)]) == 0
+    told = json.loads(out.read_text())
+    assert told["frame_size"] == [64, 48] and len(told["frames"]) == FRAMES and told["warnings"] == []
+    first = told["frames"][0]
+    assert set(first) == {"time", "x", "y", "width", "roll", "confidence", "source", "shot"}
+    assert abs(first["x"] - 32) < 1 and abs(first["y"] - 30) < 1 and abs(first["width"] - 12) < 1
+    assert first["source"] == "finder" and first["confidence"] > 0.5 and abs(first["roll"] - 0.1) < 0.02
+    assert cv2.imread(str(sheet)).shape[1] == 1280 and f"{FRAMES} of {FRAMES} frames" in capsys.readouterr().out
+
+
+def test_track_of_nothing_says_so_and_writes_it(video, seen, tmp_path, capsys):
+    seen.clear()
+    assert cli.main(["track", "--video", str(video), "--output", str(tmp_path / "track.json")]) == 0
+    told = json.loads((tmp_path / "track.json").read_text())
+    assert not any(frame["confidence"] for frame in told["frames"])
+    assert "warning: no mouth was found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [[], ["--show-mouth", "where.png"]])
+def test_lipsync_of_nothing_asks_for_a_point_before_any_work(video, seen, tmp_path, capsys, monkeypatch, more):
+    from omnisync_core.engines import omnisync
+    from tests.fake import FakeEngine
+
+    seen.clear()
+    engine = FakeEngine()
+    monkeypatch.setattr(omnisync, "load_engine", lambda *_, **__: engine)
+    monkeypatch.chdir(tmp_path)
+    sound = write_sound(tmp_path / "in.wav", 0.4)
+    given = ["lipsync", "--video", str(video), "--audio", str(sound), "--output", str(tmp_path / "out.mkv"), *more]
+    assert cli.main(given) == 2
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert err.startswith("error: no mouth was found") and "--mouth X,Y" in err and "--mouth centre" in err
+    assert not engine.calls and not (tmp_path / "out.mkv").exists()
+    assert (tmp_path / "where.png").exists() == bool(more)
+
+
+def test_a_picture_of_another_kind_is_told(video, seen, tmp_path, capsys):
+    given = ["track", "--video", str(video), "--output", str(tmp_path / "t.json"), "--picture", str(tmp_path / "s.txt")]
+    assert cli.main(given) == 2 and "ends in .png or .jpg" in capsys.readouterr().err

@@ -1,0 +1,135 @@
+"""From a bundle of many steps to one of a single step, on stubs; and the loss where its value is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from omnisync_core.audio import ArrayWave
+from omnisync_core.checkpoint import read_bundle, write_bundle
+from omnisync_core.engines.omnisync import load_engine
+from omnisync_core.training import loop, one_step
+from omnisync_core.training.generator import GeneratorOptions, corners, cut, pixel_loss
+from tests import tiny
+from tests.fake import edit_alone
+from tests.training.stub import utterances, write_shard
+
+# The rate is large: two steps are within the warm-up, and half precision must show them.
+CONFIG = """
+out = "{out}"
+seed = 1
+[corpus]
+utterances = 3
+seconds = 1.5
+workers = 1
+[reels]
+characters = 2
+test_characters = 2
+crop_size = 32
+frames = 9
+workers = 1
+[generator]
+init = "{init}"
+[[generator.parts]]
+steps = 1
+batch = 2
+decoded = 2
+lr = 0.2
+objective = {{ piece = 2, plain_share = 1.0, latent_weight = 0.0 }}
+[[generator.parts]]
+steps = 2
+batch = 2
+decoded = 1
+lr = 0.2
+[generator.parts.objective]
+piece = 2
+plain_share = 0.0
+latent_weight = {latent_weight}
+[sampling]
+steps = 1
+tau = 0.9
+[sampling.guidance]
+w_peak = 1.0
+"""
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """Trains with the given weight of the latents; returns the bundles before and after."""
+    before = tmp_path / "before.safetensors"
+    write_bundle(before, tiny.networks(), tiny.CONFIG, dtype=torch.float32)
+    monkeypatch.setattr(loop, "_corpora", lambda config, work: {"train": utterances(), "test": utterances()})
+    monkeypatch.setattr(one_step, "SHEET_CLIPS", 8)
+
+    def write_reels(options, count, workers):
+        return [write_shard(Path(options.out) / "reels_0000.npz", reels=count)]
+
+    monkeypatch.setattr(one_step, "write_reels", write_reels)
+
+    def run(latent_weight: float):
+        path = tmp_path / "config.toml"
+        told = {"out": (tmp_path / "run").as_posix(), "init": before.as_posix(), "latent_weight": latent_weight}
+        path.write_text(CONFIG.format(**told), encoding="utf-8")
+        return read_bundle(before), read_bundle(loop.train(path))
+
+    return run
+
+
+def changed(before: dict, after: dict) -> set[str]:
+    """Names of tensors that are new or differ by more than half precision does."""
+    return {name for name, value in after.items() if name not in before or (before[name] - value).abs().max() > 1e-3}
+
+
+def test_the_decoder_learns_alone_where_latents_do_not_count(trained):
+    before, after = trained(0.0)
+    assert not changed(before.tensors["dit"], after.tensors["dit"])
+    moved = changed(before.tensors["vae"], after.tensors["vae"])
+    assert moved
+    assert all(name.startswith("decoder.") for name in moved)
+    assert after.config["vae"]["skips"] is True
+
+
+def test_transformer_and_decoder_learn_together(trained):
+    before, after = trained(1.0)
+    assert changed(before.tensors["dit"], after.tensors["dit"])
+    assert changed(before.tensors["vae"], after.tensors["vae"])
+    assert not changed(before.tensors["whisper"], after.tensors["whisper"])
+
+
+def test_the_engine_looks_at_the_source_and_takes_it_as_reference(trained):
+    _, after = trained(0.0)
+    engine = load_engine(after.path, device="cpu", dtype="float32")
+    assert engine.sampling.steps == 1
+    frames = np.random.default_rng(0).uniform(0, 1, (9, 32, 32, 3)).astype(np.float32)
+    speech = engine.speech(ArrayWave(np.zeros(16000, np.float32))).at(np.arange(9) / 25)
+    edit = edit_alone(engine, frames, speech, np.tile(np.float32([0.5, 0.5, 0.4]), (9, 1)))
+    assert np.array_equal(edit.reference_THWC, frames)
+    assert edit.edited_THWC.shape == frames.shape
+
+
+def test_pieces_hold_the_mouth_and_stay_inside():
+    mouths = torch.tensor([[0.5, 0.5, 0.3], [0.02, 0.98, 0.3]])[:, None].expand(-1, 5, -1)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        (x, y), (left, bottom) = corners(mouths, 16, 8, rng)
+        assert 0 <= x <= 8 and 0 <= y <= 8
+        assert left == 0
+        assert bottom == 8
+
+
+def test_a_piece_is_what_lies_there():
+    x = torch.arange(2 * 16 * 16.0).reshape(2, 1, 1, 16, 16)
+    first, second = cut(x, [(3, 5), (0, 8)], 4)
+    assert torch.equal(first, x[0, :, :, 5:9, 3:7])
+    assert torch.equal(second, x[1, :, :, 8:12, 0:4])
+
+
+def test_a_right_picture_costs_nothing_and_a_flicker_more_than_a_shift():
+    torch.manual_seed(0)
+    target, mouth = torch.rand(1, 3, 5, 16, 16), torch.tensor([[[0.5, 0.5, 0.4]]]).expand(1, 5, -1)
+    options = GeneratorOptions()
+    assert pixel_loss(target, target, mouth, options) == 0
+    flicker = 0.1 * torch.tensor([1.0, -1, 1, -1, 1])[:, None, None]
+    shifted, flickering = (pixel_loss(target + by, target, mouth, options) for by in (0.1, flicker))
+    assert flickering > 1.5 * shifted
