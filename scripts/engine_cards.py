@@ -16,7 +16,7 @@ from omnisync_core.sheets.drawing import INK, PAPER, RULE, SOFT, Color, Page, sh
 ROOT = Path(__file__).parents[1]
 SIDE, EDGE = 576, 36
 QUALITY = 92
-HUMO, LTX, LATENTSYNC = (74, 124, 196), (38, 128, 140), (150, 92, 168)
+HUMO, LTX, LATENTSYNC, XDUB = (74, 124, 196), (38, 128, 140), (150, 92, 168), (176, 112, 40)
 LIPS = (226, 92, 62)
 HONEST = "A drawn card: these weights were never run here."
 
@@ -47,6 +47,10 @@ CARDS = (
         "Real person with LatentSync", "LatentSync 1.5, 1.6",
         ("A real person says your sound.", "The face must be seen."),
         "OpenRAIL++ (weights)", "8 GB at 512, 6 GB at 256, estimated", "3 files, 5.5 GB", LATENTSYNC,
+    ),
+    Card(
+        "Real person with X-Dub", "X-Dub", ("A real person says your sound,", "with no mask over the mouth."),
+        "academic research, demonstration", "16 GB, estimated", "5 files, 26 GB", XDUB,
     ),
     Card(
         "LTX-2 own voice", "LTX-2, own voice", ("Your own voice on your own video.", "The sound stays as it is."),
