@@ -79,10 +79,11 @@ def _warnings(roles: Sequence[Role]) -> Iterator[str]:
 
 def _notes(role: Role) -> Iterator[str]:
     """What the engine said of windows, and where they lie in the result."""
-    layout = role.layout
-    for window in layout.windows:
+    placement = role.placement
+    for window in placement.windows:
         if role.store.has(note_name(window.index)):
-            first, last = layout.timeline.time_V[layout.positions(window)[[0, -1]]] - layout.timeline.time_V[0]
+            times_V = placement.timeline.time_V
+            first, last = times_V[placement.positions(window)[[0, -1]]] - times_V[0]
             yield f"{first:.1f} to {last:.1f} s {role.store.read(note_name(window.index))['note']}"
 
 

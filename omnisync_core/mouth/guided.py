@@ -24,7 +24,7 @@ ALIKE = 1.7
 """How many times as wide one of them may see it."""
 PULL, PULL_WIDTH = 0.4, 0.15
 """Share of the way to the finder's place and width at every look."""
-FAITHFUL = 0.4
+FAITHFUL = 0.2
 """Mouth widths that a mouth with a user's word moves on its face at most."""
 MISSES, KNOWN, TRUSTED = 3, 3, 0.6
 """Looks in a row without the mouth from which it is lost, if it was seen in so many looks before, and in this share."""

@@ -35,7 +35,7 @@ POINT_AT_IT = (
 )
 NO_MOUTH = f"no mouth was found: {POINT_AT_IT}"
 NO_FACE = f"the face detector found no face: {POINT_AT_IT}"
-FAITHFUL = 0.5
+FAITHFUL = 0.3
 """Mouth widths from a user's point within which the mouth stays on the first frame."""
 
 

@@ -32,6 +32,9 @@ class GeneratorOptions:
     """Side, in latents, of what is decoded around the mouth."""
     plain_share: float = 0.15
     """Steps whose pixels are the target's own latents decoded without the source: a plain autoencoder, still."""
+    truth_share: float = 0.0
+    """Steps whose pixels are decoded from the target's own latents: what is right is painted sharply, where a decoder
+    that sees predictions alone paints the mean of all that may be meant."""
     latent_weight: float = 1.0
     """0: the transformer stays as it is, the decoder learns to make the most of what it predicts."""
     pixel_weight: float = 4.0
@@ -126,21 +129,18 @@ def generator_loss(
     """Error of the prediction in latents, in units of what differs from the source; of `decoded` samples in pixels."""
     batch = {name: value.to(device_of(model)) for name, value in batch.items()}
     target, source = batch["target"], batch["source"]
+    plain = rng.random() < options.plain_share
+    given = plain or rng.random() < options.truth_share
     learns = options.latent_weight > 0
-    with torch.set_grad_enabled(learns):
-        clean = model.predict(source, batch["sigma"], batch["speech"], batch["text"])
+    clean, told = target, {}
+    if learns or not given:
+        with torch.set_grad_enabled(learns):
+            clean = model.predict(source, batch["sigma"], batch["speech"], batch["text"])
+        told = latent_losses(clean, batch, options.mouth_weight, model.dit.config.residual_std or 1.0)
     size = tuple(target.shape[-2:])
-    near = torch.stack(
-        [gaussian(mouth_per_latent_frame(mouth_T3, DiT.stride), size, 0.6) for mouth_T3 in batch["mouth"]]
-    )[:, None]
-    weight = 1 + options.mouth_weight * near
-    error = (clean - target).square()
-    latents = (weight * error).mean() / (weight.mean() * (model.dit.config.residual_std or 1) ** 2)
-    at_mouth = (near * error).sum() / (near * (target - source).square()).sum()
 
     pieces = corners(batch["mouth"][:decoded], size[0], options.piece, rng)
-    plain = rng.random() < options.plain_share
-    latent = cut(target[:decoded] if plain else clean[:decoded], pieces, options.piece)
+    latent = cut((target if given else clean)[:decoded], pieces, options.piece)
     scale, side = model.vae.spatial_stride, options.piece * model.vae.spatial_stride
     frames = {
         name: cut(as_video(batch[f"{name}_frames"][:decoded]), [(x * scale, y * scale) for x, y in pieces], side)
@@ -150,9 +150,24 @@ def generator_loss(
     mouth = batch["mouth"][:decoded] * (size[0] / options.piece)
     mouth[..., :2] -= torch.tensor(pieces, device=mouth.device)[:, None] / options.piece
     pixels = pixel_loss(result, frames["target"], mouth, options)
-    told = {"codec" if plain else "pixels": pixels, "latents": latents, "mouth": at_mouth}
-    loss = options.pixel_weight * pixels + (options.latent_weight * latents if learns else 0)
+    told["codec" if plain else "truth" if given else "pixels"] = pixels
+    loss = options.pixel_weight * pixels + (options.latent_weight * told["latents"] if learns else 0)
     return {"loss": loss, **{name: value.detach() for name, value in told.items()}}
+
+
+def latent_losses(clean: Tensor, batch: dict[str, Tensor], mouth_weight: float, std: float) -> dict[str, Tensor]:
+    """`latents`: squared error over the spread of what differs from the source, heavier at the mouth; `mouth`: there,
+    the share of what had to change that is wrong still."""
+    target, source = batch["target"], batch["source"]
+    size = tuple(target.shape[-2:])
+    near = torch.stack(
+        [gaussian(mouth_per_latent_frame(mouth_T3, DiT.stride), size, 0.6) for mouth_T3 in batch["mouth"]]
+    )[:, None]
+    weight, error = 1 + mouth_weight * near, (clean - target).square()
+    return {
+        "latents": (weight * error).mean() / (weight.mean() * std**2),
+        "mouth": (near * error).sum() / (near * (target - source).square()).sum(),
+    }
 
 
 def pixel_loss(result: Tensor, target: Tensor, mouth_BT3: Tensor, options: GeneratorOptions) -> Tensor:
