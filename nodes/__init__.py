@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension
 
 from .conditioning import EncodeAudioWhisperNode, EncodePromptT5Node
-from .host import folders
+from .host import first_frame, folders
 from .latentsync import LatentSyncEngineNode, LoadLatentSyncNode
 from .lipsync import EngineNode, LipSyncImagesNode, LipSyncVideoNode, SpeakerNode
 from .loaders import LoadModelNode, LoadWhisperNode
@@ -27,6 +27,7 @@ NODES: list = [
 class OmniSync(ComfyExtension):
     async def on_load(self) -> None:
         folders.register()
+        first_frame.register()
 
     async def get_node_list(self) -> list:
         return list(NODES)

@@ -45,7 +45,7 @@ class EncodeAudioWhisperNode(io.ComfyNode):
                     tooltip="Milliseconds by which the mouth follows the sound later (or earlier, below 0).",
                 ),
             ],
-            outputs=[io.AudioEncoderOutput.Output()],
+            outputs=[io.AudioEncoderOutput.Output(tooltip="What is heard in every video frame.")],
         )  # fmt: skip
 
     @classmethod
@@ -79,8 +79,8 @@ class EncodePromptT5Node(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Conditioning.Output("positive", display_name="positive"),
-                io.Conditioning.Output("negative", display_name="negative"),
+                io.Conditioning.Output("positive", display_name="positive", tooltip="The words and the speech."),
+                io.Conditioning.Output("negative", display_name="negative", tooltip="Neither words nor speech."),
             ],
         )  # fmt: skip
 

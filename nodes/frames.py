@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -71,15 +72,25 @@ class File:
 
 
 @contextmanager
-def open_frames(source, fps: float = USUAL_FPS) -> Iterator[Pictures | File]:
-    """The frames of an IMAGE (shown at `fps`) or of a VIDEO (at its own times). InputError: neither, or no frames."""
+def open_frames(source, fps: float = USUAL_FPS, seconds: float | None = None) -> Iterator[Pictures | File]:
+    """The frames of an IMAGE (shown at `fps`) or of a VIDEO (at its own times), those of the first `seconds` alone.
+
+    InputError: neither, or no frames.
+    """
     if isinstance(source, torch.Tensor):
-        yield Pictures(rgb_frames(source), fps)
+        yield Pictures(_first(rgb_frames(source), fps, seconds), fps)
     elif not isinstance(source, Input.Video):
         raise InputError(f"source must be IMAGE or VIDEO, got {type(source).__name__}; connect Load Video")
     elif isinstance(source, InputImpl.VideoFromComponents):
         parts = source.get_components()
-        yield Pictures(rgb_frames(parts.images, "the video"), parts.frame_rate)
+        yield Pictures(_first(rgb_frames(parts.images, "the video"), parts.frame_rate, seconds), parts.frame_rate)
     else:
         with working_folder() as folder:
-            yield File(media.probe_video(open_video(source, folder, lossless=False)))
+            part = open_video(source, folder, lossless=False)
+            if seconds is not None:
+                part = replace(part, stop=min(part.start + seconds, part.stop or math.inf))
+            yield File(media.probe_video(part))
+
+
+def _first(images_NHWC: torch.Tensor, fps: float, seconds: float | None) -> torch.Tensor:
+    return images_NHWC if seconds is None else images_NHWC[: max(1, math.ceil(seconds * float(fps)))]

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ..omnisync_core.diffusion.guidance import Guidance
 from .host import folders
 from .loaders import WEIGHT_DTYPES
-from .types import GUIDANCE_NAMES, EngineType, finite, guidance_inputs, read_guidance
+from .types import ENGINE_OUT, GUIDANCE_NAMES, EngineType, finite, guidance_inputs, read_guidance
 
 UNET_FOLDER, WHISPER_FOLDER = "diffusion_models", "audio_encoders"
 SUFFIXES = ".safetensors", ".pt"
@@ -52,7 +52,10 @@ class LoadLatentSyncNode(io.ComfyNode):
                     "memory at some loss.",
                 ),
             ],
-            outputs=[io.Model.Output(), io.AudioEncoder.Output()],
+            outputs=[
+                io.Model.Output(tooltip="LatentSync's network, for LatentSync Engine."),
+                io.AudioEncoder.Output(tooltip="Its Whisper, for LatentSync Engine."),
+            ],
         )
 
     @classmethod
@@ -104,7 +107,7 @@ class LatentSyncEngineNode(io.ComfyNode):
                     tooltip="Frames that two windows share: the later one goes on from the earlier one's.",
                 ),
             ],
-            outputs=[EngineType.Output(display_name="engine")],
+            outputs=[EngineType.Output(display_name="engine", tooltip=ENGINE_OUT)],
         )  # fmt: skip
 
     @classmethod

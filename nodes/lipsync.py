@@ -17,7 +17,9 @@ from ..omnisync_core.job.options import SILENCE, SyncOptions
 from ..omnisync_core.job.report import Report, clock
 from ..omnisync_core.timing.timeline import POLICIES
 from .types import (
+    ENGINE_OUT,
     GUIDANCE_NAMES,
+    LONGEST_PREVIEW,
     EngineType,
     Speakers,
     Track,
@@ -27,12 +29,19 @@ from .types import (
     read_guidance,
     read_sound,
     rgb_frames,
+    within,
 )  # fmt: skip
 
-LONGEST_PREVIEW = 86400.0
+SOUND = "sound.wav"
 SEED_TIP = "The same seed, files and settings give the same result."
 ENGINE_TIP = "What edits the mouth: OmniSync Engine, or another engine node."
 TRACK_TIP = "Where the mouth is, from Mouth Track on the same video. Left open, it is looked for."
+REPORT_TIP = "What was edited, where the mouth came from, and which frames passed and why."
+LENGTH_TIP = "Where sound and video differ in length. " + " ".join(
+    f"{name}: {text}." for name, text in POLICIES.items()
+)
+SILENCE_TIP = "Where nobody speaks. close: the mouth rests. keep: the source's own pixels."
+PREVIEW_TIP = "Do only the first seconds, to judge the settings; 0 does all."
 HINTS = {"alpha": "switch lossless on", "no_lossless": "switch lossless off", "resume": "switch resume on"}
 """What to do, by the core's codes."""
 SAID_HERE = {
@@ -63,14 +72,19 @@ def run(video, sound: tuple[np.ndarray, int], engine, roles: Sequence[Role], opt
 
 
 def run_images(images_NHWC, sound: tuple[np.ndarray, int], fps: float, engine, options: SyncOptions):
-    """Sync a batch: it again with its mouth edited, and a mask of what was changed."""
+    """Sync a batch: its pictures as they are shown with the mouth edited, a mask of what was changed, the report."""
+    from ..omnisync_core import media
+    from ..omnisync_core.audio import SpeechWave
+    from ..omnisync_core.timing import timeline
     from .host import video as files
 
     with files.working_folder() as folder:
         rate = Fraction(fps).limit_denominator(100_000)
         source = files.write_images(folder / "source.mp4", images_NHWC, rate, files.rgb_format(images_NHWC))
-        _sync(source, sound, folder / "result.mkv", engine, (), options, folder)
-        return files.changed_images(images_NHWC, source, folder / "result.mkv")
+        report = _sync(source, sound, folder / "result.mkv", engine, (), options, folder)
+        info, heard = media.probe_video(source), SpeechWave(folder / SOUND)
+        shown = timeline.plan(info.times_N, heard.duration, options.length, options.preview_seconds)
+        return *files.changed_images(images_NHWC, info, folder / "result.mkv", shown.source_V), report
 
 
 def mixed(sounds: Sequence[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
@@ -105,8 +119,9 @@ class EngineNode(io.ComfyNode):
             display_name="OmniSync Engine",
             category="OmniSync",
             description="The OmniSync model and how it samples, for Lip Sync Video. A LoRA, EasyCache or fp8 on the "
-            "MODEL works here as everywhere.",
-            search_aliases=["omnisync", "lip sync engine", "lipsync model"],
+            "MODEL works here as everywhere. The bundled model is made for drawn characters; real faces stay soft with "
+            "it.",
+            search_aliases=["lip sync engine", "lipsync model"],
             inputs=[
                 io.Model.Input("model", tooltip="From Load OmniSync Model; patches on it count."),
                 io.Vae.Input("vae", tooltip="From Load OmniSync Model."),
@@ -127,7 +142,7 @@ class EngineNode(io.ComfyNode):
                 ),
                 *guidance_inputs(own=True),
             ],
-            outputs=[EngineType.Output(display_name="engine")],
+            outputs=[EngineType.Output(display_name="engine", tooltip=ENGINE_OUT)],
         )  # fmt: skip
 
     @classmethod
@@ -156,7 +171,9 @@ class SpeakerNode(io.ComfyNode):
                 Track.Input("mouth_track", tooltip="Where this person's mouth is, from Mouth Track on the same video."),
                 Speakers.Input("speakers", optional=True, tooltip="The people before, from another Speaker."),
             ],
-            outputs=[Speakers.Output(display_name="speakers")],
+            outputs=[
+                Speakers.Output(display_name="speakers", tooltip="This person and those before; for Lip Sync Video.")
+            ],
         )
 
     @classmethod
@@ -172,9 +189,10 @@ class LipSyncVideoNode(io.ComfyNode):
             node_id="OmniSyncLipSyncVideo",
             display_name="Lip Sync Video",
             category="OmniSync",
+            essentials_category="Video Tools",
             description="Your video, its mouth saying your sound; every other pixel stays. Works from file to file in "
             "windows: memory does not grow with length, and a cancelled job goes on where it stopped.",
-            search_aliases=["lipsync", "lip sync", "dub", "talking head", "latentsync", "wav2lip", "sync.so"],
+            search_aliases=["omnisync", "lipsync", "lip sync", "dub", "talking head", "wav2lip", "sync.so"],
             inputs=[
                 io.Video.Input("video", tooltip="Any length, frame rate and size; a trimmed one is synced as trimmed."),
                 io.Audio.Input(
@@ -188,17 +206,11 @@ class LipSyncVideoNode(io.ComfyNode):
                     "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=SEED_TIP
                 ),
                 io.Combo.Input(
-                    "length_policy", options=list(POLICIES), default="source",
-                    tooltip="Where sound and video differ in length. "
-                    + " ".join(f"{name}: {text}." for name, text in POLICIES.items()),
+                    "length_policy", options=list(POLICIES), default="source", tooltip=LENGTH_TIP
                 ),
-                io.Combo.Input(
-                    "silence_policy", options=list(SILENCE), default="close",
-                    tooltip="Where nobody speaks. close: the mouth rests. keep: the source's own pixels.",
-                ),
+                io.Combo.Input("silence_policy", options=list(SILENCE), default="close", tooltip=SILENCE_TIP),
                 io.Float.Input(
-                    "preview_seconds", default=0.0, min=0.0, max=LONGEST_PREVIEW, step=0.5,
-                    tooltip="Do only the first seconds, to judge the settings; 0 does all.",
+                    "preview_seconds", default=0.0, min=0.0, max=LONGEST_PREVIEW, step=0.5, tooltip=PREVIEW_TIP
                 ),
                 io.Boolean.Input(
                     "resume", default=True, advanced=True,
@@ -210,7 +222,10 @@ class LipSyncVideoNode(io.ComfyNode):
                     tooltip="FFV1 in the source's pixel format instead of H.264: save it with format mkv.",
                 ),
             ],
-            outputs=[io.Video.Output(), io.String.Output("report", display_name="report")],
+            outputs=[
+                io.Video.Output(tooltip="The same video with the sound and its mouth; Save Video keeps it."),
+                io.String.Output("report", display_name="report", tooltip=REPORT_TIP),
+            ],
         )  # fmt: skip
 
     @classmethod
@@ -267,17 +282,45 @@ class LipSyncImagesNode(io.ComfyNode):
                 io.Int.Input(
                     "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=SEED_TIP
                 ),
+                io.Combo.Input(
+                    "length_policy", options=list(POLICIES), default="source", optional=True, tooltip=LENGTH_TIP
+                ),
+                io.Combo.Input(
+                    "silence_policy", options=list(SILENCE), default="close", optional=True, tooltip=SILENCE_TIP
+                ),
+                io.Float.Input(
+                    "preview_seconds", default=0.0, min=0.0, max=LONGEST_PREVIEW, step=0.5, optional=True,
+                    tooltip=PREVIEW_TIP,
+                ),
             ],
-            outputs=[io.Image.Output(), io.Audio.Output(), io.Mask.Output(tooltip="1 where a pixel was changed.")],
+            outputs=[
+                io.Image.Output(tooltip="The pictures with the edit, as many as length_policy says."),
+                io.Audio.Output(tooltip="The sound as it came in."),
+                io.Mask.Output(tooltip="1 where a pixel was changed."),
+                io.String.Output("report", display_name="report", tooltip=REPORT_TIP),
+            ],
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, images, audio, fps, engine, seed, mouth_track=None) -> io.NodeOutput:
+    def validate_inputs(cls, preview_seconds=0.0):
+        return within({"preview_seconds": (0, LONGEST_PREVIEW)}, preview_seconds=preview_seconds)
+
+    @classmethod
+    def execute(
+        cls, images, audio, fps, engine, seed, mouth_track=None,
+        length_policy="source", silence_policy="close", preview_seconds=0.0,
+    ) -> io.NodeOutput:  # fmt: skip
         options = SyncOptions(
-            seed=seed, mouth="auto" if mouth_track is None else mouth_track, lossless=True, resume=True
+            seed=seed,
+            length=length_policy,
+            silence=silence_policy,
+            mouth="auto" if mouth_track is None else mouth_track,
+            preview_seconds=finite("preview_seconds", preview_seconds, 0, LONGEST_PREVIEW) or None,
+            lossless=True,
+            resume=True,
         )
-        changed, mask = run_images(_coloured(images), _samples(audio), positive_fps(fps), engine, options)
-        return io.NodeOutput(changed, audio, mask)
+        changed, mask, report = run_images(_coloured(images), _samples(audio), positive_fps(fps), engine, options)
+        return io.NodeOutput(changed, audio, mask, described(report))
 
 
 def _sync(video, sound, output: Path, engine, roles: Sequence[Role], options: SyncOptions, folder: Path) -> Report:
@@ -287,7 +330,7 @@ def _sync(video, sound, output: Path, engine, roles: Sequence[Role], options: Sy
     from .host.progress import JobBar
     from .host.video import unfinished_folder
 
-    heard = _written(folder / "sound.wav", sound)
+    heard = _written(folder / SOUND, sound)
     speakers = [
         SoundAndMouth(_written(folder / f"speaker_{number}.wav", _samples(role.audio)), role.track)
         for number, role in enumerate(roles)

@@ -18,7 +18,7 @@ class LoadModelNode(io.ComfyNode):
             category="OmniSync/loaders",
             description="Loads an OmniSync bundle: transformer, VAE, text encoder and Whisper in one file. A small "
             "trained one comes with the pack; others go to models/omnisync.",
-            search_aliases=["omnisync", "lip sync model", "lipsync loader", "talking head"],
+            search_aliases=["lip sync model", "lipsync loader", "talking head"],
             inputs=[
                 io.Combo.Input(
                     "model_name",
@@ -34,7 +34,12 @@ class LoadModelNode(io.ComfyNode):
                     "halves the memory at some loss.",
                 ),
             ],
-            outputs=[io.Model.Output(), io.Vae.Output(), io.Clip.Output(), io.AudioEncoder.Output()],
+            outputs=[
+                io.Model.Output(tooltip="The transformer; takes LoRA, fp8 and samplers as every MODEL does."),
+                io.Vae.Output(tooltip="For VAE Encode and Chunked Video Decode."),
+                io.Clip.Output(tooltip="For Encode Prompt T5."),
+                io.AudioEncoder.Output(tooltip="For Encode Audio Whisper."),
+            ],
         )
 
     @classmethod
@@ -60,7 +65,7 @@ class LoadWhisperNode(io.ComfyNode):
                     tooltip="A Whisper (.safetensors) in models/audio_encoders, in OpenAI's or transformers' naming.",
                 ),
             ],
-            outputs=[io.AudioEncoder.Output()],
+            outputs=[io.AudioEncoder.Output(tooltip="For Encode Audio Whisper.")],
         )
 
     @classmethod

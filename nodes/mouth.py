@@ -7,7 +7,7 @@ import math
 from comfy_api.latest import io
 
 from ..omnisync_core.spec import VideoSpec
-from .types import RegionType, Track, finite
+from .types import LONGEST_PREVIEW, RegionType, Track, finite, within
 
 SPEAKERS = ("largest", "index", "point")
 
@@ -22,7 +22,7 @@ class MouthTrackNode(io.ComfyNode):
             description="Where the mouth is in every frame: from a mask, landmarks, keypoints, boxes, a face detection "
             "model or a point that you click on the first frame (the first of these that is there); from nothing, it "
             "is looked for. Works with any character.",
-            search_aliases=["mouth", "lips", "face tracking", "face detection", "speaker", "omnisync"],
+            search_aliases=["mouth", "lips", "face tracking", "face detection", "speaker"],
             inputs=[
                 io.MultiType.Input("source", [io.Image, io.Video], tooltip="The frames. A video file is streamed."),
                 io.Mask.Input(
@@ -60,6 +60,10 @@ class MouthTrackNode(io.ComfyNode):
                     "point_y", default=0.62, min=0.0, max=1.0, step=0.001,
                     tooltip="The mouth on the first frame: 0 is its upper edge, 1 its lower one. Click the picture.",
                 ),
+                io.Float.Input(
+                    "preview_seconds", default=0.0, min=0.0, max=LONGEST_PREVIEW, step=0.5, optional=True,
+                    tooltip="Look at the first seconds alone, as many as in Lip Sync Video; 0 looks at all.",
+                ),
             ],
             outputs=[
                 Track.Output("TRACK", tooltip="The mouth in every frame."),
@@ -68,11 +72,14 @@ class MouthTrackNode(io.ComfyNode):
                     "MASK", tooltip="Where the frames will be edited: a mask per image; of a video one for all frames."
                 ),
             ],
-            has_intermediate_output=True,  # its picture is told again where its result is still known
+            is_output_node=True,  # "find the mouth only": its sheet is shown on it
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, point_x=0.5, point_y=0.5):
+    def validate_inputs(cls, point_x=0.5, point_y=0.5, preview_seconds=0.0):
+        told = within({"preview_seconds": (0, LONGEST_PREVIEW)}, preview_seconds=preview_seconds)
+        if told is not True:
+            return told
         for name, value in (("point_x", point_x), ("point_y", point_y)):
             if value is None:
                 continue  # linked: known when it runs
@@ -81,11 +88,14 @@ class MouthTrackNode(io.ComfyNode):
         return True
 
     @classmethod
-    def execute(cls, source, speaker, index, point_x, point_y, mask=None, **found) -> io.NodeOutput:
+    def execute(
+        cls, source, speaker, index, point_x, point_y, mask=None, preview_seconds=0.0, **found
+    ) -> io.NodeOutput:
         from .tracking import find_mouth
 
         point = finite("point_x", point_x, 0, 1), finite("point_y", point_y, 0, 1)
-        *outputs, shown = find_mouth(source, speaker, index, point, mask, **found)
+        seconds = finite("preview_seconds", preview_seconds, 0, LONGEST_PREVIEW) or None
+        *outputs, shown = find_mouth(source, speaker, index, point, mask, seconds, **found)
         return io.NodeOutput(*outputs, ui=shown)
 
 
@@ -98,7 +108,7 @@ class MouthCropNode(io.ComfyNode):
             category="OmniSync/mouth",
             description="Cuts the mouth out of the images: one steady square per shot, as Lip Sync Video does. The "
             "last one is repeated until there are 1 + 4k (9 at least), as video VAEs need; Mouth Paste drops repeats.",
-            search_aliases=["crop face", "crop mouth", "omnisync"],
+            search_aliases=["crop face", "crop mouth"],
             inputs=[
                 io.Image.Input("images", tooltip="The frames."),
                 Track.Input("mouth_track", tooltip="Of these images, or of the same ones in another size."),
@@ -130,7 +140,7 @@ class MouthPasteNode(io.ComfyNode):
             category="OmniSync/mouth",
             description="Puts edited crops back: only their change, softly, and outside the mask every pixel stays "
             "exactly the source's. Give the reference too wherever a VAE was used, or its errors count as changes.",
-            search_aliases=["paste face", "uncrop", "composite mouth", "omnisync"],
+            search_aliases=["paste face", "uncrop", "composite mouth"],
             inputs=[
                 io.Image.Input("images", tooltip="The frames that Mouth Crop was given."),
                 io.Image.Input("edited", tooltip="The crops after the edit, in their order, of any size."),

@@ -9,7 +9,7 @@ from comfy_api.latest import InputImpl, Types, io
 from ..omnisync_core.diffusion import CONVENTIONS
 from ..omnisync_core.diffusion.guidance import Guidance
 from ..omnisync_core.engines.omniedit import NOISES
-from .types import GUIDANCE_NAMES, EngineType, Track, finite, positive_fps, rgb_frames
+from .types import ENGINE_OUT, GUIDANCE_NAMES, EngineType, Track, finite, positive_fps, rgb_frames
 
 NOISE_TIP = (
     "How the noise of the next step is made. estimated: from the source and new noise, as OmniEdit's code. "
@@ -43,7 +43,7 @@ class HuMoEngineNode(io.ComfyNode):
                 *_focus(),
                 *_window(crop_size=480, crop_step=16, window_frames=97, window_step=4, overlap_frames=13),
             ],
-            outputs=[EngineType.Output(display_name="engine")],
+            outputs=[EngineType.Output(display_name="engine", tooltip=ENGINE_OUT)],
         )  # fmt: skip
 
     @classmethod
@@ -84,7 +84,7 @@ class LTXEngineNode(io.ComfyNode):
                 *_focus(),
                 *_window(crop_size=512, crop_step=32, window_frames=121, window_step=8, overlap_frames=17),
             ],
-            outputs=[EngineType.Output(display_name="engine")],
+            outputs=[EngineType.Output(display_name="engine", tooltip=ENGINE_OUT)],
         )  # fmt: skip
 
     @classmethod
@@ -129,7 +129,10 @@ class HuMoAudioNode(io.ComfyNode):
                     tooltip="Frames of the video, 1 + 4k.",
                 ),
             ],
-            outputs=[io.Conditioning.Output(display_name="positive"), io.Conditioning.Output(display_name="negative")],
+            outputs=[
+                io.Conditioning.Output(display_name="positive", tooltip="With what HuMo hears."),
+                io.Conditioning.Output(display_name="negative", tooltip="With silence."),
+            ],
         )  # fmt: skip
 
     @classmethod
@@ -155,7 +158,7 @@ class OmniEditSamplerNode(io.ComfyNode):
             "schedule down to 0 and, for audio-video models, a latent of both.",
             search_aliases=["omniedit", "flowedit", "video edit sampler"],
             inputs=_trajectory(steps=None, start=6, end=16, cfg=4.5),
-            outputs=[io.Sampler.Output()],
+            outputs=[io.Sampler.Output(tooltip="For SamplerCustomAdvanced, with OmniEdit Guider.")],
         )
 
     @classmethod
@@ -185,7 +188,7 @@ class OmniEditGuiderNode(io.ComfyNode):
                 ),
                 *_focus(),
             ],
-            outputs=[io.Guider.Output()],
+            outputs=[io.Guider.Output(tooltip="For SamplerCustomAdvanced, with OmniEdit Sampler.")],
         )
 
     @classmethod
@@ -226,7 +229,7 @@ class LTXEditNode(io.ComfyNode):
                     tooltip="Longer clips are refused: all frames are edited at once, and memory grows with them.",
                 ),
             ],
-            outputs=[io.Video.Output()],
+            outputs=[io.Video.Output(tooltip="The edited video with its sound.")],
         )  # fmt: skip
 
     @classmethod

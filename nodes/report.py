@@ -5,15 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import InputImpl, io
 
 from ..omnisync_core.errors import InputError
+from .host.folders import EXAMPLES
 from .types import Track, mono_wave, positive_fps
-
-EXAMPLES = {
-    "person": ("demo/source.mp4", "demo/target.wav"),
-    "person, true lips": ("demo/truth.mp4", "demo/target.wav"),
-    "animal": ("examples/animal.mp4", "examples/animal.wav"),
-    "two speakers": ("examples/two_speakers.mp4", "examples/two_speakers.wav"),
-}
-"""Name -> clip and sound in `omnisync_core/assets`."""
 
 
 class SyncReportNode(io.ComfyNode):
@@ -25,7 +18,7 @@ class SyncReportNode(io.ComfyNode):
             category="OmniSync/report",
             description="Draws the mouth's opening against the sound and tells how well they go together. Good for "
             "comparing two versions of one clip; loudness is not opening, so one figure alone says little.",
-            search_aliases=["lip sync score", "sync", "evaluate", "metrics", "omnisync"],
+            search_aliases=["lip sync score", "sync", "evaluate", "metrics"],
             inputs=[
                 io.MultiType.Input("source", [io.Image, io.Video], tooltip="The frames. A video file is streamed."),
                 io.Audio.Input("audio", tooltip="What the mouth should say."),
@@ -67,7 +60,7 @@ class ExampleNode(io.ComfyNode):
             display_name="OmniSync Example",
             category="OmniSync",
             description="A short clip and a sound that come with the pack, so that every workflow runs at once.",
-            search_aliases=["demo", "sample video", "test clip", "omnisync"],
+            search_aliases=["demo", "sample video", "test clip"],
             inputs=[
                 io.Combo.Input(
                     "name", options=list(EXAMPLES), default="person",
@@ -115,8 +108,7 @@ def example(name: str) -> tuple[str, dict]:
     import torch
 
     from ..omnisync_core import media
-    from ..omnisync_core.demo import ASSETS
 
-    clip, heard = (ASSETS.parent / file for file in EXAMPLES[name])
+    clip, heard = EXAMPLES[name]
     wave_CS = np.ascontiguousarray(np.concatenate(list(media.read_audio(heard)), axis=1))
     return str(clip), {"waveform": torch.from_numpy(wave_CS)[None], "sample_rate": media.open_audio(heard).rate}

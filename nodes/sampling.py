@@ -44,7 +44,11 @@ class ProgressiveNoiseNode(io.ComfyNode):
                     tooltip="The same seed gives the same result, and that of Lip Sync Video's first window.",
                 ),
             ],
-            outputs=[io.Noise.Output(), io.Sigmas.Output(), io.Latent.Output()],
+            outputs=[
+                io.Noise.Output(tooltip="The noise to start with."),
+                io.Sigmas.Output(tooltip="From tau down to 0."),
+                io.Latent.Output(tooltip="The source's latents, to start at and to condition on."),
+            ],
         )  # fmt: skip
 
     @classmethod
@@ -71,7 +75,7 @@ class DSCFGGuiderNode(io.ComfyNode):
             "takes a guider.",
             search_aliases=["ds-cfg", "guider", "spatial cfg", "dynamic cfg", "lip sync guidance"],
             inputs=[*_conditions(), *guidance_inputs(own=True)],
-            outputs=[io.Guider.Output()],
+            outputs=[io.Guider.Output(tooltip="For SamplerCustomAdvanced.")],
         )
 
     @classmethod
@@ -99,7 +103,7 @@ class DSCFGSamplerNode(io.ComfyNode):
                 io.Sigmas.Input("sigmas", tooltip="From Progressive Noise Init."),
                 io.Latent.Input("latent", tooltip="The encoded source, from Progressive Noise Init."),
             ],
-            outputs=[io.Latent.Output()],
+            outputs=[io.Latent.Output(tooltip="The edited latents.")],
         )
 
     @classmethod
@@ -129,7 +133,7 @@ class DSCFGPatchNode(io.ComfyNode):
                 Track.Input("mouth_track", optional=True, tooltip=TRACK_TIP),
                 *guidance_inputs(own=True),
             ],
-            outputs=[io.Model.Output()],
+            outputs=[io.Model.Output(tooltip="For KSampler and its kin.")],
         )
 
     @classmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from comfy_api.latest import io, ui
@@ -22,16 +24,23 @@ SHAPE_TOLERANCE = 0.02
 """How far the sides of a mask and of the frames may be apart."""
 
 
-def find_mouth(source, speaker: str, index: int, point: tuple[float, float], mask=None, **found) -> tuple:
-    """TRACK, preview IMAGE and MASK of the frames of an IMAGE or a VIDEO, and what the point widget shows.
+def find_mouth(
+    source, speaker: str, index: int, point: tuple[float, float], mask=None, seconds: float | None = None, **found
+) -> tuple:
+    """TRACK, preview IMAGE and MASK of the frames of an IMAGE or a VIDEO, and what the node shows.
 
-    `point` is x, y in 0..1; `found` what Mouth Track's other inputs hold. InputError.
+    `point` is x, y in 0..1; `seconds` the first ones to look at (None: all); `found` what Mouth Track's other inputs
+    hold. InputError.
     """
     samples = Samples()
-    with open_frames(source) as frames:
+    with open_frames(source, seconds=seconds) as frames:
         choice = mouth.Choice(speaker, index, _point(*point, frames.size) if speaker == "point" else None)
-        how = _how(frames.size, choice, mask, **found)
+        more = seconds is not None  # what was found may be of all frames
+        how = _how(
+            frames.size, choice, mask[: frames.count] if more and mask is not None and mask.ndim > 2 else mask, **found
+        )
         if isinstance(how, mouth.Seen):
+            how = replace(how, faces_N=how.faces_N[: frames.count]) if more else how
             how.refuse_other_length(frames.count)
 
         def looked():
@@ -42,7 +51,8 @@ def find_mouth(source, speaker: str, index: int, point: tuple[float, float], mas
         track = mouth.track(looked(), how, choice=choice, frame_size=frames.size)
         masks = _masks(track, frames.size, per_frame=isinstance(frames, Pictures))
     chosen = samples.chosen()
-    return track, _image(draw(track, chosen))[None], masks, _shown(_image(chosen[0][1]), track)
+    sheet = _image(draw(track, chosen))[None]
+    return track, sheet, masks, _shown(_image(chosen[0][1]), sheet, track)
 
 
 def cut_mouths(images: torch.Tensor, track, size: int) -> tuple:
@@ -184,8 +194,11 @@ def _image(rgb_HWC: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(rgb_HWC.astype(np.float32) / 255)
 
 
-def _shown(first: torch.Tensor, track) -> dict:
-    """For the point widget: the first frame as a temporary picture, and the mouth that was found on it."""
-    saved = ui.ImageSaveHelper.save_images(first[None], "omnisync_first_frame", io.FolderType.temp, None, 1)
+def _shown(first: torch.Tensor, sheet: torch.Tensor, track) -> dict:
+    """The sheet, and for the point widget the first frame and the mouth that was found on it; temporary pictures."""
     place = [*track.center_N2[0].tolist(), float(track.width_N[0]), float(track.confidence_N[0])]
-    return {"omnisync_frame": saved, "omnisync_mouth": place}
+    return {"images": _saved(sheet, "sheet"), "omnisync_frame": _saved(first[None], "first"), "omnisync_mouth": place}
+
+
+def _saved(image: torch.Tensor, name: str) -> list:
+    return ui.ImageSaveHelper.save_images(image, f"omnisync_{name}", io.FolderType.temp, None, 1)

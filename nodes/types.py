@@ -18,6 +18,9 @@ RegionType = io.Custom("OMNISYNC_REGION")
 EngineType = io.Custom("OMNISYNC_ENGINE")
 Speakers = io.Custom("OMNISYNC_SPEAKERS")
 
+LONGEST_PREVIEW = 86400.0
+"""Seconds."""
+ENGINE_OUT = "For Lip Sync Video and Lip Sync Images."
 GUIDANCE_NAMES = ("w_peak", "w_base", "gamma", "sigma_g", "convention")
 OWN = "own"
 """The convention that leaves the guidance to the model, but for the weights that were changed."""

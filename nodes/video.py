@@ -35,7 +35,10 @@ class ChunkedVideoDecodeNode(io.ComfyNode):
                     "as sharp as it was.",
                 ),
             ],
-            outputs=[io.Video.Output(), io.Image.Output()],
+            outputs=[
+                io.Video.Output(tooltip="A temporary file; Save Video keeps it."),
+                io.Image.Output(tooltip="The pictures, all in memory."),
+            ],
         )  # fmt: skip
 
     @classmethod

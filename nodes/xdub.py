@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from .host import folders
 from .loaders import WEIGHT_DTYPES
-from .types import EngineType, finite
+from .types import ENGINE_OUT, EngineType, finite
 
 DIT_FOLDER, WHISPER_FOLDER = "diffusion_models", "audio_encoders"
 WHISPER_SUFFIXES = ".pt", ".safetensors"
@@ -44,7 +44,10 @@ class LoadXDubNode(io.ComfyNode):
                     "fp8 halves the memory at some loss.",
                 ),
             ],
-            outputs=[io.Model.Output(), io.AudioEncoder.Output(display_name="whisper")],
+            outputs=[
+                io.Model.Output(tooltip="X-Dub's network, for X-Dub Engine."),
+                io.AudioEncoder.Output(display_name="whisper", tooltip="Its Whisper, for X-Dub Engine."),
+            ],
         )
 
     @classmethod
@@ -90,7 +93,7 @@ class XDubEngineNode(io.ComfyNode):
                 ),
                 *_rarely_touched(),
             ],
-            outputs=[EngineType.Output(display_name="engine")],
+            outputs=[EngineType.Output(display_name="engine", tooltip=ENGINE_OUT)],
         )  # fmt: skip
 
     @classmethod

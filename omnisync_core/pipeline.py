@@ -100,10 +100,13 @@ def _find_mouth(job: Job, how: Any, store: Store) -> mouth.MouthTrack:
 
 
 def _fitted_track(track: mouth.MouthTrack, video: media.VideoInfo, count: int) -> mouth.MouthTrack:
-    """A given track over the frames that are shown, at the video's own times and size."""
-    if len(track.pts_N) != video.frame_count:
+    """A given track over the frames that are shown, at the video's own times and size; it may end where they do."""
+    found = len(track.pts_N)
+    begins_alike = count <= found < video.frame_count and np.allclose(track.pts_N, video.times_N[:found], atol=1e-3)
+    if found != video.frame_count and not begins_alike:
         raise InputError(
-            f"the mouth track has {len(track.pts_N)} frames, the video {video.frame_count}: make it from the same video"
+            f"the mouth track has {found} frames, the video {video.frame_count}: make it from the same video, and "
+            "of as many seconds"
         )
     series = {name: value[:count] for name, value in vars(track).items() if name.endswith(("_N", "_N2"))}
     series["pts_N"] = video.times_N[:count]

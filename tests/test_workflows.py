@@ -15,7 +15,7 @@ PUBLIC = {
     "Real person with HuMo 1.7B", "Real person with HuMo 17B fp8", "Real person with LatentSync",
     "Real person with X-Dub", "LTX-2 own voice", "LTX-2 audio-visual edit",
 }  # fmt: skip
-"""Those over public weights; their results cannot be shown before somebody ran them."""
+"""Those over public weights: `scripts/engine_cards.py` draws their pictures until somebody ran them."""
 NOTES = ("MarkdownNote", "Note")
 TITLE = 30
 """Pixels of a node's title, above its position."""
@@ -91,11 +91,75 @@ def test_the_graph_is_whole_and_lies_well(path):
     assert workflow["groups"] and any(node["type"] in NOTES for node in workflow["nodes"])
 
 
-@pytest.mark.parametrize("path", [path for path in BROWSER if path.stem not in PUBLIC], ids=lambda path: path.stem)
-def test_a_picture_of_the_result(path):
+@pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
+def test_a_picture(path):
     data = np.fromfile(path.with_suffix(".jpg"), np.uint8)
     assert bytes(data[:3]) == b"\xff\xd8\xff" and len(data) < 200_000
     assert min(cv2.imdecode(data, cv2.IMREAD_COLOR).shape[:2]) >= 256
+
+
+@pytest.mark.parametrize("path", [path for path in BROWSER if path.stem in PUBLIC], ids=lambda path: path.stem)
+def test_public_files_say_where_they_come_from(path):
+    """As the host's own templates do, so that it can offer their download."""
+    for node in read(path)["nodes"]:
+        named = {value for value in node.get("widgets_values") or () if str(value).endswith((".safetensors", ".pt"))}
+        models = node["properties"].get("models", [])
+        assert {model["name"] for model in models} == named
+        for model in models:
+            assert model["url"].startswith("https://huggingface.co/") and Path(model["name"]).stem in model["url"]
+            assert Path(model["url"]).suffix == Path(model["name"]).suffix
+            assert model["directory"] in ("checkpoints", "diffusion_models", "text_encoders", "vae", "audio_encoders")
+
+
+@pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
+def test_nothing_sticks_out_of_its_group(path):
+    workflow = read(path)
+    for node in workflow["nodes"]:
+        if node["type"] in NOTES:
+            continue
+        (left, top), (wide, high) = node["pos"], node["size"]
+        assert any(
+            x <= left and y <= top - TITLE and left + wide <= x + width and top + high <= y + height
+            for x, y, width, height in (group["bounding"] for group in workflow["groups"])
+        ), node["id"]
+
+
+@pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
+def test_links_go_through_their_waypoints(path):
+    workflow = read(path)
+    waypoints = {point["id"]: point for point in workflow["extra"].get("reroutes", ())}
+    passed = {key: set() for key in waypoints}
+    for link in workflow["extra"].get("linkExtensions", ()):
+        at = link["parentId"]
+        while at:
+            passed[at].add(link["id"])
+            at = waypoints[at].get("parentId")
+    sources = {link: (node, output) for link, node, output, *_ in workflow["links"]}
+    for key, point in waypoints.items():
+        assert set(point["linkIds"]) == passed[key]
+        assert len({sources[link] for link in passed[key]}) == 1, "one waypoint, two outputs"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "subgraphs").glob("*.json")), ids=lambda path: path.stem)
+def test_a_blueprint_is_whole(path):
+    (node,), (inner,) = read(path)["nodes"], read(path)["definitions"]["subgraphs"]
+    assert node["type"] == inner["id"] and path.stem == node["title"] == inner["name"]
+    assert [given["name"] for given in node["inputs"]] == [given["name"] for given in inner["inputs"]]
+    assert [given["name"] for given in node["outputs"]] == [given["name"] for given in inner["outputs"]]
+    nodes = {one["id"]: one for one in inner["nodes"]}
+    for link in inner["links"]:
+        if link["origin_id"] == inner["inputNode"]["id"]:
+            assert link["id"] in inner["inputs"][link["origin_slot"]]["linkIds"]
+        else:
+            assert link["id"] in nodes[link["origin_id"]]["outputs"][link["origin_slot"]]["links"]
+        if link["target_id"] == inner["outputNode"]["id"]:
+            assert link["id"] in inner["outputs"][link["target_slot"]]["linkIds"]
+        else:
+            assert nodes[link["target_id"]]["inputs"][link["target_slot"]]["link"] == link["id"]
+    needed = [
+        given for one in nodes.values() for given in one["inputs"] if "widget" not in given and "shape" not in given
+    ]
+    assert all(given["link"] for given in needed)
 
 
 @pytest.mark.parametrize("path", API, ids=lambda path: path.stem)

@@ -10,7 +10,15 @@ from ...omnisync_core.errors import CheckpointError
 
 FOLDER = "omnisync"
 BUNDLED_NAME = "omnisync_mini (bundled)"
-BUNDLED = Path(__file__).parents[2] / "omnisync_core" / "assets" / "omnisync_mini.safetensors"
+ASSETS = Path(__file__).parents[2] / "omnisync_core" / "assets"
+BUNDLED = ASSETS / "omnisync_mini.safetensors"
+EXAMPLES = {
+    "person": (ASSETS / "demo" / "source.mp4", ASSETS / "demo" / "target.wav"),
+    "person, true lips": (ASSETS / "demo" / "truth.mp4", ASSETS / "demo" / "target.wav"),
+    "animal": (ASSETS / "examples" / "animal.mp4", ASSETS / "examples" / "animal.wav"),
+    "two speakers": (ASSETS / "examples" / "two_speakers.mp4", ASSETS / "examples" / "two_speakers.wav"),
+}
+"""Name -> clip and sound."""
 SUFFIX = ".safetensors"
 
 

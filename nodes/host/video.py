@@ -21,6 +21,7 @@ from torch import Tensor
 from ...omnisync_core import media
 from ...omnisync_core.errors import InputError
 from ...omnisync_core.job.report import size
+from ...omnisync_core.timing.playback import play
 from .counting import counted
 
 UNFINISHED = "omnisync_unfinished"
@@ -110,14 +111,16 @@ def write_images(
     return path
 
 
-def changed_images(images_NHWC: Tensor, source: Path, result: Path) -> tuple[Tensor, Tensor]:
-    """A batch with the change from one file to the other, and where it is (1 or 0 per pixel).
+def changed_images(
+    images_NHWC: Tensor, source: media.VideoInfo, result: Path, shown_V: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """The pictures `shown_V` of a batch with the change from one file to the other, and where it is (1 or 0 per pixel).
 
     Only changed values are touched: everything else, also an alpha channel, stays to the bit.
     """
-    changed = images_NHWC.clone()
-    mask_NHW = torch.zeros(images_NHWC.shape[:3])
-    pairs = zip(media.read_frames(source), media.read_frames(result), strict=True)
+    changed = images_NHWC[torch.from_numpy(np.asarray(shown_V))]
+    mask_NHW = torch.zeros(changed.shape[:3])
+    pairs = zip(play(source, shown_V), media.read_frames(result), strict=True)
     for index, (before, after) in enumerate(counted(pairs, None)):
         delta_HWC = torch.from_numpy(after.rgb() - before.rgb())
         mask_NHW[index] = (delta_HWC != 0).any(-1)

@@ -7,19 +7,23 @@ if tuple(int(part) for part in av.__version__.split(".")[:2]) < (17, 1):
 
 from .frame import Frame
 from .pictures import write_pictures, write_samples
-from .reader import Part, VideoInfo, frames_of, probe_video, read_frames
+from .reader import TRIM_TOLERANCE, Part, VideoInfo, frames_from, frames_of, probe_video, read_frames
 from .sound import AudioInfo, open_audio, read_audio
+from .source import open_media
 from .writer import VideoWriter, check_output
 
 __all__ = [
+    "TRIM_TOLERANCE",
     "AudioInfo",
     "Frame",
     "Part",
     "VideoInfo",
     "VideoWriter",
     "check_output",
+    "frames_from",
     "frames_of",
     "open_audio",
+    "open_media",
     "probe_video",
     "read_audio",
     "read_frames",

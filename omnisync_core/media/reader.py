@@ -141,6 +141,12 @@ def read_frames(
         yield from read_frames(path, start, stop)
 
 
+def frames_from(path: str | Path, seconds: float) -> Iterator[Frame]:
+    """Frames from a key frame at or before `seconds` (of the file) on, numbered from there, one at a time."""
+    with Source(path) as source:
+        yield from source.frames_from(seconds)
+
+
 def _nothing(part: Part, before: list[float]) -> str:
     if not before:
         return f"{part.path} has a video track, but no frame of it can be decoded"

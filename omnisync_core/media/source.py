@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -101,6 +102,19 @@ class Source:
             yield frame
         if frame is not None:
             self._warn_if_short(frame)
+
+    def frames_from(self, seconds: float) -> Iterator[Frame]:
+        """Every frame from a key frame at or before `seconds` on, or from the first where the file is not sought in.
+
+        Their numbers count from there.
+        """
+        clock, frame = _Clock(self.container, self.stream, self.rate), None
+        if seconds > 0 and clock.is_absolute:
+            with suppress(av.error.FFmpegError):
+                self.container.seek(clock.stamp(seconds), stream=self.stream)
+        for index, native in enumerate(self._decoded()):
+            frame = self._frame(native, clock.time(native), index, frame)
+            yield frame
 
     def frames_near(self, start: int, times_N: np.ndarray) -> Iterator[Frame] | None:
         """Frames from a key frame at or before `start` on; None where the file's index does not lead to one."""

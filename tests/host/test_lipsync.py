@@ -501,17 +501,35 @@ def sync_images(host):
 def test_a_batch_keeps_what_is_not_edited_to_the_bit(host, sync_images, left, extra, fine):
     batch = torch.cat([pictures() + fine, torch.rand(20, *SIDES, extra)], -1)
     audio = sound()
-    images, heard, mask = sync_images(batch, audio, mouth_track=track(host, 20))
+    images, heard, mask, told = sync_images(batch, audio, mouth_track=track(host, 20))
     assert images.shape == batch.shape and mask.shape == batch.shape[:3] and heard is audio
+    assert told.startswith("20 of 20 frames edited")
     assert 0.01 < mask.mean() < 0.3 and set(mask.unique().tolist()) == {0, 1}
     assert torch.equal(images[mask == 0], batch[mask == 0]) and torch.equal(images[..., 3:], batch[..., 3:])
     assert (images - batch).abs().max() > 0.1 and left() == ([], [])
 
 
 def test_a_batch_is_what_its_video_is(host, clip, sync, sync_images):
-    images, _, _ = sync_images(pictures(), mouth_track=track(host, 20))
+    images, *_ = sync_images(pictures(), mouth_track=track(host, 20))
     result, _ = sync(components(pictures()), sound(), mouth_track=track(host, 20))
     np.testing.assert_array_equal((images * 255).round().numpy(), shown(result))
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({"preview_seconds": 0.4}, [*range(10)]),
+        ({"length_policy": "cut_off"}, [*range(20)]),
+        ({"length_policy": "bounce"}, [*range(20), *range(18, 7, -1)]),
+        ({"length_policy": "freeze", "silence_policy": "keep"}, [*range(20), *[19] * 11]),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_batch_of_another_length_shows_the_pictures_that_its_video_would(host, sync_images, options, shown):
+    batch, long = pictures(), sound(seconds=31 / 25)
+    images, _, mask, told = sync_images(batch, long, mouth_track=track(host, 20), **options)
+    assert len(images) == len(mask) == len(shown) and f"of {len(shown)} frames" in told
+    assert torch.equal(images[mask == 0], batch[shown][mask == 0]) and mask.any()
 
 
 # -- what cannot be used

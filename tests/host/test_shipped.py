@@ -55,10 +55,21 @@ def test_api_workflows_name_real_inputs(schemas, path):
                 assert options.get("min", value) <= value <= options.get("max", value), f"{key}.{name}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "workflows").glob("*.json")), ids=lambda path: path.stem)
+def nodes_of(path):
+    """Those of a workflow, or inside a blueprint."""
+    whole = read(path)
+    inner = whole.get("definitions", {}).get("subgraphs", ())
+    return [node for graph in inner for node in graph["nodes"]] or whole["nodes"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*sorted((ROOT / "workflows").glob("*.json")), *sorted((ROOT / "subgraphs").glob("*.json"))],
+    ids=lambda path: path.stem,
+)
 def test_browser_workflows_hold_their_widgets_in_order(schemas, path):
     """The browser reads widgets by position."""
-    for node in read(path)["nodes"]:
+    for node in nodes_of(path):
         if node["type"] == "MarkdownNote":
             continue
         values = list(node["widgets_values"])
@@ -105,6 +116,11 @@ def test_english_is_what_the_nodes_say(ours):
         assert here == (schema.display_name, schema.description), node
         for given in schema.inputs:
             assert told[node]["inputs"][given.id].get("tooltip") == given.tooltip, (node, given.id)
+
+
+def test_every_output_says_what_it_is_for(ours):
+    silent = [(node, given.id) for node, schema in ours.items() for given in schema.outputs if not given.tooltip]
+    assert not silent
 
 
 @pytest.mark.parametrize("language", LANGUAGES[1:])

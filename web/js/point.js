@@ -2,37 +2,32 @@
 //
 // The frame is that of the file which a loader upstream names, or, once the node has run, the one that it saw.
 
-import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
+import { addressOf, findSource, picture, viewURL } from "./first_frame.js";
 
 const NODE = "OmniSyncMouthTrack";
-const WATCH_MS = 600;
-const HEIGHT = 220;
-const LONGEST = 640;
-const LOADERS = {
-  // node class: where its file's name is, whether the file is a video, widgets that move its first frame
-  LoadImage: { widget: "image" },
-  LoadVideo: { widget: "file", video: true },
-  VHS_LoadVideo: { widget: "video", video: true, moves: ["skip_first_frames"] },
-  VHS_LoadVideoFFmpeg: { widget: "video", video: true, moves: ["start_time"] },
-  OmniSyncExample: { widget: "name", pictures: new URL("../examples/", import.meta.url).href },
-};
-const PASS_ON = ["GetVideoComponents", "Reroute", "ImageScale", "ImageScaleBy", "ImageScaleToTotalPixels"];
+const NAME = "omnisync-point";
+const WATCH_MS = 400;
+const [LOWEST, USUAL, HIGHEST] = [150, 220, 460];
+const NARROWEST = 300;
+const LOUPE = { radius: 58, zoom: 3, edge: 8 };
+const UNPOINTED = { speaker: "largest", point_x: 0.5, point_y: 0.62 };
+const [MARK, FOUND, DARK] = ["#ff603c", "#3fc1cf", "rgba(0,0,0,.65)"];
 const WORDS = {
   en: {
     click: "click the mouth",
     none: "no first frame yet: choose a file upstream, or run the workflow once",
-    unread: "the browser cannot show this file: run the workflow once",
+    unread: "this file shows no first frame: is it a video, and does the trim leave any of it?",
   },
   zh: {
     click: "点击嘴部",
     none: "还没有首帧：请在上游选择文件，或先运行一次工作流",
-    unread: "浏览器无法显示此文件：请先运行一次工作流",
+    unread: "此文件没有可显示的首帧：它是视频吗？裁剪后还有画面吗？",
   },
   ja: {
     click: "口をクリック",
     none: "最初のフレームがまだありません：上流でファイルを選ぶか、ワークフローを一度実行してください",
-    unread: "ブラウザーがこのファイルを表示できません：ワークフローを一度実行してください",
+    unread: "このファイルの最初のフレームを表示できません：動画ですか？トリムで何も残っていないのでは？",
   },
 };
 
@@ -46,10 +41,11 @@ app.registerExtension({
 class PointWidget {
   constructor(node) {
     this.node = node;
-    this.frame = null; // what is drawn: an image or a canvas
-    this.shown = ""; // which source it is of
-    this.seen = null; // the node's own first frame, with the source it was made from
+    this.frame = null; // what is drawn: an image
+    this.shown = undefined; // which source it is of
     this.mouth = null; // x, y, width that the last run found on it
+    this.hand = null; // where the pointer is, in pixels of the canvas
+    this.high = USUAL;
     this.words = WORDS[(app.ui?.settings?.getSettingValue?.("Comfy.Locale") ?? "en").slice(0, 2)] ?? WORDS.en;
     this.hint = this.words.none;
     this.canvas = this.build();
@@ -59,47 +55,41 @@ class PointWidget {
 
   build() {
     const canvas = document.createElement("canvas");
-    canvas.dataset.testid = "omnisync-point";
-    Object.assign(canvas.style, { width: "100%", height: "100%", minHeight: "120px", cursor: "crosshair", display: "block" });
-    canvas.style.touchAction = "none";
+    canvas.dataset.testid = NAME;
+    Object.assign(canvas.style, { width: "100%", height: "100%", cursor: "crosshair", display: "block" });
+    Object.assign(canvas.style, { minHeight: `${USUAL}px`, touchAction: "none" });
     const widget = this.node.addDOMWidget("point", "OMNISYNC_POINT", canvas, {
       serialize: false,
       hideOnZoom: false,
-      getMinHeight: () => HEIGHT,
+      getMinHeight: () => this.high,
+      getMaxHeight: () => this.high,
       getValue: () => undefined,
       setValue: () => {},
     });
     widget.serialize = false;
-    const [width, height] = this.node.size;
-    this.node.setSize([Math.max(width, 300), Math.max(height, this.node.computeSize()[1])]);
+    this.fit();
     return canvas;
   }
 
   hook() {
-    let held = false;
-    const follow = (event) => {
-      if (event.type === "pointerdown" && event.button === 0) held = true;
-      if (!held) return;
-      event.preventDefault();
-      event.stopPropagation(); // else the node is dragged
-      if (event.type === "pointerdown") this.canvas.setPointerCapture?.(event.pointerId);
-      this.point(event);
-      if (event.type === "pointerup") {
-        held = false;
-        app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.checkState?.(); // so that it can be undone
-      }
-    };
-    for (const kind of ["pointerdown", "pointermove", "pointerup"]) this.canvas.addEventListener(kind, follow);
-    this.canvas.addEventListener("pointercancel", () => (held = false));
+    const follow = (event) => this.follow(event);
+    for (const kind of ["down", "move", "up", "leave", "cancel"]) this.canvas.addEventListener(`pointer${kind}`, follow);
     this.chain("onExecuted", (output) => this.ran(output));
-    this.chain("onRemoved", () => {
-      clearInterval(this.watch);
-      this.resized.disconnect();
-    });
+    this.chain("onAdded", () => this.wake()); // also after it moved into a subgraph
+    this.chain("onRemoved", () => this.sleep());
+    this.wake();
+  }
+
+  wake() {
+    this.sleep();
     this.resized = new ResizeObserver(() => this.draw());
     this.resized.observe(this.canvas);
     this.watch = setInterval(() => this.look(), WATCH_MS);
-    this.look();
+  }
+
+  sleep() {
+    clearInterval(this.watch);
+    this.resized?.disconnect();
   }
 
   chain(name, after) {
@@ -114,45 +104,60 @@ class PointWidget {
   // ---- the frame
 
   look() {
+    if (!this.node.graph) return; // taken out, or not yet in
+    this.mount();
     const source = findSource(this.node);
     const key = JSON.stringify(source);
-    const point = JSON.stringify(this.values());
     if (key !== this.shown) {
+      // Only what is seen to change: a graph that was loaded, or undone, keeps its point.
+      if (source && this.pointed && this.pointed !== key) this.clear();
+      this.pointed = source ? key : this.pointed;
       this.shown = key;
-      if (this.seen?.key === key) this.show(this.seen.frame, "");
-      else {
-        this.mouth = null;
-        this.load(source, key);
-      }
-    } else if (point !== this.drawn) this.draw();
+      this.mouth = null;
+      this.load(source, key);
+    } else if (this.state() !== this.drawn) this.draw();
+  }
+
+  // The node renderer keeps the canvas of the node that an undo replaced: put ours in its place.
+  mount() {
+    if (this.canvas.isConnected || this.node.graph !== app.canvas?.graph) return;
+    const node = `[data-node-id="${CSS.escape(String(this.node.id))}"]`;
+    document.querySelector(`${node} canvas[data-testid="${NAME}"]`)?.replaceWith(this.canvas);
   }
 
   async load(source, key) {
-    if (!source?.url || source.moved) return this.show(null, this.words.none);
-    this.show(null, "");
-    try {
-      const frame = source.video ? await firstFrame(source.url) : await picture(source.url);
-      if (this.shown === key) this.show(frame, "");
-    } catch {
-      if (this.shown === key) this.show(null, this.words.unread);
-    }
+    const address = source && addressOf(source);
+    this.show(null, address ? "" : this.words.none);
+    if (!address) return;
+    const frame = await picture(address).catch(() => null);
+    if (this.shown === key) this.show(frame, frame ? "" : this.words.unread);
   }
 
   async ran(output) {
     const [file] = output?.omnisync_frame ?? [];
     if (!file) return;
-    const key = JSON.stringify(findSource(this.node));
-    const frame = await picture(viewURL(file.filename, file.subfolder, file.type));
-    this.seen = { key, frame };
-    this.shown = key;
+    const key = this.shown;
+    const frame = this.frame ?? (await picture(viewURL(file.filename, file.subfolder, file.type)).catch(() => null));
+    if (!frame || this.shown !== key) return;
     this.mouth = output.omnisync_mouth ?? null;
     this.show(frame, "");
   }
 
   show(frame, hint) {
-    this.frame = frame;
-    this.hint = hint;
+    [this.frame, this.hint] = [frame, hint];
+    const inner = Math.max(NARROWEST, this.node.size[0]) - 20;
+    if (frame) this.high = Math.round(Math.min(HIGHEST, Math.max(LOWEST, (inner * frame.height) / frame.width)));
+    this.fit();
     this.draw();
+  }
+
+  // Room for the picture, and none beside it: a film that stands upright gets more.
+  fit() {
+    const tall = `${this.high}px`;
+    if (this.canvas) Object.assign(this.canvas.style, { minHeight: tall, maxHeight: tall });
+    const [width, height] = this.node.size;
+    const needed = [Math.max(width, NARROWEST), Math.max(height, this.node.computeSize()[1])];
+    if (needed[0] !== width || needed[1] !== height) this.node.setSize(needed);
   }
 
   // ---- the point
@@ -162,166 +167,152 @@ class PointWidget {
     return [value("point_x"), value("point_y"), value("speaker")];
   }
 
-  point(event) {
-    if (!this.frame) return;
-    const [x, y] = [event.offsetX / this.canvas.clientWidth, event.offsetY / this.canvas.clientHeight];
-    const [left, top, wide, high] = this.place(this.canvas.clientWidth, this.canvas.clientHeight);
-    const share = (at, start, length) => Math.round(1000 * Math.min(1, Math.max(0, (at - start) / length))) / 1000;
-    this.set("point_x", share(x * this.canvas.clientWidth, left, wide));
-    this.set("point_y", share(y * this.canvas.clientHeight, top, high));
-    this.set("speaker", "point");
+  follow(event) {
+    const kind = event.type.slice("pointer".length);
+    if (kind === "down" && event.button === 0) {
+      this.held = true;
+      this.canvas.setPointerCapture?.(event.pointerId);
+    }
+    this.hand = kind === "leave" || kind === "cancel" ? null : [event.offsetX, event.offsetY];
+    if (this.held) {
+      event.preventDefault();
+      event.stopPropagation(); // else the node is dragged
+      if (this.hand) this.point(...this.hand);
+    }
+    if (this.held && (kind === "up" || kind === "cancel")) {
+      this.held = false;
+      app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.checkState?.(); // so that it can be undone
+    }
     this.draw();
-    this.node.graph?.setDirtyCanvas?.(true, true);
   }
 
-  set(name, value) {
-    const widget = this.node.widgets?.find((one) => one.name === name);
-    if (!widget || widget.value === value) return;
-    widget.value = value;
-    widget.callback?.(value);
+  point(x, y) {
+    if (!this.frame) return;
+    const [left, top, wide, high] = this.place();
+    const share = (at, start, length) => Math.round(1000 * Math.min(1, Math.max(0, (at - start) / length))) / 1000;
+    this.set({ point_x: share(x, left, wide), point_y: share(y, top, high), speaker: "point" });
+  }
+
+  clear() {
+    if (this.values()[2] === "point") this.set(UNPOINTED);
+  }
+
+  set(values) {
+    for (const [name, value] of Object.entries(values)) {
+      const widget = this.node.widgets?.find((one) => one.name === name);
+      if (!widget || widget.value === value) continue;
+      widget.value = value;
+      widget.callback?.(value);
+    }
+    this.node.graph?.setDirtyCanvas?.(true, true);
   }
 
   // ---- the picture of both
 
-  place(width, height) {
+  place() {
+    const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
     const scale = Math.min(width / this.frame.width, height / this.frame.height);
     const [wide, high] = [this.frame.width * scale, this.frame.height * scale];
     return [(width - wide) / 2, (height - high) / 2, wide, high];
   }
 
+  state() {
+    return JSON.stringify(this.values());
+  }
+
   draw() {
     const { canvas } = this;
-    const ratio = Math.min(3, (window.devicePixelRatio || 1) * (app.canvas?.ds?.scale > 1 ? 2 : 1));
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    this.drawn = JSON.stringify(this.values());
+    const [width, height] = [canvas?.clientWidth, canvas?.clientHeight];
+    this.drawn = this.state();
     if (!width || !height) return;
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(height * ratio);
+    const ratio = Math.min(3, (window.devicePixelRatio || 1) * (app.canvas?.ds?.scale > 1 ? 2 : 1));
+    [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
-    pen.fillStyle = "#17181c";
+    pen.imageSmoothingQuality = "high";
     pen.beginPath();
     pen.roundRect(0, 0, width, height, 8);
-    pen.fill();
-    if (!this.frame) return write(pen, this.hint, width, height / 2, width - 24);
-    const [left, top, wide, high] = this.place(width, height);
+    pen.clip();
+    pen.fillStyle = "#17181c";
+    pen.fillRect(0, 0, width, height);
+    if (!this.frame) return write(pen, this.hint, width, height / 2);
+    const place = this.place();
+    const [left, top, wide, high] = place;
     pen.drawImage(this.frame, left, top, wide, high);
-    const [x, y, speaker] = this.values();
     if (this.mouth?.[3] > 0) {
-      const [mouthX, mouthY, size] = this.mouth;
-      ring(pen, left + mouthX * wide, top + mouthY * high, (size * wide) / 2, (size * wide) / 4, "#2f9aa6", [4, 3]);
+      const [x, y, size] = this.mouth;
+      oval(pen, left + x * wide, top + y * high, (size * wide) / 2, (size * wide) / 4);
     }
-    const chosen = speaker === "point";
-    pen.globalAlpha = chosen ? 1 : 0.45;
-    cross(pen, left + x * wide, top + y * high);
-    pen.globalAlpha = 1;
-    if (!chosen) write(pen, this.words.click, width, height - 14, width - 24);
+    const [x, y, speaker] = this.values();
+    if (speaker === "point") mark(pen, left + x * wide, top + y * high, 9, 19);
+    else if (!this.hand) write(pen, this.words.click, width, height - 16);
+    if (this.hand) this.magnify(pen, place, width, height);
   }
-}
 
-// What the node's first frame will be: { url, video, moved }, {} where that cannot be told, null without a source.
-function findSource(node) {
-  for (let steps = 0, name = "source"; steps < 12; steps++) {
-    const slot = node.inputs?.findIndex((input) => (name ? input.name === name : input.link != null)) ?? -1;
-    const before = slot < 0 ? null : node.getInputNode?.(slot);
-    if (!before) return steps ? {} : null;
-    if (before.mode === 4) return {}; // bypassed: what comes then is somebody else's
-    const kind = before.comfyClass ?? before.type;
-    if (LOADERS[kind]) return loaded(before, LOADERS[kind]);
-    if (!PASS_ON.includes(kind)) return {};
-    [node, name] = [before, null];
-  }
-  return {};
-}
-
-function loaded(node, loader) {
-  const value = (name) => node.widgets?.find((widget) => widget.name === name)?.value;
-  const file = value(loader.widget);
-  if (typeof file !== "string" || !file) return {};
-  if (loader.pictures) return { url: `${loader.pictures}${file.split(",")[0].replaceAll(" ", "_")}.jpg` };
-  const [, path, kind] = file.match(/^(.*?)(?:\s*\[(input|output|temp)\])?$/s);
-  const cut = path.lastIndexOf("/");
-  const moved = (loader.moves ?? []).some((name) => Number(value(name)) > 0);
-  return { url: viewURL(path.slice(cut + 1), path.slice(0, Math.max(0, cut)), kind ?? "input"), video: !!loader.video, moved };
-}
-
-function viewURL(filename, subfolder, type) {
-  return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder: subfolder ?? "", type })}`);
-}
-
-function picture(url) {
-  return new Promise((resolve, reject) => {
-    const image = new Image();
-    image.onload = () => resolve(image);
-    image.onerror = reject;
-    image.src = url;
-  });
-}
-
-function firstFrame(url) {
-  return new Promise((resolve, reject) => {
-    const video = document.createElement("video");
-    const end = (settle, value) => {
-      clearTimeout(late);
-      video.removeAttribute("src");
-      video.load();
-      settle(value);
-    };
-    const late = setTimeout(() => end(reject), 20000);
-    video.muted = true;
-    video.preload = "auto";
-    video.onerror = () => end(reject);
-    video.onloadeddata = () => {
-      const canvas = document.createElement("canvas");
-      const scale = Math.min(1, LONGEST / Math.max(video.videoWidth, video.videoHeight, 1));
-      [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight].map((side) => Math.round(side * scale));
-      if (!canvas.width || !canvas.height) return end(reject);
-      canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
-      end(resolve, canvas);
-    };
-    video.src = url;
-  });
-}
-
-function ring(pen, x, y, across, along, color, dash = []) {
-  for (const [style, width] of [["rgba(0,0,0,.6)", 3.5], [color, 2]]) {
+  // A loupe in the corner away from the pointer, its middle open.
+  magnify(pen, [left, top, wide, high], width, height) {
+    const [x, y] = this.hand;
+    if (x < left || y < top || x > left + wide || y > top + high) return;
+    const { radius, zoom, edge } = LOUPE;
+    const [midX, midY] = [x < width / 2 ? width - radius - edge : radius + edge, radius + edge];
+    const [shareX, shareY] = [(x - left) / wide, (y - top) / high];
+    pen.save();
     pen.beginPath();
-    pen.setLineDash(dash);
+    pen.arc(midX, midY, radius, 0, 2 * Math.PI);
+    pen.clip();
+    pen.fillStyle = "#17181c";
+    pen.fillRect(midX - radius, midY - radius, 2 * radius, 2 * radius);
+    pen.drawImage(this.frame, midX - shareX * wide * zoom, midY - shareY * high * zoom, wide * zoom, high * zoom);
+    mark(pen, midX, midY, 12, 24);
+    pen.restore();
+    for (const [style, line] of [[DARK, 4], ["#fff", 1.5]]) {
+      pen.beginPath();
+      pen.arc(midX, midY, radius, 0, 2 * Math.PI);
+      [pen.strokeStyle, pen.lineWidth] = [style, line];
+      pen.stroke();
+    }
+  }
+}
+
+// The mouth that the last run found.
+function oval(pen, x, y, across, along) {
+  pen.setLineDash([4, 3]);
+  for (const [style, line] of [[DARK, 2.5], [FOUND, 1.5]]) {
+    pen.beginPath();
     pen.ellipse(x, y, Math.max(2, across), Math.max(2, along), 0, 0, 2 * Math.PI);
-    [pen.strokeStyle, pen.lineWidth] = [style, width];
+    [pen.strokeStyle, pen.lineWidth] = [style, line];
     pen.stroke();
   }
   pen.setLineDash([]);
 }
 
-function cross(pen, x, y) {
-  ring(pen, x, y, 7, 7, "#ff603c");
-  for (const [style, width] of [["rgba(0,0,0,.6)", 3.5], ["#ff603c", 2]]) {
+// Four ticks around a point, which itself stays free.
+function mark(pen, x, y, from, to) {
+  pen.lineCap = "round";
+  for (const [style, line] of [[DARK, 4], [MARK, 2]]) {
     pen.beginPath();
     for (const [across, down] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-      pen.moveTo(x + 10 * across, y + 10 * down);
-      pen.lineTo(x + 16 * across, y + 16 * down);
+      pen.moveTo(x + from * across, y + from * down);
+      pen.lineTo(x + to * across, y + to * down);
     }
-    [pen.strokeStyle, pen.lineWidth] = [style, width];
+    [pen.strokeStyle, pen.lineWidth] = [style, line];
     pen.stroke();
   }
 }
 
-function write(pen, text, width, y, most) {
+function write(pen, text, width, y) {
   pen.font = "12px system-ui, sans-serif";
   pen.textAlign = "center";
-  const lines = [];
-  for (const word of text.split(" ")) {
-    const longer = lines.length ? `${lines.at(-1)} ${word}` : word;
+  const [lines, most] = [[], width - 24];
+  for (const word of text.split(/(?<=[\s、，：？])/)) {
+    const longer = `${lines.at(-1) ?? ""}${word}`;
     if (lines.length && pen.measureText(longer).width <= most) lines[lines.length - 1] = longer;
     else lines.push(word);
   }
   lines.forEach((line, index) => {
     const at = y + 4 + 16 * (index - (lines.length - 1) / 2);
-    pen.strokeStyle = "rgba(0,0,0,.7)";
-    pen.lineWidth = 3;
-    pen.strokeText(line, width / 2, at);
-    pen.fillStyle = "#e9e7e2";
-    pen.fillText(line, width / 2, at);
+    [pen.strokeStyle, pen.lineWidth, pen.lineJoin, pen.fillStyle] = ["rgba(0,0,0,.7)", 3, "round", "#e9e7e2"];
+    pen.strokeText(line.trim(), width / 2, at);
+    pen.fillText(line.trim(), width / 2, at);
   });
 }
