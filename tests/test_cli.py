@@ -184,7 +184,7 @@ def test_every_way_to_be_stopped_says_the_same(loaded, files, tmp_path, capsys, 
 
     before = signal.getsignal(number)
     monkeypatch.setattr(omnisync, "load_engine", lambda *_, **__: Ended())
-    assert cli.main(files) == 128 + number
+    assert cli.main([*files, "--mouth", "centre"]) == 128 + number
     assert signal.getsignal(number) is before
     last = capsys.readouterr().err.splitlines()[-1]
     assert f"finished windows are kept in {tmp_path / 'out.mp4.omnisync'}. Go on with: python -m" in last
@@ -199,7 +199,7 @@ def test_who_ignores_a_closing_terminal_still_does(loaded, files, monkeypatch):
     monkeypatch.setattr(omnisync, "load_engine", lambda *_, **__: Hung())
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert cli.main(files) == 0
+        assert cli.main([*files, "--mouth", "centre"]) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
 

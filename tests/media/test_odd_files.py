@@ -140,9 +140,9 @@ def test_a_result_of_more_frames_than_anyone_has(policy):
     times_N = np.arange(3) / 90000
     if policy in ("bounce", "loop", "freeze", "remap"):
         with pytest.raises(InputError, match="frames, at most"):
-            timeline.plan(times_N, 86400.0, policy)
+            timeline.plan_timeline(times_N, 86400.0, policy)
     else:
-        assert len(timeline.plan(times_N, 86400.0, policy)) == 3
+        assert len(timeline.plan_timeline(times_N, 86400.0, policy)) == 3
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
