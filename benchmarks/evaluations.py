@@ -85,7 +85,7 @@ def _xdub_counts(name, reuse, unguided_below, frames) -> list:
         velocity, nothing, nothing, sampling.sigmas(XDUB_STEPS), reuse=reuse, unguided_below=unguided_below
     )  # fmt: skip
     spec = settings.spec
-    windows = len(chunks.plan([(0, frames)], spec.window_frames, spec.overlap_frames))
+    windows = len(chunks.plan_windows([(0, frames)], spec.window_frames, spec.overlap_frames))
     theirs = (1 + max(0, -(-(frames - spec.window_frames) // XDUB_NEW))) * XDUB_STEPS
     return [
         name, sum(asked), len(asked), f"{windows * sum(asked) / frames:.2f}", f"{windows * len(asked) / frames:.2f}",

@@ -83,7 +83,7 @@ def run_images(images_NHWC, sound: tuple[np.ndarray, int], fps: float, engine, o
         source = files.write_images(folder / "source.mp4", images_NHWC, rate, files.rgb_format(images_NHWC))
         report = _sync(source, sound, folder / "result.mkv", engine, (), options, folder)
         info, heard = media.probe_video(source), SpeechWave(folder / SOUND)
-        shown = timeline.plan(info.times_N, heard.duration, options.length, options.preview_seconds)
+        shown = timeline.plan_timeline(info.times_N, heard.duration, options.length, options.preview_seconds)
         return *files.changed_images(images_NHWC, info, folder / "result.mkv", shown.source_V), report
 
 
