@@ -31,7 +31,11 @@ class CleanUnfinishedNode(io.ComfyNode):
                     tooltip="Only jobs to which nothing was written for so long; 0 is all.",
                 ),
             ],
-            outputs=[io.String.Output("report", display_name="report")],
+            outputs=[
+                io.String.Output(
+                    "report", display_name="report", tooltip="The list: folder, size, when it was last written to."
+                )
+            ],
         )  # fmt: skip
 
     @classmethod

@@ -91,7 +91,7 @@ def _find_mouth(job: Job, how: Any, store: Store) -> mouth.MouthTrack:
                 job.tell(Progress("reading", number, count))
 
         track = mouth.track(frames(), how, frame_size=(job.video.width, job.video.height))
-        if isinstance(how, str) and not track.confidence_N.any():
+        if how == "auto" and not track.confidence_N.any():
             raise InputError(" ".join(track.warnings))
         store.write("track", **{name: np.asarray(value) for name, value in vars(track).items()})
     fields = store.read("track")

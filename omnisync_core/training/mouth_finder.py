@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..mouth.finder import ASSET, CELL, USUAL, MouthFinder, load_finder, save_finder
 from ..synth.backdrops import BACKDROP_SIZE, Backdrop, random_backdrop
+from ..synth.film import Film
 from ..synth.scene import Scene
 from ..synth.solids import Cutout, solid_heads
 
@@ -67,7 +68,7 @@ def draw_pool(heads: int, seed: int) -> Pool:
     for number in range(heads // 3):
         cutouts += solid_heads(np.random.default_rng([seed, number]), 3)
     cutouts += [drawn_head(10**7 + seed * 10**5 + number, rng) for number in range(heads)]
-    backdrops = np.stack([random_backdrop(rng).picture for _ in range(200)])
+    backdrops = np.stack([random_backdrop(rng).picture[..., :3] for _ in range(200)])
     return Pool(
         np.stack([one.rgba_HW4 for one in cutouts]), np.array([one.mouth for one in cutouts], np.float32),
         np.array([one.eyes for one in cutouts], np.float32), np.array([one.share for one in cutouts], np.float32),
@@ -81,9 +82,9 @@ def drawn_head(seed: int, rng: np.random.Generator, size: int = 208) -> Cutout:
     at = np.array([rng.uniform(0, 3)])
     mouth = np.clip([[rng.choice([0, rng.random()]), *rng.random(4)]], 0, 1)
     view = np.array([[0.5, 0.58, 1.16]])
-    scene = replace(scene, occluder=None)
+    scene = replace(scene, occluder=None, film=Film())
     black, white = (
-        replace(scene, background=Backdrop(np.full((BACKDROP_SIZE, BACKDROP_SIZE, 3), level, np.uint8), ()))
+        replace(scene, background=Backdrop(np.full((BACKDROP_SIZE, BACKDROP_SIZE, 4), level, np.uint8), ()))
         .render(mouth, at, size=size, view=view)[0].astype(np.float32)
         for level in (0, 255)
     )  # fmt: skip
