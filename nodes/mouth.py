@@ -6,7 +6,6 @@ import math
 
 from comfy_api.latest import io
 
-from ..omnisync_core.spec import VideoSpec
 from .types import LONGEST_PREVIEW, RegionType, Track, finite, within
 
 SPEAKERS = ("largest", "index", "point")
@@ -113,8 +112,8 @@ class MouthCropNode(io.ComfyNode):
                 io.Image.Input("images", tooltip="The frames."),
                 Track.Input("mouth_track", tooltip="Of these images, or of the same ones in another size."),
                 io.Int.Input(
-                    "size", default=VideoSpec().crop_size, min=16, max=2048, step=8,
-                    tooltip="Pixels of the crop's side: what the model was trained with. The bundled model takes 96.",
+                    "size", default=128, min=16, max=2048, step=8,
+                    tooltip="Pixels of the crop's side: what the model was trained with. The bundled model takes 128.",
                 ),
             ],
             outputs=[

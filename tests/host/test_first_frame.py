@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from fractions import Fraction
 from urllib.parse import urlencode
 
@@ -83,9 +84,11 @@ def test_the_frame_that_the_node_will_see(host, ask, suffix, query, number):
 
 def test_all_three_folders_and_a_folder_inside(host, ask):
     for folder in ("input", "output", "temp"):
-        (host.base / folder / "deep").mkdir(exist_ok=True)
-        write(host.base / folder / "deep" / "one.mp4", 2)
+        inside = host.base / folder / "deep"
+        inside.mkdir()
+        write(inside / "one.mp4", 2)
         assert shown(ask(file=f"deep/one.mp4 [{folder}]"))[1] == (64, 48)
+        shutil.rmtree(inside)
 
 
 @pytest.mark.parametrize("name", ["person", "person, true lips", "animal", "two speakers"])

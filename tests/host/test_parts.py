@@ -12,7 +12,7 @@ def test_it_gives_the_core_s_frames(host, parts):
     """One window: noise of the job's window 0, the same steps, the same guidance at the same mouth."""
     omnisync, audio = host.module("omnisync_core.engines.omnisync"), host.module("omnisync_core.audio")
     silence = host.module("omnisync_core.timing.silence")
-    found = host.run(parts())["decoded"][1]
+    found = host.run(parts(decoded={"source": ["given", 0]}))["decoded"][1]
     guidance = host.module("omnisync_core.diffusion.guidance").Guidance()
     engine = omnisync.load_engine(prompt="A cat speaks.", steps=2, guidance=guidance, dtype="float32", device="cpu")
     wave = audio.ArrayWave(audio.resample(parts.sound["waveform"][0].mean(0).numpy(), 44100))
@@ -24,7 +24,7 @@ def test_it_gives_the_core_s_frames(host, parts):
         on_step=lambda step, steps: None,
     )  # fmt: skip
     np.testing.assert_allclose(found.numpy(), expected.edited_THWC, atol=BATCHED)
-    assert np.abs(expected.edited_THWC - expected.reference_THWC).max() > 0.05
+    assert np.abs(expected.edited_THWC - expected.reference_THWC).max() > 0.01  # noise, no mouth: it stays nearly
 
 
 def test_the_host_s_own_sampler_and_our_guider_give_the_same(host, parts):

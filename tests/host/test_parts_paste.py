@@ -43,16 +43,14 @@ def test_a_clip_of_one_window_is_that_of_the_command_line(host, parts, tmp_path)
                 point_y=POINT[1] / SIZE[1],
             ),
             images=host.give(pictures()),
-            crop=node("OmniSyncMouthCrop", images=["images", 0], mouth_track=["track", 0], size=96),
+            crop=node("OmniSyncMouthCrop", images=["images", 0], mouth_track=["track", 0], size=128),
             encoded={"pixels": ["crop", 0]},
             prompt={"text": "A person speaks."},
             sampled={"mouth_track": ["crop", 2]},
-            reference=node(
-                "OmniSyncChunkedVideoDecode", vae=["model", 1], samples=["encoded", 0], fps=25.0, output="images",
-            ),
+            decoded={"source": ["crop", 0]},
             paste=node(
                 "OmniSyncMouthPaste", images=["images", 0], edited=["decoded", 1], region=["crop", 1],
-                reference=["reference", 1],
+                reference=["crop", 0],
             ),
         )
     )  # fmt: skip
