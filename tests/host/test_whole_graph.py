@@ -11,8 +11,8 @@ LEVELS = 3 / 255
 """The pipeline rounds to 8 bits three times, the graph never: half a level each for the finished edit, its reference
 and the result, and what is rounded in a crop is scaled up by a filter that overshoots."""
 EDGES = 0.1
-"""At a sharp edge of the source, where an edit goes over from being added to taking the pixels' place (2 to 10 levels), the
-share that is replaced follows the rounding: a few pixels in ten thousand differ by more."""
+"""At a sharp edge of the source, where an edit goes over from being added to taking the pixels' place (2 to 10 levels),
+the share that is replaced follows the rounding: a few pixels in ten thousand differ by more."""
 
 
 def test_it_gives_the_pictures_of_the_command_line(host, parts, tmp_path):
