@@ -17,7 +17,7 @@ LAZY = ("cli", "demo")
 
 RANKS = [
     {"errors", "spec", "diffusion", "models.layers"},
-    {"audio", "media", "models", "timing", "windows.chunks", "engines.protocol"},
+    {"audio", "manifest", "media", "models", "tables", "timing", "windows.chunks", "engines.protocol"},
     {"mouth", "crop", "configuration", "checkpoint"},
     {"job", "windows", "engines", "sheets"},
     {"pipeline"},
