@@ -1,0 +1,11 @@
+"""Many clips: the rows of a manifest in, a row of outcome and at most one file out for each, however often it is stopped.
+
+`run_batch` is the way in; `clip.edit_clip` is what any worker does with one row.
+"""
+
+from .clip import Task, edit_clip
+from .outcome import Outcome, write_results
+from .plan import BundleChoice, plan_tasks
+from .run import run_batch
+
+__all__ = ["BundleChoice", "Outcome", "Task", "edit_clip", "plan_tasks", "run_batch", "write_results"]

@@ -1,0 +1,130 @@
+"""What is known of a batch on disk: a record per row, and a folder per clip that is at work.
+
+Everything lies in `<out>/.omnisync/`. A result is made in its work folder; when it is whole, its record is written,
+then it is moved to its name. So a file of ours always has a record, a record always leads to a whole file (under its
+name or still in the work folder), and a file without one is somebody else's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..errors import InputError, OutputError
+from ..job.lock import Lock
+from ..job.manifest import file_digest
+from .outcome import Outcome
+
+FOLDER = ".omnisync"
+WAIT_SECONDS = 0.5
+"""Between two looks at a clip that another process works on."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The records of the batch that writes into `out`."""
+
+    out: Path
+
+    def find(self, id: str, key: str, output: Path) -> Outcome | None:
+        """The outcome of a row whose result is whole; one that was stopped just before its move is moved now.
+
+        None: it is to be made (never made, another job by now, or its file is gone).
+        """
+        record = self._read(id)
+        if record is None or record["key"] != key:
+            return None
+        outcome, staged = Outcome(**record["outcome"]), self.work(key) / output.name
+        if staged.exists() and file_digest(staged) == outcome.sha256:
+            _move(staged, output)
+        return outcome if _size(output) == record["bytes"] else None
+
+    def keep(self, key: str, outcome: Outcome, staged: Path) -> None:
+        """Record the outcome of a result that is whole, and move it from where it was made to its name."""
+        _sync(staged)
+        self._write(outcome.id, {"key": key, "bytes": _size(staged), "outcome": asdict(outcome)})
+        _move(staged, Path(outcome.output))
+
+    def owns(self, id: str) -> bool:
+        """Whether this batch has ever written the row's file."""
+        return self._read(id) is not None
+
+    def work(self, key: str) -> Path:
+        """Where a clip is made."""
+        return self.out / FOLDER / "work" / key
+
+    @contextmanager
+    def claimed(self, key: str) -> Iterator[Path]:
+        """The work folder of a clip, while nobody else works in it: a process that was believed dead may still."""
+        folder = self.work(key)
+        lock = Lock(folder)
+        while True:
+            try:
+                lock.take()
+                break
+            except InputError:
+                time.sleep(WAIT_SECONDS)
+            except OSError as error:
+                raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from None
+        try:
+            yield folder
+        finally:
+            lock.release()
+
+    def tidy(self, key: str) -> None:
+        """Remove the work folder of a clip that is whole, or that has nothing to go on from."""
+        folder = self.work(key)
+        if not any(folder.glob("*/*.npz")):
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # others are at work
+            folder.parent.rmdir()
+
+    def _path(self, id: str) -> Path:
+        name = hashlib.sha256(id.encode()).hexdigest()[:24]
+        return self.out / FOLDER / "rows" / name[:2] / f"{name}.json"
+
+    def _read(self, id: str) -> dict | None:
+        try:
+            record = json.loads(self._path(id).read_text(encoding="utf-8"))
+            return record if record["outcome"]["id"] == id else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _write(self, id: str, record: dict) -> None:
+        path = self._path(id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        part.write_text(json.dumps(record), encoding="utf-8")
+        _sync(part)
+        os.replace(part, path)
+        _sync(path.parent)
+
+
+def _move(staged: Path, output: Path) -> None:
+    os.replace(staged, output)
+    _sync(output.parent)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _sync(path: Path) -> None:
+    """Make a file, or what a folder lists, durable; Windows has no such call for folders."""
+    if os.name != "posix" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,118 @@
+"""From rows to tasks: which result each row makes, and what it is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+
+from ..engines.protocol import Engine
+from ..errors import InputError
+from ..job.manifest import file_digest, plain
+from ..job.options import SyncOptions
+from ..media.source import check_name, open_media
+from ..media.writer import LONGEST_SUFFIX
+from .clip import Task, refused
+from .outcome import Outcome
+
+
+class Row(Protocol):
+    """What is read of a manifest's row."""
+
+    id: str
+    video: Path
+    audio: Path
+    mouth: Any
+
+
+class EngineChoice(Protocol):
+    """Says which engine, and opens it where the work is done. Small, and can be sent to another machine."""
+
+    def identity(self) -> dict[str, Any]:
+        """What decides a result: plain JSON values."""
+
+    def load(self) -> Engine:
+        """InputError."""
+
+
+@dataclass(frozen=True)
+class BundleChoice:
+    """The engine of a bundle (None: the bundled one) with settings of `load_engine`."""
+
+    model: str | None
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    def identity(self) -> dict[str, Any]:
+        from ..engines.omnisync import BUNDLED
+
+        path = Path(self.model or BUNDLED)
+        if not path.is_file():
+            raise InputError(f"no such file: {path}")
+        return {"engine": "omnisync", "model": file_digest(path), **plain(dict(self.settings))}
+
+    def load(self) -> Engine:
+        from ..engines.omnisync import load_engine
+
+        return load_engine(self.model, **dict(self.settings))
+
+
+def plan_tasks(
+    rows: Sequence[Row], out: Path, suffix: str, options: SyncOptions, engine: EngineChoice
+) -> tuple[list[Task], list[Outcome]]:
+    """A task for each row that can be one, in the manifest's order, and the outcomes of those that cannot.
+
+    InputError: two rows would write one file, or no file can have that name.
+    """
+    folder, deciding = out.absolute(), {"options": plain(options.deciding()), "engine": engine.identity()}
+    _check_names([row.id for row in rows], suffix)
+    tasks, refusals = [], []
+    for row in rows:
+        began, output = time.monotonic(), folder / f"{row.id}{suffix}"
+        video, audio = Path(row.video).absolute(), Path(row.audio).absolute()
+        task = Task(row.id, str(video), str(audio), str(output), "", row.mouth)
+        try:
+            key = key_of(task, deciding)
+            tasks.append(Task(row.id, str(video), str(audio), str(output), key, row.mouth, _duration(video)))
+        except InputError as error:
+            refusals.append(refused(task, str(error), began))
+    return tasks, refusals
+
+
+def key_of(task: Task, deciding: dict[str, Any]) -> str:
+    """Names a job: the row, what its files are by path, size and time, and all that is `deciding`. InputError."""
+    files = [_stamp(task.video), _stamp(task.audio)]
+    told = json.dumps([task.id, task.output, files, plain(task.mouth), deciding], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:24]
+
+
+def _stamp(path: str) -> list:
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        raise InputError(f"no such file: {path}" if isinstance(error, FileNotFoundError) else str(error)) from None
+    return [path, stat.st_size, stat.st_mtime_ns]
+
+
+def _check_names(ids: Iterable[str], suffix: str) -> None:
+    seen: dict[str, str] = {}
+    for id in ids:
+        if not id or id != Path(id).name or "\\" in id or not id.isprintable() or id.startswith("."):
+            raise InputError(f"the manifest's id {id!r} cannot be a file's name: take letters, digits, - and _")
+        check_name(Path(f"{id}{suffix}"), LONGEST_SUFFIX)
+        if id.casefold() in seen:
+            other = seen[id.casefold()]
+            raise InputError(f"the manifest's rows {other!r} and {id!r} would write one file: give each its own id")
+        seen[id.casefold()] = id
+
+
+def _duration(path: Path) -> float:
+    """Seconds by the container's word, 0 where it says nothing; nothing is decoded. InputError."""
+    with open_media(path) as container:
+        return container.duration / av.time_base if container.duration and container.duration > 0 else 0.0

@@ -1,0 +1,209 @@
+"""A batch in one process: a row of outcome and at most one file for each row, whatever stops it."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("pyarrow", reason="the table of a batch is Parquet: pip install pyarrow")
+
+from omnisync_core.batch import ledger as ledgers  # noqa: E402
+from omnisync_core.batch import run as runs  # noqa: E402
+from omnisync_core.batch.outcome import RESULTS, read_results  # noqa: E402
+from omnisync_core.batch.run import open_batch, run_here  # noqa: E402
+from omnisync_core.errors import InputError, OutputError  # noqa: E402
+from omnisync_core.job.lock import Lock  # noqa: E402
+from omnisync_core.job.manifest import file_digest  # noqa: E402
+from omnisync_core.pipeline import sync_video  # noqa: E402
+from tests.batch.batches import OPTIONS, FakeChoice, Napping, Row, digests, run, write_rows  # noqa: E402
+from tests.fake import write_sound, write_video  # noqa: E402
+
+
+@pytest.fixture
+def rows(tmp_path):
+    return write_rows(tmp_path / "in", 3)
+
+
+def test_every_row_has_an_outcome_and_its_file_is_what_one_job_makes(rows, tmp_path):
+    silent = write_sound(tmp_path / "silent.wav", 0.4, bursts=())
+    quiet = Row("quiet", rows[0].video, silent)
+    gone = Row("gone", tmp_path / "no.mkv", rows[0].audio)
+    (tmp_path / "torn.mkv").write_bytes(b"no video")
+    torn = Row("torn", tmp_path / "torn.mkv", rows[0].audio)
+    everything = [gone, rows[0], torn, quiet, *rows[1:]]
+    table, states = run(everything, tmp_path / "out", options=replace(OPTIONS, silence="keep"))
+    assert list(table) == [row.id for row in everything]
+    assert states == {"done": 3, "passed": 1, "refused": 2}
+    assert table["gone"].reason == f"no such file: {tmp_path / 'no.mkv'}" and not table["gone"].output
+    assert "torn.mkv" in table["torn"].reason and table["quiet"].reason.startswith("silence")
+    for row in rows:
+        alone = tmp_path / f"{row.id}.mkv"
+        sync_video(row.video, row.audio, alone, Napping(0), replace(OPTIONS, mouth="centre", silence="keep"))
+        assert table[row.id].sha256 == file_digest(alone) == file_digest(table[row.id].output)
+        assert table[row.id].seconds > 0 and table[row.id].video_seconds == pytest.approx(0.4)
+    assert set(digests(tmp_path / "out")) == {"clip0.mkv", "clip1.mkv", "clip2.mkv", "quiet.mkv"}
+    assert not (tmp_path / "out" / ledgers.FOLDER / "work").exists()
+
+
+def test_the_same_again_does_nothing_again(rows, tmp_path, monkeypatch):
+    first, _ = run(rows, tmp_path / "out")
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.mkv")}
+    monkeypatch.setattr(FakeChoice, "load", None)  # no engine is needed
+    again, _ = run(rows, tmp_path / "out")
+    assert again == first
+    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.mkv")}
+
+
+@pytest.mark.parametrize("change", ["sound", "engine", "options", "removed", "cut short"])
+def test_what_changed_is_made_again(rows, tmp_path, change):
+    before, _ = run(rows, tmp_path / "out")
+    engine, options, output = FakeChoice(), OPTIONS, tmp_path / "out" / "clip1.mkv"
+    if change == "sound":
+        write_sound(rows[1].audio, 0.4, loudness=0.9)
+        os.utime(rows[1].audio, ns=(1, 1))
+    elif change == "engine":
+        engine = FakeChoice(name="other")
+    elif change == "options":
+        options = replace(OPTIONS, seed=5)
+    elif change == "removed":
+        output.unlink()
+    else:
+        output.write_bytes(output.read_bytes()[:-9])
+    told = []
+    after, _ = run(rows, tmp_path / "out", engine, options=options, tell=lambda outcome: told.append(outcome.id))
+    assert told == (["clip0", "clip1", "clip2"] if change in ("engine", "options") else ["clip1"])
+    assert file_digest(output) == after["clip1"].sha256
+    same = after["clip1"].sha256 == before["clip1"].sha256
+    assert same == (change in ("engine", "removed", "cut short"))
+
+
+class Dies(BaseException):
+    """Nothing cleans up, as after a kill."""
+
+
+@pytest.mark.parametrize("step", ["_sync", "_move", "_write"])
+def test_killed_between_any_two_writes(rows, tmp_path, monkeypatch, step):
+    """At whatever call it dies: afterwards one file a row, each as in a run that nothing stopped."""
+    rows, at = rows[:1], 0
+    whole, _ = run(rows, tmp_path / "whole")
+    while True:
+        out, calls = tmp_path / f"out{at}", []
+        owner = ledgers.Ledger if step == "_write" else ledgers
+        real = getattr(owner, step)
+
+        def dying(*given, real=real, calls=calls, at=at):
+            calls.append(given)
+            if len(calls) == at + 1:
+                raise Dies
+            return real(*given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, step, dying)
+            try:
+                run(rows, out)
+                break
+            except Dies:
+                pass
+        table, states = run(rows, out)
+        assert states == {"done": 1}
+        assert {outcome.id: outcome.sha256 for outcome in table.values()} == {i: whole[i].sha256 for i in whole}
+        assert digests(out) == digests(tmp_path / "whole")
+        at += 1
+    assert at >= 1
+
+
+def test_a_stopped_clip_goes_on_and_the_table_is_written(rows, tmp_path, monkeypatch):
+    class Stopping(Napping):
+        left = 4
+
+        def edit_window(self, *given):
+            Stopping.left -= 1
+            if Stopping.left == 0:
+                raise KeyboardInterrupt
+            return super().edit_window(*given)
+
+    monkeypatch.setattr(FakeChoice, "load", lambda self: Stopping(0))
+    long = [Row("long", write_video(tmp_path / "long.mkv", 40), write_sound(tmp_path / "long.wav"))]
+    with pytest.raises(KeyboardInterrupt):
+        run(long, tmp_path / "out")
+    assert read_results(tmp_path / "out" / RESULTS) == []
+    made = []
+    monkeypatch.setattr(FakeChoice, "load", lambda self: made.append(Napping(0)) or made[0])
+    table, _ = run(long, tmp_path / "out")
+    assert table["long"].state == "done"
+    alone = Napping(0)
+    sync_video(long[0].video, long[0].audio, tmp_path / "alone.mkv", alone, replace(OPTIONS, mouth="centre"))
+    assert len(made[0].calls) == len(alone.calls) - 2 and table["long"].sha256 == file_digest(tmp_path / "alone.mkv")
+
+
+def test_an_engine_that_fails_costs_its_clip_alone(rows, tmp_path, monkeypatch):
+    class Failing(Napping):
+        def edit_window(self, excerpt, anchor, on_step):
+            if len(self.calls) == 2:
+                self.calls.append(None)
+                raise RuntimeError("no memory\nfor this")
+            return super().edit_window(excerpt, anchor, on_step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeChoice, "load", lambda self: Failing(0))
+        table, states = run(rows, tmp_path / "out")
+    assert states == {"done": 2, "failed": 1}
+    (failed,) = (outcome for outcome in table.values() if outcome.state == "failed")
+    assert failed.reason == "no memory for this" and not failed.output
+    _, states = run(rows, tmp_path / "out")
+    assert states == {"done": 3}
+
+
+def test_where_all_fail_the_run_ends(rows, tmp_path, monkeypatch):
+    class Broken(Napping):
+        def edit_window(self, *_):
+            raise RuntimeError("the device is lost")
+
+    monkeypatch.setattr(FakeChoice, "load", lambda self: Broken(0))
+    monkeypatch.setattr(runs, "MOST_FAILURES", 2)
+    with pytest.raises(OutputError, match="2 clips in a row failed, the last: the device is lost"):
+        run(rows, tmp_path / "out")
+    assert len(read_results(tmp_path / "out" / RESULTS)) == 2
+
+
+def test_a_file_of_somebody_else_stays(rows, tmp_path):
+    """Also where it is a row's own source."""
+    mine = tmp_path / "in" / "v0.mkv"
+    before = mine.read_bytes()
+    table, states = run([Row("v0", mine, rows[0].audio), rows[1]], tmp_path / "in")
+    assert states == {"refused": 1, "done": 1} and "not from this batch" in table["v0"].reason
+    assert mine.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("ids", "says"),
+    [
+        (("a", "a"), "'a' and 'a' would write one file"),
+        (("a", "A"), "'a' and 'A' would write one file"),
+        (("../a",), "cannot be a file's name"),
+        (("",), "cannot be a file's name"),
+        ((".omnisync",), "cannot be a file's name"),
+        (("a" * 250,), "at most 255"),
+    ],
+)
+def test_names_that_cannot_be(rows, tmp_path, ids, says):
+    wrong = [Row(name, rows[0].video, rows[0].audio) for name in ids]
+    with pytest.raises(InputError, match=says):
+        open_batch(wrong, tmp_path / "out", ".mkv", OPTIONS, FakeChoice())
+
+
+def test_one_batch_at_a_time(rows, tmp_path):
+    batch = open_batch(rows, tmp_path / "out", ".mkv", OPTIONS, FakeChoice())
+    lock = Lock(tmp_path / "out" / ledgers.FOLDER)
+    lock.take()
+    with pytest.raises(InputError, match="is at work in"):
+        runs.run_batch(batch, run_here)
+    lock.release()
+    assert runs.run_batch(batch, run_here) == {"done": 3}
+
+
+def test_what_it_will_take(rows, tmp_path):
+    batch = open_batch(rows, tmp_path / "out", ".mkv", OPTIONS, FakeChoice(naps=0.05))
+    assert str(batch).startswith("3 clips: 0 done before, 0 cannot be read, 3 to do with 1 s of video")
+    assert runs.estimate(batch) > 3 * 0.05
+    assert not (tmp_path / "out" / RESULTS).exists() and not list((tmp_path / "out").iterdir())
