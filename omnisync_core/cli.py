@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import shlex
 import signal
 import sys
@@ -16,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from .arguments import file, number, whole
 from .diffusion import CONVENTIONS
 from .errors import InputError, OutputError
 from .job.options import SILENCE, SyncOptions
@@ -54,38 +54,52 @@ def _stoppable() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in numbers}
     # Whoever starts it with nohup wants it to go on.
     changed = [number for number in numbers if before[number] is signal.SIG_DFL]
-    for number in changed:
-        signal.signal(number, stop)
+    for each in changed:
+        signal.signal(each, stop)
     try:
         yield
     finally:
-        for number in changed:
-            signal.signal(number, before[number])
+        for each in changed:
+            signal.signal(each, before[each])
 
 
 def lipsync(options: argparse.Namespace) -> None:
     from .engines.omnisync import load_engine
     from .pipeline import sync_video
 
-    sync = SyncOptions(
-        seed=options.seed,
-        length=options.length,
-        silence=options.silence,
-        mouth=options.mouth,
-        preview_seconds=options.preview,
-        lossless=options.lossless,
-        resume=options.resume,
-    )
+    sync = replace(_sync_options(options), preview_seconds=options.preview, resume=options.resume)
     if options.show_mouth is not None:
         sync = replace(sync, mouth=_shown_mouth(options.video, options.mouth, options.show_mouth))
-    weights = _given(options, "w_peak", "w_base", "gamma", "convention")
-    sampling = _given(options, "prompt", "steps", "tau", "device", "dtype")
-    engine = load_engine(options.model, guidance=weights, **sampling)
+    engine = load_engine(options.model, **_engine_settings(options))
     with warnings.catch_warnings(), _Bars() as bars:
         # What is wrong with the files is told once, in the report.
         warnings.simplefilter("ignore", UserWarning)
         report = sync_video(options.video, options.audio, options.output, engine, sync, bars)
     _print_report(report)
+
+
+def _sync_options(options: argparse.Namespace) -> SyncOptions:
+    return SyncOptions(
+        seed=options.seed,
+        length=options.length,
+        silence=options.silence,
+        mouth=options.mouth,
+        lossless=options.lossless,
+    )
+
+
+def _engine_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What the user chose of `load_engine`'s settings."""
+    weights = _given(options, "w_peak", "w_base", "gamma", "convention")
+    return {"guidance": weights, **_given(options, "prompt", "steps", "tau", "device", "dtype")}
+
+
+def batch(options: argparse.Namespace) -> None:
+    from .batch.command import run
+    from .batch.plan import BundleChoice
+
+    engine = BundleChoice(options.model, tuple(_engine_settings(options).items()))
+    run(options, _sync_options(options), engine)
 
 
 def track(options: argparse.Namespace) -> None:
@@ -187,6 +201,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command", parser_class=_Parser)
     _lipsync_parser(commands.add_parser("lipsync", help="make a video's mouth say a sound"))
 
+    _batch_parser(commands.add_parser("batch", help="lip-sync every clip of a list; stopped, the same command goes on"))
+
     command = commands.add_parser("track", help="where the mouth is in every frame, without an edit")
     command.add_argument("--video", type=Path, required=True, metavar="V")
     _mouth_option(command)
@@ -201,8 +217,8 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("synth", help="draw talking characters with exact ground truth")
     _clips(command, clips=4)
-    command.add_argument("--size", type=_whole(32, 4096), default=256, help="pixels per side (default 256)")
-    command.add_argument("--seconds", type=_number(0.2, 600), default=3.0, help="per clip (default 3)")
+    command.add_argument("--size", type=whole(32, 4096), default=256, help="pixels per side (default 256)")
+    command.add_argument("--seconds", type=number(0.2, 600), default=3.0, help="per clip (default 3)")
     command.set_defaults(command=synth)
 
     command = commands.add_parser("train", help="train a model")
@@ -231,29 +247,49 @@ def _lipsync_parser(command: argparse.ArgumentParser) -> None:
     files = command.add_argument_group("files")
     files.add_argument("--video", type=Path, required=True, metavar="V")
     files.add_argument("--audio", type=Path, required=True, metavar="A", help="a sound file, or a video with sound")
-    files.add_argument("--output", type=_file, required=True, metavar="O", help="ends in .mp4, .mov or .mkv")
+    files.add_argument("--output", type=file, required=True, metavar="O", help="ends in .mp4, .mov or .mkv")
     files.add_argument("--lossless", action="store_true", help="FFV1 in the source's pixel format (.mkv)")
     files.add_argument("--resume", action="store_true", help="go on with a job that was stopped")
-    files.add_argument("--preview", type=_number(0, math.inf), metavar="SECONDS", help="only the first seconds")
+    files.add_argument("--preview", type=number(0, math.inf), metavar="SECONDS", help="only the first seconds")
 
     work = command.add_argument_group("what happens")
-    _mouth_option(work)
     work.add_argument("--show-mouth", type=Path, metavar="PICTURE.png",
                       help="before the edit, write a picture of where the mouth was found")  # fmt: skip
+    _work_options(work)
+    _model_options(command)
+
+
+def _batch_parser(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=batch)
+    files = command.add_argument_group("files")
+    files.add_argument("manifest", type=Path, metavar="MANIFEST",
+                       help=".csv or .parquet with the columns id, video, audio, maybe mouth_x, mouth_y")  # fmt: skip
+    files.add_argument("--out", type=Path, required=True, metavar="DIR", help="for ID.mp4 and results.parquet")
+    files.add_argument("--container", choices=("mp4", "mov", "mkv"), help="default mp4, with --lossless mkv")
+    files.add_argument("--lossless", action="store_true", help="FFV1 in the source's pixel format (.mkv)")
+    files.add_argument("--dry-run", action="store_true", help="only say what it will take")
+    _work_options(command.add_argument_group("what happens"))
+    _model_options(command)
+
+
+def _work_options(work) -> None:
+    _mouth_option(work)
     work.add_argument("--length", choices=POLICIES, default="source",
                       help="; ".join(f"{name}: {text}" for name, text in POLICIES.items()))  # fmt: skip
     work.add_argument("--silence", choices=SILENCE, default="close",
                       help="where nobody speaks, close the mouth or keep the source's (default close)")  # fmt: skip
 
+
+def _model_options(command: argparse.ArgumentParser) -> None:
     model = command.add_argument_group("model")
     model.add_argument("--model", type=Path, metavar="BUNDLE", help="a .safetensors bundle (default: the bundled one)")
     model.add_argument("--prompt", help="how it is spoken, e.g. 'A person speaks loudly with clear teeth.'")
-    model.add_argument("--steps", type=_whole(1, 1000), help="default: as the model wants (the bundled one: 1)")
-    model.add_argument("--tau", type=_number(0, 1), help="noise at the start, in (0, 1]; default: as the model wants")
-    model.add_argument("--seed", type=_whole(0, 2**63 - 1), default=0, help="default 0")
-    model.add_argument("--w-peak", type=_number(0, 100, least=True), help="guidance at the mouth")
-    model.add_argument("--w-base", type=_number(0, 100, least=True), help="guidance elsewhere")
-    model.add_argument("--gamma", type=_number(0, 100, least=True), help="how fast guidance fades with the noise")
+    model.add_argument("--steps", type=whole(1, 1000), help="default: as the model wants (the bundled one: 1)")
+    model.add_argument("--tau", type=number(0, 1), help="noise at the start, in (0, 1]; default: as the model wants")
+    model.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="default 0")
+    model.add_argument("--w-peak", type=number(0, 100, least=True), help="guidance at the mouth")
+    model.add_argument("--w-base", type=number(0, 100, least=True), help="guidance elsewhere")
+    model.add_argument("--gamma", type=number(0, 100, least=True), help="how fast guidance fades with the noise")
     model.add_argument("--convention", choices=CONVENTIONS, help="reading of the guidance formula")
     model.add_argument("--device", help="auto (default), cuda, mps, cpu")
     model.add_argument("--dtype", choices=DTYPES, help="default auto: what suits the device")
@@ -265,45 +301,9 @@ def _mouth_option(command) -> None:
 
 
 def _clips(command: argparse.ArgumentParser, clips: int) -> None:
-    command.add_argument("--clips", type=_whole(1, 10**6), default=clips, metavar="N", help=f"default {clips}")
-    command.add_argument("--seed", type=_whole(0, 2**63 - 1), default=0, metavar="S", help="default 0")
+    command.add_argument("--clips", type=whole(1, 10**6), default=clips, metavar="N", help=f"default {clips}")
+    command.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, metavar="S", help="default 0")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
-
-
-def _file(text: str) -> Path:
-    if text.endswith(("/", os.sep)):
-        raise argparse.ArgumentTypeError(f"must be a file, got the folder {text!r}; leave the last {text[-1]} out")
-    return Path(text)
-
-
-def _number(low: float, high: float, *, least: bool = False) -> Callable[[str], float]:
-    """A finite number above `low` (or equal to it, if `least`) and at most `high`."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and low <= value <= high and (least or value > low)):
-            upper = f"{high:g}]" if math.isfinite(high) else "infinity)"
-            bounds = f"{'[' if least else '('}{low:g}, {upper}"
-            raise argparse.ArgumentTypeError(f"must be a number in {bounds}, got {text!r}")
-        return value
-
-    return parse
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, got {text!r}")
-        return value
-
-    return parse
 
 
 def _mouth(text: str) -> str | tuple[float, ...]:
@@ -376,8 +376,10 @@ def _print_report(report: Report) -> None:
 
 def _stopped(options: argparse.Namespace, given: Sequence[str]) -> str:
     """What an interrupted user should know."""
+    again = f"Go on with: python -m omnisync_core {shlex.join(given)}"
+    if options.command is batch and not options.dry_run:
+        return f"stopped; what is finished is kept in {options.out}. {again}"
     state = Path(f"{getattr(options, 'output', '')}.omnisync")
     if options.command is not lipsync or not state.is_dir():
         return "stopped"
-    again = shlex.join([*given, *([] if options.resume else ["--resume"])])
-    return f"stopped; finished windows are kept in {state}. Go on with: python -m omnisync_core {again}"
+    return f"stopped; finished windows are kept in {state}. {again}{'' if options.resume else ' --resume'}"

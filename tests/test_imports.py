@@ -16,11 +16,12 @@ LAZY = ("cli", "demo")
 """They import what they need when they need it."""
 
 RANKS = [
-    {"errors", "spec", "diffusion", "models.layers"},
+    {"arguments", "errors", "spec", "diffusion", "models.layers"},
     {"audio", "manifest", "media", "models", "tables", "timing", "windows.chunks", "engines.protocol"},
     {"mouth", "crop", "configuration", "checkpoint"},
     {"job", "windows", "engines", "sheets"},
     {"pipeline"},
+    {"batch"},
     {"cli", "__main__", "demo", "queue"},
 ]
 """A room imports from its own rank and from those before; `evaluation` and `training` stand beside `pipeline`."""

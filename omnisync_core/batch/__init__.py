@@ -1,4 +1,4 @@
-"""Many clips: the rows of a manifest in, a row of outcome and at most one file out for each, however often it is stopped.
+"""Many clips: rows in, and for each a row of outcome and at most one file, however often it is stopped.
 
 `run_batch` is the way in; `clip.edit_clip` is what any worker does with one row.
 """

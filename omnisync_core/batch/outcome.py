@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..errors import InputError, OutputError
+from ..tables import read_table, write_table
 
 RESULTS = "results.parquet"
 STATES = ("done", "passed", "refused", "failed")
@@ -37,34 +36,10 @@ class Outcome:
 
 
 def write_results(path: Path, outcomes: Iterable[Outcome]) -> None:
-    """The table as Parquet, written beside and moved into place. InputError without pyarrow, OutputError."""
-    arrow, parquet = _arrow()
-    rows = [asdict(outcome) for outcome in outcomes]
-    kinds = {"str": arrow.string(), "float": arrow.float64()}
-    schema = arrow.schema([(field.name, kinds[str(field.type)]) for field in fields(Outcome)])
-    part = path.with_name(f"{path.name}.part")
-    try:
-        parquet.write_table(arrow.Table.from_pylist(rows, schema), part)
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+    """The table of all rows, written beside and moved into place. InputError, OutputError."""
+    write_table(path, [asdict(outcome) for outcome in outcomes])
 
 
 def read_results(path: Path) -> list[Outcome]:
     """The rows of a table that `write_results` wrote."""
-    _, parquet = _arrow()
-    return [Outcome(**row) for row in parquet.read_table(path).to_pylist()]
-
-
-def check_arrow() -> None:
-    """InputError where the table could not be written: asked before the work."""
-    _arrow()
-
-
-def _arrow():
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise InputError("batch writes Parquet: pip install pyarrow (requirements-batch.txt)") from None
-    return pyarrow, pyarrow.parquet
+    return [Outcome(**row) for row in read_table(path)]

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,19 +17,11 @@ from ..engines.protocol import Engine
 from ..errors import InputError
 from ..job.manifest import file_digest, plain
 from ..job.options import SyncOptions
+from ..manifest import Row
 from ..media.source import check_name, open_media
 from ..media.writer import LONGEST_SUFFIX
 from .clip import Task, refused
 from .outcome import Outcome
-
-
-class Row(Protocol):
-    """What is read of a manifest's row."""
-
-    id: str
-    video: Path
-    audio: Path
-    mouth: Any
 
 
 class EngineChoice(Protocol):
@@ -66,20 +58,18 @@ class BundleChoice:
 def plan_tasks(
     rows: Sequence[Row], out: Path, suffix: str, options: SyncOptions, engine: EngineChoice
 ) -> tuple[list[Task], list[Outcome]]:
-    """A task for each row that can be one, in the manifest's order, and the outcomes of those that cannot.
-
-    InputError: two rows would write one file, or no file can have that name.
-    """
-    folder, deciding = out.absolute(), {"options": plain(options.deciding()), "engine": engine.identity()}
-    _check_names([row.id for row in rows], suffix)
+    """A task for each row that can be one, in the manifest's order, and the outcomes of those that cannot."""
+    deciding = {"options": plain(options.deciding()), "engine": engine.identity()}
     tasks, refusals = [], []
     for row in rows:
-        began, output = time.monotonic(), folder / f"{row.id}{suffix}"
-        video, audio = Path(row.video).absolute(), Path(row.audio).absolute()
-        task = Task(row.id, str(video), str(audio), str(output), "", row.mouth)
+        began, output = time.monotonic(), out.absolute() / f"{row.id}{suffix}"
+        video, audio, mouth = row.video.absolute(), row.audio.absolute(), row.mouth or options.mouth
+        task = Task(row.id, str(video), str(audio), str(output), "", mouth)
         try:
-            key = key_of(task, deciding)
-            tasks.append(Task(row.id, str(video), str(audio), str(output), key, row.mouth, _duration(video)))
+            if row.problem:
+                raise InputError(row.problem)
+            check_name(output, LONGEST_SUFFIX)
+            tasks.append(replace(task, key=key_of(task, deciding), seconds=_duration(video)))
         except InputError as error:
             refusals.append(refused(task, str(error), began))
     return tasks, refusals
@@ -98,18 +88,6 @@ def _stamp(path: str) -> list:
     except OSError as error:
         raise InputError(f"no such file: {path}" if isinstance(error, FileNotFoundError) else str(error)) from None
     return [path, stat.st_size, stat.st_mtime_ns]
-
-
-def _check_names(ids: Iterable[str], suffix: str) -> None:
-    seen: dict[str, str] = {}
-    for id in ids:
-        if not id or id != Path(id).name or "\\" in id or not id.isprintable() or id.startswith("."):
-            raise InputError(f"the manifest's id {id!r} cannot be a file's name: take letters, digits, - and _")
-        check_name(Path(f"{id}{suffix}"), LONGEST_SUFFIX)
-        if id.casefold() in seen:
-            other = seen[id.casefold()]
-            raise InputError(f"the manifest's rows {other!r} and {id!r} would write one file: give each its own id")
-        seen[id.casefold()] = id
 
 
 def _duration(path: Path) -> float:

@@ -14,11 +14,13 @@ from ..errors import InputError, OutputError
 from ..job.lock import Lock
 from ..job.options import SyncOptions
 from ..job.report import Progress, clock
+from ..manifest import Row
 from ..pipeline import sync_video
+from ..tables import need_parquet
 from .clip import Task, edit_clip
 from .ledger import FOLDER, Ledger
-from .outcome import RESULTS, Outcome, check_arrow, write_results
-from .plan import EngineChoice, Row, plan_tasks
+from .outcome import RESULTS, Outcome, write_results
+from .plan import EngineChoice, plan_tasks
 
 MOST_FAILURES = 10
 """In a row: then it is not the clips, and the run ends."""
@@ -51,7 +53,7 @@ class Batch:
 
 def open_batch(rows: Sequence[Row], out: Path, suffix: str, options: SyncOptions, engine: EngineChoice) -> Batch:
     """Look at all rows; writes nothing but the folder `out`. InputError, OutputError."""
-    check_arrow()
+    need_parquet()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

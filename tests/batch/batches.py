@@ -5,23 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from omnisync_core.batch.outcome import RESULTS, read_results
 from omnisync_core.batch.run import open_batch, run_batch, run_here
 from omnisync_core.job.manifest import file_digest
 from omnisync_core.job.options import SyncOptions
+from omnisync_core.manifest import Row
 from tests.fake import FakeEngine, write_sound, write_video
 
-OPTIONS = SyncOptions(lossless=True)
-
-
-@dataclass(frozen=True)
-class Row:
-    id: str
-    video: Path
-    audio: Path
-    mouth: Any = "centre"
+OPTIONS = SyncOptions(lossless=True, mouth="centre")
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,8 @@ def write_rows(folder: Path, count: int, frames: int = 10) -> list[Row]:
     rows = []
     for number in range(count):
         video = write_video(folder / f"v{number}.mkv", frames, cuts=(3 + number % 5,))
-        rows.append(Row(f"clip{number}", video, write_sound(folder / f"a{number}.wav", 0.4, loudness=0.2 + 0.05 * number)))
+        sound = write_sound(folder / f"a{number}.wav", 0.4, loudness=0.2 + 0.05 * number)
+        rows.append(Row(number, f"clip{number}", video, sound))
     return rows
 
 

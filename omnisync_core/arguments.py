@@ -1,0 +1,45 @@
+"""Kinds of values on the command line: each parses a text, or says what is expected."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def file(text: str) -> Path:
+    if text.endswith(("/", os.sep)):
+        raise argparse.ArgumentTypeError(f"must be a file, got the folder {text!r}; leave the last {text[-1]} out")
+    return Path(text)
+
+
+def number(low: float, high: float, *, least: bool = False) -> Callable[[str], float]:
+    """A finite number above `low` (or equal to it, if `least`) and at most `high`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and low <= value <= high and (least or value > low)):
+            upper = f"{high:g}]" if math.isfinite(high) else "infinity)"
+            bounds = f"{'[' if least else '('}{low:g}, {upper}"
+            raise argparse.ArgumentTypeError(f"must be a number in {bounds}, got {text!r}")
+        return value
+
+    return parse
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, got {text!r}")
+        return value
+
+    return parse
