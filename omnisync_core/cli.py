@@ -91,7 +91,7 @@ def _sync_options(options: argparse.Namespace) -> SyncOptions:
 def _engine_settings(options: argparse.Namespace) -> dict[str, Any]:
     """What the user chose of `load_engine`'s settings."""
     weights = _given(options, "w_peak", "w_base", "gamma", "convention")
-    return {"guidance": weights, **_given(options, "prompt", "steps", "tau", "device", "dtype")}
+    return {"guidance": weights, **_given(options, "adapter", "prompt", "steps", "tau", "device", "dtype")}
 
 
 def batch(options: argparse.Namespace) -> None:
@@ -153,6 +153,32 @@ def train(options: argparse.Namespace) -> None:
     from .training.loop import train as run
 
     print(f"the model is {run(options.config)}")
+
+
+def adapt(options: argparse.Namespace) -> None:
+    from .adaptation import AdaptOptions
+    from .adaptation import adapt as run
+
+    asked = AdaptOptions(minutes=options.minutes, mouth=options.mouth, seed=options.seed, resume=options.resume)
+    with _Bars() as bars:
+        told = run(
+            options.video, options.output, audio=options.audio, model=options.model, options=asked,
+            device=options.device, progress=bars,
+        )  # fmt: skip
+    print(
+        f"{told.output}: {told.steps} steps on {told.windows} windows in {clock(told.seconds)}; of the way back on "
+        f"windows kept out {told.share_before:.2f} was found before, {told.share:.2f} now"
+    )
+    if told.share <= told.share_before:
+        print("warning: nothing was learned that helps; give it more minutes, or a longer clip", file=sys.stderr)
+
+
+def evaluate_cycle(options: argparse.Namespace) -> None:
+    from .engines.omnisync import load_engine
+    from .evaluation.cycle import cycle
+
+    engine = load_engine(options.model, adapter=options.adapter, device=options.device)
+    cycle(options.video, options.audio, options.others, engine, options.mouth, options.out)
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -232,6 +258,29 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--grid", action="store_true", help="also over guidance settings")
     command.set_defaults(command=evaluate)
 
+    command = what.add_parser("cycle", help="on a real clip: changed to other sounds and back, against the clip itself")
+    command.add_argument("--video", type=Path, required=True, metavar="V")
+    command.add_argument("--audio", type=Path, required=True, metavar="OWN", help="the clip's own sound")
+    command.add_argument("--others", type=Path, nargs="+", required=True, metavar="A", help="other sounds")
+    _mouth_option(command)
+    command.add_argument("--model", type=Path, metavar="BUNDLE", help="default: the bundled one")
+    command.add_argument("--adapter", type=Path, metavar="PERSON", help="what `adapt` learned of this person")
+    command.add_argument("--device", default="auto", help="auto (default), cuda, mps, cpu")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR")
+    command.set_defaults(command=evaluate_cycle)
+
+    command = commands.add_parser("adapt", help="let the model learn the person in a clip, from the clip alone")
+    command.add_argument("--video", type=Path, required=True, metavar="V")
+    command.add_argument("--audio", type=Path, metavar="OWN", help="the clip's own sound (default: the video's)")
+    _mouth_option(command)
+    command.add_argument("--output", type=file, required=True, metavar="PERSON.safetensors")
+    command.add_argument("--minutes", type=number(0, 1440), default=5.0, help="all in (default 5)")
+    command.add_argument("--resume", action="store_true", help="go on with one that was stopped")
+    command.add_argument("--model", type=Path, metavar="BUNDLE", help="learn with this one (default: the bundled one)")
+    command.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="default 0")
+    command.add_argument("--device", default="auto", help="auto (default), cuda, mps, cpu")
+    command.set_defaults(command=adapt)
+
     command = commands.add_parser("queue", help="run a workflow (API form) on a ComfyUI server")
     command.add_argument("workflow", type=Path, metavar="FILE.json")
     command.add_argument("--host", default="http://127.0.0.1:8188", metavar="URL", help="default %(default)s")
@@ -283,6 +332,7 @@ def _work_options(work) -> None:
 def _model_options(command: argparse.ArgumentParser) -> None:
     model = command.add_argument_group("model")
     model.add_argument("--model", type=Path, metavar="BUNDLE", help="a .safetensors bundle (default: the bundled one)")
+    model.add_argument("--adapter", type=Path, metavar="PERSON", help="what `adapt` learned of this person")
     model.add_argument("--prompt", help="how it is spoken, e.g. 'A person speaks loudly with clear teeth.'")
     model.add_argument("--steps", type=whole(1, 1000), help="default: as the model wants (the bundled one: 1)")
     model.add_argument("--tau", type=number(0, 1), help="noise at the start, in (0, 1]; default: as the model wants")
@@ -322,7 +372,10 @@ def _mouth(text: str) -> str | tuple[float, ...]:
     return point
 
 
-_STAGES = {"reading": ("finding the mouth", "frame"), "editing": ("editing", "step"), "writing": ("writing", "frame")}
+_STAGES = {
+    "reading": ("finding the mouth", "frame"), "editing": ("editing", "step"), "writing": ("writing", "frame"),
+    "changing": ("changing the clip", "window"), "learning": ("learning", "s"),
+}  # fmt: skip
 
 
 class _Bars:

@@ -18,17 +18,17 @@ LAZY = ("cli", "demo")
 RANKS = [
     {"arguments", "errors", "spec", "diffusion", "models.layers"},
     {"audio", "manifest", "media", "models", "tables", "timing", "windows.chunks", "engines.protocol"},
-    {"mouth", "crop", "configuration", "checkpoint"},
+    {"mouth", "crop", "configuration", "checkpoint", "adapter"},
     {"job", "windows", "engines", "sheets"},
     {"pipeline"},
     {"batch"},
     {"cli", "__main__", "demo", "queue"},
 ]
 """A room imports from its own rank and from those before; `evaluation` and `training` stand beside `pipeline`."""
-BESIDE = {"evaluation": 4, "synth": 1, "training": 4}
+BESIDE = {"evaluation": 4, "synth": 1, "training": 4, "adaptation": 4}
 SHOWN = ("sheets", "evaluation")
 """Pictures and figures: met by nodes, by the demonstration and by each other."""
-WORKSHOP = ("training", "synth")
+WORKSHOP = ("training", "synth", "adaptation")
 """Never met by inference."""
 NETWORK = {
     "subprocess", "socket", "ssl", "urllib", "http", "ftplib", "smtplib", "requests", "httpx", "aiohttp", "websockets",

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..adapter import apply_adapter, read_adapter
 from ..audio import Wave
 from ..checkpoint import Bundle, check_strictly, read_bundle
 from ..diffusion import flow
@@ -133,6 +134,7 @@ class OmniSyncEngine(LatentEngine):
 def load_engine(
     path: str | Path | None = None,
     *,
+    adapter: str | Path | None = None,
     prompt: str = PROMPT,
     steps: int | None = None,
     tau: float | None = None,
@@ -142,12 +144,17 @@ def load_engine(
 ) -> OmniSyncEngine:
     """An engine from a bundle; None is the bundled mini. What is not given is as the bundle wants to be sampled.
 
-    guidance: a whole one, or some fields of it by name over the bundle's own. InputError, CheckpointError.
+    adapter: a speaker adapter over that bundle (`adapter.py`). guidance: a whole one, or some fields of it by name over
+    the bundle's own. InputError, CheckpointError.
     """
     bundle = read_bundle(path or BUNDLED)
     sampling = choose_sampling(own_sampling(bundle), steps, tau, guidance, prompt)
-    networks, spec = ready_networks(bundle, device, dtype), build_spec(bundle)
-    return OmniSyncEngine(networks, spec, sampling, bundle.digest)
+    networks, spec, digest = ready_networks(bundle, device, dtype), build_spec(bundle), bundle.digest
+    if adapter is not None:
+        learned = read_adapter(adapter)
+        apply_adapter(learned, networks, digest)
+        digest = f"{digest}+{learned.digest}"
+    return OmniSyncEngine(networks, spec, sampling, digest)
 
 
 def choose_sampling(

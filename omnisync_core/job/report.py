@@ -35,7 +35,8 @@ class Progress:
 
     stage: str
     """`opening` counts frames now and then, `total` still unknown (0); `reading` counts frames; `planned` comes once,
-    with the plan, and counts windows; `editing` counts steps of windows; `writing` counts frames."""
+    with the plan, and counts windows; `editing` counts steps of windows; `writing` counts frames. Learning a person
+    counts windows while `changing` the clip, and seconds while `learning`."""
     done: int
     total: int
     plan: Plan | None = None

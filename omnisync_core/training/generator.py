@@ -7,6 +7,7 @@ pixels around the mouth, in space and in time. Reels as in `training/reels.py` w
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,11 @@ from torch import Tensor, nn
 from ..diffusion import flow
 from ..diffusion.guidance import gaussian, mouth_per_latent_frame
 from ..models.dit import DiT
+from ..models.layers import attend, attend_plainly
 from ..models.vae import Source, VideoVAE
+from .adversary import Adversary, adversary_losses
 from .latents import FeatureBank
+from .objective import cut_pieces
 from .stage import device_of
 
 
@@ -30,6 +34,8 @@ class GeneratorOptions:
     """Noise levels are uniform from here to 1; each is also where its path starts."""
     piece: int = 8
     """Side, in latents, of what is decoded around the mouth."""
+    latent_piece: int = 0
+    """Side, in latents, of what the transformer sees around the mouth where nothing is decoded; 0: the whole crop."""
     plain_share: float = 0.15
     """Steps whose pixels are the target's own latents decoded without the source: a plain autoencoder, still."""
     truth_share: float = 0.0
@@ -40,6 +46,8 @@ class GeneratorOptions:
     pixel_weight: float = 4.0
     mouth_weight: float = 8.0
     time_weight: float = 1.0
+    adversary_weight: float = 0.0
+    """Of the judge of patches: above 0 the parts that do not follow from the speech are painted sharply too."""
     joint_dropout: float = 0.05
     text_dropout: float = 0.05
 
@@ -49,8 +57,11 @@ class Generator(nn.Module):
 
     def __init__(self, dit: DiT, vae: VideoVAE):
         super().__init__()
-        self.dit, self.vae = dit, vae
+        self.dit, self.vae, self.adversary = dit, vae, Adversary()
         vae.encoder.requires_grad_(False)
+        for block in dit.blocks:
+            for part in (block.self_attention, block.speech_attention, block.text_attention):
+                part.attention = attend if torch.cuda.is_available() else attend_plainly
 
     def predict(self, source: Tensor, sigma_B: Tensor, speech: Tensor, text: Tensor) -> Tensor:
         """The clean latents that one step from progressive noise leads to."""
@@ -97,20 +108,25 @@ class Reels:
             with np.load(latents) as data:
                 self.shards.append({key: data[key] for key in data.files} | {"frames": _mapped(frames)})
 
-    def draw(self, batch: int, texts: dict, options: GeneratorOptions, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Random pseudo-pairs, half of them mirrored; `texts`: style -> list of encoded captions (L, D)."""
-        names = ("source", "target", "source_frames", "target_frames", "speech", "text", "mouth", "sigma")
-        rows: dict[str, list] = {name: [] for name in names}
-        for _ in range(batch):
+    def draw(
+        self, batch: int, texts: dict, options: GeneratorOptions, rng: np.random.Generator, seen: int | None = None
+    ) -> dict[str, Tensor]:
+        """Random pseudo-pairs, half of them mirrored; `texts`: style -> list of encoded captions (L, D).
+
+        The first `seen` (None: all) come with their frames.
+        """
+        rows: dict[str, list] = defaultdict(list)
+        for row in range(batch):
             shard = self.shards[rng.integers(len(self.shards))]
-            reel, mirrored = rng.integers(len(shard["latent"])), int(rng.random() < 0.5)
+            reel, mirrored = rng.integers(len(shard["latent"])), int(rng.random() < 0.5) % shard["latent"].shape[2]
             target, source = rng.choice(shard["latent"].shape[1], size=2, replace=False)
             captions = texts[int(shard["style"][reel, target])]
             heard = rng.random() >= options.joint_dropout
             for name, clip in (("source", source), ("target", target)):
                 rows[name].append(shard["latent"][reel, clip, mirrored])
-                frames = np.asarray(shard["frames"][reel, clip])
-                rows[f"{name}_frames"].append(frames[:, :, ::-1] if mirrored else frames)
+                if seen is None or row < seen:
+                    frames = np.asarray(shard["frames"][reel, clip])
+                    rows[f"{name}_frames"].append(frames[:, :, ::-1] if mirrored else frames)
             read = heard and rng.random() >= options.text_dropout
             rows["text"].append(captions[rng.integers(len(captions))] * read)
             rows["speech"].append(shard["speech"][reel, target] * heard)
@@ -126,7 +142,12 @@ class Reels:
 def generator_loss(
     model: Generator, batch: dict[str, Tensor], decoded: int, options: GeneratorOptions, rng: np.random.Generator
 ) -> dict[str, Tensor]:
-    """Error of the prediction in latents, in units of what differs from the source; of `decoded` samples in pixels."""
+    """Error of the prediction in latents, in units of what differs from the source; of `decoded` samples in pixels.
+
+    Without any to decode the transformer learns alone, on pieces of `latent_piece` latents around the mouth.
+    """
+    if not decoded:
+        return _latent_loss(model, batch, options, rng)
     batch = {name: value.to(device_of(model)) for name, value in batch.items()}
     target, source = batch["target"], batch["source"]
     plain = rng.random() < options.plain_share
@@ -143,7 +164,7 @@ def generator_loss(
     latent = cut((target if given else clean)[:decoded], pieces, options.piece)
     scale, side = model.vae.spatial_stride, options.piece * model.vae.spatial_stride
     frames = {
-        name: cut(as_video(batch[f"{name}_frames"][:decoded]), [(x * scale, y * scale) for x, y in pieces], side)
+        name: cut(as_video(batch[f"{name}_frames"]), [(x * scale, y * scale) for x, y in pieces], side)
         for name in ("source", "target")
     }
     result = model.decode(latent, None if plain else frames["source"])
@@ -152,7 +173,19 @@ def generator_loss(
     pixels = pixel_loss(result, frames["target"], mouth, options)
     told["codec" if plain else "truth" if given else "pixels"] = pixels
     loss = options.pixel_weight * pixels + (options.latent_weight * told["latents"] if learns else 0)
+    if options.adversary_weight and not plain:
+        told |= (judged := adversary_losses(model.adversary, result, frames["target"]))
+        loss = loss + options.adversary_weight * judged["passes"] + judged["tells"]
     return {"loss": loss, **{name: value.detach() for name, value in told.items()}}
+
+
+def _latent_loss(model: Generator, batch: dict, options: GeneratorOptions, rng: np.random.Generator) -> dict:
+    if options.latent_piece:
+        batch = cut_pieces(batch, options.latent_piece, rng)
+    batch = {name: value.to(device_of(model)) for name, value in batch.items()}
+    clean = model.predict(batch["source"], batch["sigma"], batch["speech"], batch["text"])
+    told = latent_losses(clean, batch, options.mouth_weight, model.dit.config.residual_std or 1.0)
+    return {"loss": told["latents"], "mouth": told["mouth"].detach()}
 
 
 def latent_losses(clean: Tensor, batch: dict[str, Tensor], mouth_weight: float, std: float) -> dict[str, Tensor]:

@@ -16,7 +16,6 @@ from torch import nn
 
 from ..checkpoint import Bundle, read_bundle, write_bundle
 from ..engines.omnisync import BUNDLED, build_networks, build_spec
-from ..models.layers import attend, attend_plainly
 from ..models.vae import VideoVAE
 from .generator import Generator, GeneratorOptions, Reels, as_video, encode_reels, generator_loss
 from .latents import FeatureBank
@@ -51,11 +50,12 @@ def _train_part(
     """One part of the training from the average of the one before."""
     objective = GeneratorOptions(**part.get("objective", {}))
     model.dit.requires_grad_(objective.latent_weight > 0)
-    model.vae.decoder.requires_grad_(True)
+    model.vae.decoder.requires_grad_(part["decoded"] > 0)
+    model.adversary.requires_grad_(objective.adversary_weight > 0)
 
     def loss_of(running: nn.Module, step: int) -> dict[str, torch.Tensor]:
         rng = step_rng(seed, 5, step)
-        batch = reels["train"].draw(part["batch"], texts, objective, rng)
+        batch = reels["train"].draw(part["batch"], texts, objective, rng, part["decoded"])
         return generator_loss(running, batch, part["decoded"], objective, rng)
 
     def sheet(average: nn.Module, step: int) -> None:
@@ -74,9 +74,6 @@ def _train_part(
 def _prepared(networks: dict[str, nn.Module]) -> Generator:
     """The bundle's networks, its decoder with new ways from the source that change nothing yet."""
     dit, vae = networks["dit"], networks["vae"]
-    for block in dit.blocks:
-        for part in (block.self_attention, block.speech_attention, block.text_attention):
-            part.attention = attend if torch.cuda.is_available() else attend_plainly
     if not vae.config.skips:
         wider = VideoVAE(replace(vae.config, skips=True))
         for skip in wider.decoder.skips:
