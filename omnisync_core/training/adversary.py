@@ -34,6 +34,12 @@ class Adversary(nn.Module):
         return self.outer(x)
 
 
+def balance(loss: Tensor, other: Tensor, video: Tensor) -> Tensor:
+    """What `other` is to be multiplied with to pull at the video as hard as `loss` does (Esser et al. 2021)."""
+    pulls = [torch.autograd.grad(one, video, retain_graph=True)[0].norm() for one in (loss, other)]
+    return (pulls[0] / pulls[1].clamp(min=1e-8)).clamp(max=1e4).detach()
+
+
 def adversary_losses(adversary: Adversary, made: Tensor, drawn: Tensor, noise: float = 0.1) -> dict[str, Tensor]:
     """`passes`: for what made the video, gradients to it alone; `tells`: for the adversary, gradients to it alone."""
     frozen = {name: value.detach() for name, value in adversary.named_parameters()}

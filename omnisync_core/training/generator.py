@@ -22,7 +22,7 @@ from ..diffusion.guidance import gaussian, mouth_per_latent_frame
 from ..models.dit import DiT
 from ..models.layers import attend, attend_plainly
 from ..models.vae import Source, VideoVAE
-from .adversary import Adversary, adversary_losses
+from .adversary import Adversary, adversary_losses, balance
 from .latents import FeatureBank
 from .objective import cut_pieces
 from .stage import device_of
@@ -47,7 +47,8 @@ class GeneratorOptions:
     mouth_weight: float = 8.0
     time_weight: float = 1.0
     adversary_weight: float = 0.0
-    """Of the judge of patches: above 0 the parts that do not follow from the speech are painted sharply too."""
+    """How hard the judge of patches pulls at the pictures, over how hard `pixel_loss` does: with it what does not
+    follow from the speech is painted sharply too."""
     joint_dropout: float = 0.05
     text_dropout: float = 0.05
 
@@ -175,7 +176,8 @@ def generator_loss(
     loss = options.pixel_weight * pixels + (options.latent_weight * told["latents"] if learns else 0)
     if options.adversary_weight and not plain:
         told |= (judged := adversary_losses(model.adversary, result, frames["target"]))
-        loss = loss + options.adversary_weight * judged["passes"] + judged["tells"]
+        share = options.adversary_weight * options.pixel_weight
+        loss = loss + share * balance(pixels, judged["passes"], result) * judged["passes"] + judged["tells"]
     return {"loss": loss, **{name: value.detach() for name, value in told.items()}}
 
 

@@ -45,7 +45,14 @@ lr = 0.2
 [generator.parts.objective]
 piece = 2
 plain_share = 0.0
+adversary_weight = 0.3
 latent_weight = {latent_weight}
+[[generator.parts]]
+steps = {latent_steps}
+batch = 2
+decoded = 0
+lr = 0.2
+objective = {{ latent_piece = 2 }}
 [sampling]
 steps = 1
 tau = 0.9
@@ -70,6 +77,7 @@ def trained(tmp_path, monkeypatch):
     def run(latent_weight: float):
         path = tmp_path / "config.toml"
         told = {"out": (tmp_path / "run").as_posix(), "init": before.as_posix(), "latent_weight": latent_weight}
+        told["latent_steps"] = int(latent_weight > 0)
         path.write_text(CONFIG.format(**told), encoding="utf-8")
         return read_bundle(before), read_bundle(loop.train(path))
 
