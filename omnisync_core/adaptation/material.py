@@ -60,14 +60,17 @@ class Windows:
 
 
 def read_windows(
-    part: media.Part, audio: Path, how: object, engine: OmniSyncEngine, store: Store, on_frame: OnWindow
+    part: media.Part, audio: Path | None, how: object, engine: OmniSyncEngine, store: Store, on_frame: OnWindow
 ) -> tuple[Windows, Speech]:
     """Windows of the first three quarters of a clip, and its sound.
 
-    InputError: it is too short, nobody speaks, no mouth was found.
+    audio: None is the video's own. InputError: it is too short, nobody speaks, no mouth was found.
     """
     info = media.probe_video(part)
-    wave = sound.SpeechWave(audio)
+    wave = sound.SpeechWave(part.path if audio is None else audio)
+    if audio is None and info.start:
+        wave = _Later(wave, info.start)
+    audio = audio or part.path
     end = min(float(info.times_N[-1]), wave.duration)
     if end < SHORTEST:
         raise InputError(
@@ -89,6 +92,16 @@ def read_windows(
         )
         store.write("windows", **_read(placement, speech))
     return Windows(**store.read("windows")), speech
+
+
+class _Later:
+    """A wave from `start` seconds on: the sound of a part of a file."""
+
+    def __init__(self, wave: sound.Wave, start: float) -> None:
+        self._wave, self._start, self.duration = wave, start, max(0.0, wave.duration - start)
+
+    def read(self, start_s: float, stop_s: float) -> np.ndarray:
+        return self._wave.read(self._start + start_s, self._start + stop_s)
 
 
 def _track(info: media.VideoInfo, count: int, how: object, on_frame: OnWindow) -> mouth.MouthTrack:

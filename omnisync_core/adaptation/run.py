@@ -78,35 +78,47 @@ def adapt(
     model: str | os.PathLike | None = None,
     options: AdaptOptions = AdaptOptions(),
     device: str = "auto",
+    state: str | os.PathLike | None = None,
     progress: Listener | None = None,
 ) -> Adapted:
     """Write `output` (.safetensors): what the bundle `model` (None: the bundled one) learned of the person in `video`.
 
     audio: the clip's own sound where the video has none. The last quarter of the clip is never learned from. What was
-    made is kept in the folder `<output>.omnisync`; whatever stops the work (also an exception raised by `progress`),
-    the same call with `options.resume` goes on. InputError, CheckpointError, OutputError.
+    made is kept in the folder `<output>.omnisync` (with `state` in a folder in there that is named by the job). Whatever
+    stops the work, also an exception raised by `progress`, the same call with `options.resume` goes on. Raises
+    InputError, CheckpointError and OutputError.
     """
     began, part, output = monotonic(), media.Part.of(video), Path(output)
     if output.suffix != ".safetensors":
         raise InputError(f"the output must end in .safetensors, got {output.name!r}")
     if not output.parent.is_dir():
         raise OutputError(f"there is no folder {output.parent}: make it, or choose another output")
-    bundle, sound = read_bundle(model or BUNDLED), Path(part.path if audio is None else audio)
+    bundle = read_bundle(model or BUNDLED)
     if not vae_config(bundle).skips:
         raise InputError(f"{bundle.path}: its decoder does not look at the source, which learning a person needs")
     networks = ready_networks(bundle, device)
     engine = OmniSyncEngine(networks, build_spec(bundle), own_sampling(bundle), bundle.digest)
-    store = Store.open(output, _manifest(part, sound, bundle, options), resume=options.resume)
+    asked = _manifest(part, audio, bundle, options)
+    store = Store.open(output, asked, resume=options.resume, state=state)
     try:
         work = _Work(store, options, progress or (lambda _: None), began)
-        windows, own = read_windows(part, sound, options.mouth, engine, store, work.on_frame)
+        windows, own = read_windows(
+            part, None if audio is None else Path(audio), options.mouth, engine, store, work.on_frame
+        )
         changed = [
             work.changed(number, windows, with_prompt(engine, networks, number), own) for number in work.rounds()
         ]
         pupil = Pupil(_learning(bundle, networks), engine, options.seed)
         pairs = pairs_of(pupil, windows.frames_WTHWC, np.stack(changed), windows.speech_WTND, windows.mouth_WT3)
         result = work.learn(pupil, pairs)
-        told = {"base": bundle.digest, "rank": RANK, "windows": len(windows), **result["figures"]}
+        told = {
+            "base": bundle.digest,
+            "learned": asked,
+            "minutes": options.minutes,
+            "rank": RANK,
+            "windows": len(windows),
+            **result["figures"],
+        }
         write_adapter(output, result["transformer"], result["decoder"], told)
         store.remove()
     finally:
@@ -206,11 +218,11 @@ class _Work:
         self._store.write("spent", seconds=np.array(self._spent))
 
 
-def _manifest(part: media.Part, sound: Path, bundle: Bundle, options: AdaptOptions) -> dict:
+def _manifest(part: media.Part, audio: str | os.PathLike | None, bundle: Bundle, options: AdaptOptions) -> dict:
     """What must be the same to go on; the time may grow."""
     return {
         "format": 1, "adapter of": bundle.digest, "video": file_digest(part.path), "part": [part.start, part.stop],
-        "sound": file_digest(sound), "mouth": plain(options.mouth), "seed": options.seed,
+        "sound": file_digest(audio or part.path), "mouth": plain(options.mouth), "seed": options.seed,
     }  # fmt: skip
 
 
