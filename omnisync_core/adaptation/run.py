@@ -84,9 +84,9 @@ def adapt(
     """Write `output` (.safetensors): what the bundle `model` (None: the bundled one) learned of the person in `video`.
 
     audio: the clip's own sound where the video has none. The last quarter of the clip is never learned from. What was
-    made is kept in the folder `<output>.omnisync` (with `state` in a folder in there that is named by the job). Whatever
-    stops the work, also an exception raised by `progress`, the same call with `options.resume` goes on. Raises
-    InputError, CheckpointError and OutputError.
+    made is kept in the folder `<output>.omnisync`, or with `state` in a folder in there that is named by the job.
+    Whatever stops the work, also an exception raised by `progress`, the same call with `options.resume` goes on.
+    Raises InputError, CheckpointError and OutputError.
     """
     began, part, output = monotonic(), media.Part.of(video), Path(output)
     if output.suffix != ".safetensors":
