@@ -177,8 +177,10 @@ def evaluate_cycle(options: argparse.Namespace) -> None:
     from .engines.omnisync import load_engine
     from .evaluation.cycle import cycle
 
-    engine = load_engine(options.model, adapter=options.adapter, device=options.device)
-    cycle(options.video, options.audio, options.others, engine, options.mouth, options.out)
+    # The changes are the model's own in any case, so that with and without an adapter the same is asked.
+    plain = load_engine(options.model, device=options.device)
+    engine = load_engine(options.model, adapter=options.adapter, device=options.device) if options.adapter else plain
+    cycle(options.video, options.audio, options.others, engine, options.mouth, options.out, changer=plain)
 
 
 def evaluate(options: argparse.Namespace) -> None:
