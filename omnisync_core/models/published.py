@@ -35,6 +35,32 @@ def read_content(path: Path) -> Mapping[str, Any]:
     return content
 
 
+class Shapes:
+    """Shapes of a state dict, by the names of its tensors; `wrong` and `remedy` are said where one is missing."""
+
+    def __init__(self, state_dict: Mapping[str, Tensor], wrong: str, remedy: str) -> None:
+        self.known = {key: tuple(value.shape) for key, value in state_dict.items()}
+        self._wrong, self._remedy = wrong, remedy
+        self._below: dict[str, set[str]] = {}
+        for key in self.known:
+            parts = key.split(".")
+            for i in range(1, len(parts)):
+                self._below.setdefault(".".join(parts[:i]), set()).add(parts[i])
+
+    def __getitem__(self, key: str) -> tuple[int, ...]:
+        if key not in self.known:
+            raise CheckpointError(f"{self._wrong}: it has no tensor {key}; {self._remedy}")
+        return self.known[key]
+
+    def __contains__(self, prefix: str) -> bool:
+        """Whether any name lies below a prefix."""
+        return prefix in self._below
+
+    def count(self, prefix: str) -> int:
+        """One more than the highest number below a prefix."""
+        return 1 + max((int(name) for name in self._below.get(prefix, ()) if name.isdecimal()), default=-1)
+
+
 def tensors_of(content: Mapping[str, Any], inside: str, path: Any) -> dict[str, Tensor]:
     """The state dict itself, which published files keep under a name of their own. CheckpointError: there is none."""
     state = content.get(inside, content)

@@ -25,9 +25,9 @@ def node(name, **inputs):
 @pytest.fixture(scope="module")
 def files(host):
     """Tiny random networks under the published names, as the published files hold them."""
-    layout = host.module("omnisync_core.engines.xdub.layout")
+    sizes = host.module("omnisync_core.engines.xdub.config")
     torch.manual_seed(0)
-    config = layout.XDubConfig(40, 2, 1, 48, 48, TEXT, 32, HEARS + WAV, 16, 1, 1, 100)
+    config = sizes.XDubConfig(40, 2, 1, 48, 48, TEXT, 32, HEARS + WAV, 16, 1, 1, 100)
     network = host.module("omnisync_core.engines.xdub").XDubDiT(config)
     state = {key: torch.randn_like(value) * 0.1 for key, value in network.state_dict().items()}
     folder = host.base / "models"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ...errors import CheckpointError
+from ...models.published import Shapes
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,15 @@ class UNetConfig:
 
 def read_config(state_dict: Mapping[str, Tensor], heads: int = 8, groups: int = 32) -> UNetConfig:
     """The configuration that a state dict in the official names belongs to. CheckpointError: it is no such UNet."""
-    keys = _Keys(state_dict)
+    keys = _Keys(state_dict, "this is no LatentSync UNet", "expected latentsync_unet.pt or a copy of it")
     down = tuple(keys.block(f"down_blocks.{i}", "downsamplers") for i in range(keys.count("down_blocks")))
     up = tuple(keys.block(f"up_blocks.{i}", "upsamplers") for i in range(keys.count("up_blocks")))
     mid = tuple(keys.layer("mid_block", i, other=i - 1) for i in range(keys.count("mid_block.resnets")))
     config = UNetConfig(
-        in_channels=keys.shape("conv_in.weight")[1],
-        out_channels=keys.shape("conv_out.weight")[0],
-        width=keys.shape("conv_in.weight")[0],
-        time_width=keys.shape("time_embedding.linear_1.weight")[0],
+        in_channels=keys["conv_in.weight"][1],
+        out_channels=keys["conv_out.weight"][0],
+        width=keys["conv_in.weight"][0],
+        time_width=keys["time_embedding.linear_1.weight"][0],
         down=down,
         mid=mid,
         up=up,
@@ -105,56 +106,37 @@ def read_config(state_dict: Mapping[str, Tensor], heads: int = 8, groups: int = 
     return config
 
 
-class _Keys:
-    """Looks into a state dict by prefix."""
-
-    def __init__(self, state_dict: Mapping[str, Tensor]) -> None:
-        self._shapes = {key: tuple(value.shape) for key, value in state_dict.items()}
-        self._names: dict[str, set[str]] = {}
-        for key in self._shapes:
-            parts = key.split(".")
-            for i in range(1, len(parts)):
-                self._names.setdefault(".".join(parts[:i]), set()).add(parts[i])
-
-    def shape(self, key: str) -> tuple[int, ...]:
-        if key not in self._shapes:
-            raise CheckpointError(
-                f"this is no LatentSync UNet: it has no tensor {key}; expected latentsync_unet.pt or a copy of it"
-            )
-        return self._shapes[key]
-
-    def count(self, prefix: str) -> int:
-        """One more than the highest number below a prefix."""
-        return 1 + max((int(name) for name in self._names.get(prefix, ()) if name.isdecimal()), default=-1)
+class _Keys(Shapes):
+    """The layers of a UNet, by their prefixes."""
 
     def block(self, prefix: str, sampler: str) -> BlockConfig:
         layers = tuple(self.layer(prefix, i, other=i) for i in range(self.count(f"{prefix}.resnets")))
-        return BlockConfig(layers, f"{prefix}.{sampler}" in self._names)
+        return BlockConfig(layers, f"{prefix}.{sampler}" in self)
 
     def layer(self, prefix: str, index: int, other: int) -> LayerConfig:
         """Residual block `index` with the attention and motion module `other` of the same block."""
-        outputs, inputs = self.shape(f"{prefix}.resnets.{index}.conv1.weight")[:2]
+        outputs, inputs = self[f"{prefix}.resnets.{index}.conv1.weight"][:2]
         attention, motion = f"{prefix}.attentions.{other}", f"{prefix}.motion_modules.{other}"
         return LayerConfig(inputs, outputs, self._attention(attention), self._motion(motion))
 
     def _attention(self, prefix: str) -> AttentionConfig | None:
-        if prefix not in self._names:
+        if prefix not in self:
             return None
-        width, *rest = self.shape(f"{prefix}.proj_in.weight")
+        width, *rest = self[f"{prefix}.proj_in.weight"]
         blocks = f"{prefix}.transformer_blocks"
-        heard = self._shapes.get(f"{blocks}.0.attn2.to_k.weight")
+        heard = self.known.get(f"{blocks}.0.attn2.to_k.weight")
         return AttentionConfig(self.count(blocks), width, heard[1] if heard else None, linear=len(rest) == 1)
 
     def _motion(self, prefix: str) -> MotionConfig | None:
-        if prefix not in self._names:
+        if prefix not in self:
             return None
         inner = f"{prefix}.temporal_transformer"
         blocks = f"{inner}.transformer_blocks"
-        positions = self._shapes.get(f"{blocks}.0.attention_blocks.0.pos_encoder.pe")
+        positions = self.known.get(f"{blocks}.0.attention_blocks.0.pos_encoder.pe")
         return MotionConfig(
             self.count(blocks),
             self.count(f"{blocks}.0.attention_blocks"),
-            self.shape(f"{inner}.proj_in.weight")[0],
+            self[f"{inner}.proj_in.weight"][0],
             positions[1] if positions else None,
         )
 

@@ -7,9 +7,9 @@ mouths back. Shapes: T frames, S the crop's side, R the resolution, h = R / 8; l
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -19,9 +19,9 @@ from torch import Tensor
 from ...audio import Wave
 from ...diffusion.guidance import Guidance, guide
 from ...errors import InputError
-from ...models.whisper import WhisperEncoder
 from ...spec import VideoSpec
-from ..protocol import Edit, Excerpt, OnStep, WindowEngine
+from ..protocol import Edit, Excerpt, OnStep
+from ..published import PublishedEngine
 from . import align, mask
 from .ddim import TRAIN_STEPS, Schedule, sample
 from .hearing import LayeredSpeech
@@ -125,28 +125,13 @@ class Face:
     """The face encoded and decoded, 0..1."""
 
 
-class LatentSyncEngine(WindowEngine):
+class LatentSyncEngine(PublishedEngine[Settings, Denoiser, Codec]):
     """See `engines/protocol.py`."""
 
+    name = "latentsync"
     sees_roll = True
-
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        codec: Codec,
-        whisper: WhisperEncoder,
-        settings: Settings,
-        models: str | list[str],
-        resident: Callable[..., AbstractContextManager] = lambda module: nullcontext(),
-    ) -> None:
-        """`models` are digests of what the weights are; `resident` is Whisper's."""
-        self.settings, self.spec = settings, settings.spec
-        self._denoiser, self._codec, self._whisper, self._resident = denoiser, codec, whisper, resident
-        self._faces: dict[bytes, Face] = {}
-        self.fingerprint = {
-            "engine": "latentsync", "models": models, **asdict(settings),
-            "dtype": str(denoiser.dtype), "device": str(denoiser.device),
-        }  # fmt: skip
+    _faces: Mapping[bytes, Face] = {}
+    """Of the window before."""
 
     def speech(self, wave: Wave) -> LayeredSpeech:
         return LayeredSpeech(self._whisper, wave, self._resident)
@@ -154,8 +139,7 @@ class LatentSyncEngine(WindowEngine):
     @torch.inference_mode()
     def edit_window(self, excerpt: Excerpt, anchor: np.ndarray | None, on_step: OnStep) -> Edit:
         frames_THWC, mouth_T3 = excerpt.frames_THWC, excerpt.mouth_T3
-        if len(frames_THWC) > self.spec.window_frames:
-            raise InputError(f"a window has at most {self.spec.window_frames} frames, got {len(frames_THWC)}")
+        self.check(excerpt)
         affines = [self._affine(mouth, len(frames_THWC[0])) for mouth in mouth_T3]
         faces = self._prepare(frames_THWC, affines)
         fixed = None if anchor is None else self._encode_anchor(anchor, affines)

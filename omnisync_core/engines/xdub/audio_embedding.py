@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ...models.diffusers_parts import CrossAttention, FeedForward, Maker, Positions
-from .layout import XDubConfig
+from .config import XDubConfig
 
 
 class AudioEmbedding(nn.Module):

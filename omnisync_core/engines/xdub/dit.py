@@ -20,7 +20,7 @@ from ...models.dit import CrossAttention, unpatchify
 from ...models.dit import SelfAttention as HalvesAttention
 from ...models.layers import Attention, attend, rope_table, rotate_pairs, timestep_embedding, two_layers
 from .audio_embedding import AudioEmbedding
-from .layout import XDubConfig, read_layout
+from .config import XDubConfig, read_config
 
 PATCH = (1, 2, 2)
 
@@ -40,7 +40,7 @@ def load_dit(
     heads, audio_heads: where they are not as wide as in the published file. dtype: of the weights, None = float32.
     Nothing may be missing, unexpected or of another shape: CheckpointError. Meta tensors give a module without storage.
     """
-    config = read_layout(state_dict, heads, audio_heads)
+    config = read_config(state_dict, heads, audio_heads)
     network = XDubDiT(config, device="meta", dtype=dtype, operations=operations, attention=attention)
     check_strictly(network, state_dict, "the X-Dub transformer")
     kind = dtype or torch.float32

@@ -7,8 +7,8 @@ the crop's side, K frames of the anchor; latents (1, C, f, h, w), h = S / 16.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -21,11 +21,12 @@ from ...models.whisper import WhisperEncoder
 from ...models.whole_sound import WholeSound
 from ...spec import VideoSpec
 from ...windows import chunks
-from ..protocol import Edit, Excerpt, OnStep, WindowEngine
+from ..protocol import Edit, Excerpt, OnStep
+from ..published import PublishedEngine, Resident
 from . import noise, sampling
+from .config import XDubConfig
 from .dit import XDubDiT
 from .hearing import XDubSpeech, by_latent_frame
-from .layout import XDubConfig
 from .weights import context_of
 
 MOTION_FRAMES = 5
@@ -150,41 +151,30 @@ Wav2Vec = Callable[[np.ndarray], np.ndarray]
 """The last states (M, D) of a normalised wave (S,) at 16 kHz."""
 
 
-class XDubEngine(WindowEngine):
+class XDubEngine(PublishedEngine[Settings, Denoiser, Codec]):
     """See `engines/protocol.py`.
 
     One window at a time: a window takes minutes, beside which it is nothing that autoencoder and transformer change
     places; so every window goes on from finished pictures, as the official program's does.
     """
 
+    name = "xdub"
     has_codec = True
 
     def __init__(
-        self,
-        denoiser: Denoiser,
-        codec: Codec,
-        whisper: WhisperEncoder,
-        wav2vec: Wav2Vec,
-        prompt_1D: Tensor,
-        settings: Settings,
-        models: str | list[str],
-        resident: Callable[..., AbstractContextManager] = lambda module: nullcontext(),
-    ):
-        """`prompt_1D`: the empty prompt's row; `models`: digests of what the weights are; `resident`: Whisper's."""
-        self.settings, self.spec = settings, settings.spec
-        self._denoiser, self._codec, self._resident = denoiser, codec, resident
-        self._whisper, self._wav2vec = whisper, wav2vec
-        self._context = context_of(prompt_1D.float().cpu())
-        self.fingerprint = {
-            "engine": "xdub", "models": models, **asdict(settings), "dtype": str(denoiser.dtype),
-            "device": str(denoiser.device), "prompt": self._context[0, 0].double().sum().item(),
-        }  # fmt: skip
+        self, denoiser: Denoiser, codec: Codec, whisper: WhisperEncoder, wav2vec: Wav2Vec, prompt_1D: Tensor,
+        settings: Settings, models: str | list[str], resident: Resident = lambda module: nullcontext(),
+    ) -> None:  # fmt: skip
+        """As `PublishedEngine`; `prompt_1D`: the empty prompt's row."""
+        super().__init__(denoiser, codec, whisper, settings, models, resident)
+        self._wav2vec, self._context = wav2vec, context_of(prompt_1D.float().cpu())
+        self.fingerprint["prompt"] = self._context[0, 0].double().sum().item()
 
     def speech(self, wave: Wave) -> XDubSpeech:
         return XDubSpeech(WholeSound(self._whisper, wave, self._resident, last_only=True), self._wav2vec, wave)
 
     @torch.inference_mode()
-    def through_codec(self, frames_THWC: np.ndarray) -> np.ndarray:
+    def through_codec(self, frames_THWC: np.ndarray, source_THWC: np.ndarray) -> np.ndarray:
         return self._codec.decode(self._codec.encode(frames_THWC))
 
     @torch.inference_mode()
@@ -192,9 +182,8 @@ class XDubEngine(WindowEngine):
         """The excerpt's speech has three frames more, before the window. Of a long anchor (a window that was moved back
         to be full) the last five frames are gone on from, those before stay as they are; noise is not gone on from.
         """
+        self.check(excerpt)
         frames_THWC, count = excerpt.frames_THWC, len(excerpt.frames_THWC)
-        if count > self.spec.window_frames:
-            raise InputError(f"a window has at most {self.spec.window_frames} frames, got {count}")
         if anchor is not None and self._is_noise(anchor, excerpt):
             anchor = None
         passed = 0 if anchor is None else max(len(anchor) - MOTION_FRAMES, 0)

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from omnisync_core.audio import ArrayWave
+from omnisync_core.engines.xdub.config import XDubConfig
 from omnisync_core.engines.xdub.dit import XDubDiT
 from omnisync_core.engines.xdub.engine import PlacedDiT, Settings, XDubEngine
-from omnisync_core.engines.xdub.layout import XDubConfig
 from omnisync_core.models.whisper import WhisperEncoder
 
 HEARS, WAV = 16, 6

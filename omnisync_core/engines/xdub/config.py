@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ...errors import CheckpointError
+from ...models.published import Shapes
 
 HEAD_WIDTH, AUDIO_HEAD_WIDTH = 128, 64
 FILE = "X-Dub_model.safetensors of KlingTeam/X-Dub"
@@ -36,26 +37,27 @@ class XDubConfig:
     """Features of a latent frame for which there is a place."""
 
 
-def read_layout(
+def read_config(
     state_dict: Mapping[str, Tensor], heads: int | None = None, audio_heads: int | None = None
 ) -> XDubConfig:
     """The configuration that a state dict in the official names belongs to. CheckpointError: it is no X-Dub."""
     _check_kind(state_dict)
-    width, channels = _shape(state_dict, "patch_embedding.weight")[:2]
-    audio_width, audio_dim = _shape(state_dict, "audio_embedding.proj_in.weight")
+    shapes = Shapes(state_dict, "the X-Dub file is not whole", f"download {FILE} again")
+    width, channels = shapes["patch_embedding.weight"][:2]
+    audio_width, audio_dim = shapes["audio_embedding.proj_in.weight"]
     config = XDubConfig(
         width=width,
-        depth=_count(state_dict, "blocks."),
+        depth=shapes.count("blocks"),
         heads=heads or max(1, width // HEAD_WIDTH),
-        ffn_width=_shape(state_dict, "blocks.0.ffn.0.weight")[0],
+        ffn_width=shapes["blocks.0.ffn.0.weight"][0],
         latent_channels=channels,
-        text_dim=_shape(state_dict, "text_embedding.0.weight")[1],
-        frequency_dim=_shape(state_dict, "time_embedding.0.weight")[1],
+        text_dim=shapes["text_embedding.0.weight"][1],
+        frequency_dim=shapes["time_embedding.0.weight"][1],
         audio_dim=audio_dim,
         audio_width=audio_width,
-        audio_depth=_count(state_dict, "audio_embedding.layers."),
+        audio_depth=shapes.count("audio_embedding.layers"),
         audio_heads=audio_heads or max(1, audio_width // AUDIO_HEAD_WIDTH),
-        audio_positions=_shape(state_dict, "audio_embedding.layers.0.pos_embed.pe")[1],
+        audio_positions=shapes["audio_embedding.layers.0.pos_embed.pe"][1],
     )
     for name, size, count in (("width", width, config.heads), ("sound's width", audio_width, config.audio_heads)):
         if size % count or (name == "width" and size // count % 2):
@@ -71,15 +73,3 @@ def _check_kind(state_dict: Mapping[str, Tensor]) -> None:
     if "head.modulation" in state_dict and "blocks.0.self_attn.q.weight" in state_dict:
         kind = "this is a Wan model that hears nothing"
     raise CheckpointError(f"{kind}, not X-Dub's transformer; load {FILE}")
-
-
-def _shape(state_dict: Mapping[str, Tensor], key: str) -> tuple[int, ...]:
-    if key not in state_dict:
-        raise CheckpointError(f"the X-Dub file is not whole: it has no tensor {key}; download {FILE} again")
-    return tuple(state_dict[key].shape)
-
-
-def _count(state_dict: Mapping[str, Tensor], prefix: str) -> int:
-    """One more than the highest number after a prefix."""
-    numbers = (key[len(prefix) :].split(".", 1)[0] for key in state_dict if key.startswith(prefix))
-    return 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
