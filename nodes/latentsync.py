@@ -8,10 +8,10 @@ from comfy_api.latest import io
 
 from ..omnisync_core.diffusion.guidance import Guidance
 from .host import folders
-from .loaders import WEIGHT_DTYPES
-from .types import ENGINE_OUT, GUIDANCE_NAMES, EngineType, finite, guidance_inputs, read_guidance
+from .loaders import WHISPERS, weight_dtype_input, whisper_input
+from .types import ENGINE_OUT, GUIDANCE_NAMES, EngineType, finite, guidance_inputs, rarely_touched, read_guidance
 
-UNET_FOLDER, WHISPER_FOLDER = "diffusion_models", "audio_encoders"
+UNET_FOLDER = "diffusion_models"
 SUFFIXES = ".safetensors", ".pt"
 RESOLUTIONS = ["256", "512"]
 
@@ -32,25 +32,14 @@ class LoadLatentSyncNode(io.ComfyNode):
                     options=folders.file_names(UNET_FOLDER, suffixes=SUFFIXES),
                     tooltip="latentsync_unet.pt, or a safetensors copy of it, in models/diffusion_models.",
                 ),
-                io.Combo.Input(
-                    "whisper_name",
-                    options=folders.file_names(WHISPER_FOLDER, suffixes=SUFFIXES),
-                    tooltip="Whisper's tiny.pt, or a safetensors copy of it, in models/audio_encoders.",
-                ),
+                whisper_input("tiny.pt", SUFFIXES),
                 io.Combo.Input(
                     "resolution",
                     options=RESOLUTIONS,
                     default="512",
                     tooltip="512 for LatentSync 1.6, 256 for 1.5: what the file was trained on. The other blurs.",
                 ),
-                io.Combo.Input(
-                    "weight_dtype",
-                    options=WEIGHT_DTYPES,
-                    default="default",
-                    advanced=True,
-                    tooltip="How the weights are kept. default: what this machine computes fastest; fp8 halves the "
-                    "memory at some loss.",
-                ),
+                weight_dtype_input(),
             ],
             outputs=[
                 io.Model.Output(tooltip="LatentSync's network, for LatentSync Engine."),
@@ -63,7 +52,7 @@ class LoadLatentSyncNode(io.ComfyNode):
         from .host.engines.latentsync import load_latentsync
 
         unet = folders.file_path(UNET_FOLDER, unet_name, SUFFIXES)
-        whisper = folders.file_path(WHISPER_FOLDER, whisper_name, SUFFIXES)
+        whisper = folders.file_path(WHISPERS, whisper_name, SUFFIXES)
         return io.NodeOutput(*load_latentsync(unet, whisper, int(resolution), weight_dtype))
 
 
@@ -101,7 +90,7 @@ class LatentSyncEngineNode(io.ComfyNode):
                     "ds_cfg", default=False, advanced=True, optional=True,
                     tooltip="Guide by the widgets below instead of cfg: more at the mouth and early, less elsewhere.",
                 ),
-                *_advanced(guidance_inputs()),
+                *rarely_touched(guidance_inputs()),
                 io.Int.Input(
                     "overlap_frames", default=4, min=0, max=12, advanced=True, optional=True,
                     tooltip="Frames that two windows share: the later one goes on from the earlier one's.",
@@ -123,10 +112,3 @@ class LatentSyncEngineNode(io.ComfyNode):
         cfg = finite("cfg", cfg, 0, 100)
         settings = Settings(model.model.resolution, steps, cfg, reuse, guidance, overlap_frames)
         return io.NodeOutput(LatentSyncHandle(model, vae, audio_encoder, settings))
-
-
-def _advanced(inputs: list) -> list:
-    """Hidden until asked for, and not needed in a prompt."""
-    for given in inputs:
-        given.advanced = given.optional = True
-    return inputs

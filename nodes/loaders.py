@@ -5,8 +5,9 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from .host import folders
+from .host.weights import WEIGHT_DTYPES
 
-WEIGHT_DTYPES = ["default", "float32", "bfloat16", "float16", "fp8_e4m3fn", "fp8_e5m2"]
+WHISPERS = "audio_encoders"
 
 
 class LoadModelNode(io.ComfyNode):
@@ -25,14 +26,7 @@ class LoadModelNode(io.ComfyNode):
                     options=folders.bundle_names(),
                     tooltip="A bundle (.safetensors) in models/omnisync, or the small one that comes with the pack.",
                 ),
-                io.Combo.Input(
-                    "weight_dtype",
-                    options=WEIGHT_DTYPES,
-                    default="default",
-                    advanced=True,
-                    tooltip="How the transformer's weights are kept. default: what this machine computes fastest; fp8 "
-                    "halves the memory at some loss.",
-                ),
+                weight_dtype_input(whose="the transformer's weights"),
             ],
             outputs=[
                 io.Model.Output(tooltip="The transformer; takes LoRA, fp8 and samplers as every MODEL does."),
@@ -61,7 +55,7 @@ class LoadWhisperNode(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "audio_encoder_name",
-                    options=folders.file_names("audio_encoders"),
+                    options=folders.file_names(WHISPERS),
                     tooltip="A Whisper (.safetensors) in models/audio_encoders, in OpenAI's or transformers' naming.",
                 ),
             ],
@@ -72,4 +66,23 @@ class LoadWhisperNode(io.ComfyNode):
     def execute(cls, audio_encoder_name: str) -> io.NodeOutput:
         from .host.encoders import AudioEncoder
 
-        return io.NodeOutput(AudioEncoder.of_file(folders.file_path("audio_encoders", audio_encoder_name)))
+        return io.NodeOutput(AudioEncoder.of_file(folders.file_path(WHISPERS, audio_encoder_name)))
+
+
+def weight_dtype_input(whose: str = "the weights", default: str = "what this machine computes fastest") -> io.Input:
+    return io.Combo.Input(
+        "weight_dtype",
+        options=list(WEIGHT_DTYPES),
+        default="default",
+        advanced=True,
+        tooltip=f"How {whose} are kept. default: {default}; fp8 halves the memory at some loss.",
+    )
+
+
+def whisper_input(file: str, suffixes: tuple[str, ...]) -> io.Input:
+    """The Whisper that an engine hears with; `file` as its authors publish it."""
+    return io.Combo.Input(
+        "whisper_name",
+        options=folders.file_names(WHISPERS, suffixes=suffixes),
+        tooltip=f"Whisper's {file}, or a safetensors copy of it, in models/{WHISPERS}.",
+    )

@@ -9,7 +9,7 @@ from comfy_api.latest import InputImpl, Types, io
 from ..omnisync_core.diffusion import CONVENTIONS
 from ..omnisync_core.diffusion.guidance import Guidance
 from ..omnisync_core.engines.omniedit import NOISES
-from .types import ENGINE_OUT, GUIDANCE_NAMES, EngineType, Track, finite, positive_fps, rgb_frames
+from .types import ENGINE_OUT, GUIDANCE_NAMES, EngineType, Track, finite, positive_fps, rarely_touched, rgb_frames
 
 NOISE_TIP = (
     "How the noise of the next step is made. estimated: from the source and new noise, as OmniEdit's code. "
@@ -31,10 +31,7 @@ class HuMoEngineNode(io.ComfyNode):
                 io.Clip.Input("clip", tooltip="UMT5-XXL, from Load CLIP with type wan."),
                 io.Vae.Input("vae", tooltip="The Wan 2.1 VAE."),
                 io.AudioEncoder.Input("audio_encoder", tooltip="Whisper large-v3, from Load Audio Encoder."),
-                io.String.Input(
-                    "prompt", default="A person is speaking.", multiline=True,
-                    tooltip="What the video shows; both the old and the new video are described by it.",
-                ),
+                _prompt(),
                 io.Image.Input(
                     "ref_image", optional=True,
                     tooltip="A picture of the face to keep to. Left open: the first frame of each part of the video.",
@@ -76,10 +73,7 @@ class LTXEngineNode(io.ComfyNode):
             search_aliases=["ltx", "ltx-2", "omniedit", "lip sync engine", "own voice"],
             inputs=[
                 *_ltx_models(),
-                io.String.Input(
-                    "prompt", default="A person is speaking.", multiline=True,
-                    tooltip="What the video shows; both the old and the new video are described by it.",
-                ),
+                _prompt(),
                 *_trajectory(steps=40, start=12, end=40, cfg=10.0),
                 *_focus(),
                 *_window(crop_size=512, crop_step=32, window_frames=121, window_step=8, overlap_frames=17),
@@ -250,6 +244,13 @@ class LTXEditNode(io.ComfyNode):
         return io.NodeOutput(InputImpl.VideoFromComponents(edited))
 
 
+def _prompt() -> io.Input:
+    return io.String.Input(
+        "prompt", default="A person is speaking.", multiline=True,
+        tooltip="What the video shows; both the old and the new video are described by it.",
+    )  # fmt: skip
+
+
 def _ltx_models() -> list:
     return [
         io.Model.Input("model", tooltip="An LTX-2 audio-video model; LoRAs may be on it."),
@@ -286,48 +287,47 @@ def _trajectory(*, steps: int | None, start: int, end: int, cfg: float, advanced
 def _focus() -> list:
     """The widgets of DS-CFG over a plain cfg."""
     usual = Guidance()
-    return [
+    return rarely_touched([
         io.Float.Input(
-            "w_peak", default=0.0, min=0.0, max=100.0, step=0.1, advanced=True, optional=True,
+            "w_peak", default=0.0, min=0.0, max=100.0, step=0.1,
             tooltip="Strength at the mouth; 0 is cfg. w_peak = w_base = cfg is plain cfg everywhere.",
         ),
         io.Float.Input(
-            "w_base", default=0.0, min=0.0, max=100.0, step=0.1, advanced=True, optional=True,
+            "w_base", default=0.0, min=0.0, max=100.0, step=0.1,
             tooltip="Strength far from the mouth; 0 is cfg.",
         ),
         io.Float.Input(
-            "gamma", default=0.0, min=0.0, max=10.0, step=0.1, advanced=True, optional=True,
+            "gamma", default=0.0, min=0.0, max=10.0, step=0.1,
             tooltip="How fast the strength fades with the noise: its weight follows sigma ^ gamma. 0 does not fade.",
         ),
         io.Float.Input(
-            "sigma_g", default=usual.sigma_g, min=0.05, max=10.0, step=0.05, advanced=True, optional=True,
+            "sigma_g", default=usual.sigma_g, min=0.05, max=10.0, step=0.05,
             tooltip="Width of the Gaussian around the mouth, in mouth widths.",
         ),
         io.Combo.Input(
-            "convention", options=list(CONVENTIONS), default=usual.convention, advanced=True, optional=True,
+            "convention", options=list(CONVENTIONS), default=usual.convention,
             tooltip="floored: fades to the target's own prediction. normalised: fades to the source's. paper: as "
             "printed, up to w_peak squared at the mouth.",
         ),
-    ]  # fmt: skip
+    ])  # fmt: skip
 
 
 def _window(*, crop_size: int, crop_step: int, window_frames: int, window_step: int, overlap_frames: int) -> list:
     """The widgets of how a video is cut for an engine."""
-    return [
+    return rarely_touched([
         io.Int.Input(
-            "crop_size", default=crop_size, min=64, max=1280, step=crop_step, advanced=True, optional=True,
+            "crop_size", default=crop_size, min=64, max=1280, step=crop_step,
             tooltip="Pixels of the square around the face that is edited. Less is quicker and needs less memory.",
         ),
         io.Int.Input(
             "window_frames", default=window_frames, min=1 + window_step, max=1 + 40 * window_step, step=window_step,
-            advanced=True, optional=True,
             tooltip="Frames edited at once. Less needs less memory.",
         ),
         io.Int.Input(
-            "overlap_frames", default=overlap_frames, min=0, max=97, advanced=True, optional=True,
+            "overlap_frames", default=overlap_frames, min=0, max=97,
             tooltip="Frames that two windows share: the later one goes on from the earlier one's.",
         ),
-    ]  # fmt: skip
+    ])  # fmt: skip
 
 
 def _read_focus(weights: dict):

@@ -64,6 +64,13 @@ def guidance_inputs(*, own: bool = False) -> list:
     ]  # fmt: skip
 
 
+def rarely_touched(inputs: list) -> list:
+    """Widgets that are hidden until asked for, and not needed in a prompt."""
+    for given in inputs:
+        given.advanced = given.optional = True
+    return inputs
+
+
 def _between(name: str) -> dict[str, float]:
     low, high = GUIDANCE_BOUNDS[name]
     return {"min": float(low), "max": float(high)}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from .host import folders
-from .loaders import WEIGHT_DTYPES
-from .types import ENGINE_OUT, EngineType, finite
+from .loaders import WHISPERS, weight_dtype_input, whisper_input
+from .types import ENGINE_OUT, EngineType, finite, rarely_touched
 
-DIT_FOLDER, WHISPER_FOLDER = "diffusion_models", "audio_encoders"
+DIT_FOLDER = "diffusion_models"
 WHISPER_SUFFIXES = ".pt", ".safetensors"
 LICENCE = "Its authors publish X-Dub for academic research and technical demonstration only."
 
@@ -30,19 +30,8 @@ class LoadXDubNode(io.ComfyNode):
                     tooltip="X-Dub_model.safetensors in models/diffusion_models. The host's own loader takes it for a "
                     f"Wan that hears nothing; this one does not. {LICENCE}",
                 ),
-                io.Combo.Input(
-                    "whisper_name",
-                    options=folders.file_names(WHISPER_FOLDER, suffixes=WHISPER_SUFFIXES),
-                    tooltip="Whisper's large-v2.pt, or a safetensors copy of it, in models/audio_encoders.",
-                ),
-                io.Combo.Input(
-                    "weight_dtype",
-                    options=WEIGHT_DTYPES,
-                    default="default",
-                    advanced=True,
-                    tooltip="How the weights are kept. default: as in the file, or what this machine computes fastest; "
-                    "fp8 halves the memory at some loss.",
-                ),
+                whisper_input("large-v2.pt", WHISPER_SUFFIXES),
+                weight_dtype_input(default="as in the file, or what this machine computes fastest"),
             ],
             outputs=[
                 io.Model.Output(tooltip="X-Dub's network, for X-Dub Engine."),
@@ -55,7 +44,7 @@ class LoadXDubNode(io.ComfyNode):
         from .host.engines.xdub import load_xdub
 
         dit = folders.file_path(DIT_FOLDER, model_name)
-        whisper = folders.file_path(WHISPER_FOLDER, whisper_name, WHISPER_SUFFIXES)
+        whisper = folders.file_path(WHISPERS, whisper_name, WHISPER_SUFFIXES)
         return io.NodeOutput(*load_xdub(dit, whisper, weight_dtype))
 
 
@@ -91,7 +80,7 @@ class XDubEngineNode(io.ComfyNode):
                     "audio_cfg_scale", default=10.0, min=0.0, max=50.0, step=0.5,
                     tooltip="How strongly the mouth follows the sound. The authors' choice is 10; it fades with noise.",
                 ),
-                *_rarely_touched(),
+                *_drawing(),
             ],
             outputs=[EngineType.Output(display_name="engine", tooltip=ENGINE_OUT)],
         )  # fmt: skip
@@ -111,29 +100,29 @@ class XDubEngineNode(io.ComfyNode):
         return io.NodeOutput(XDubHandle(model, vae, whisper, wav2vec2, settings, clip))
 
 
-def _rarely_touched() -> list:
-    """Hidden until asked for, and not needed in a prompt."""
-    return [
+def _drawing() -> list:
+    """How a window is drawn, and how large it is."""
+    return rarely_touched([
         io.Int.Input(
-            "reuse", default=1, min=1, max=10, advanced=True, optional=True,
+            "reuse", default=1, min=1, max=10,
             tooltip="Ask all three branches only every so many steps and one of them between. 1 is exact; 2 "
             "takes two thirds of the time, at a loss that nobody has measured yet.",
         ),
         io.Float.Input(
-            "unguided_below", default=0.0, min=0.0, max=1.0, step=0.05, advanced=True, optional=True,
+            "unguided_below", default=0.0, min=0.0, max=1.0, step=0.05,
             tooltip="Noise level under which one branch is asked alone, without guidance. 0 is exact.",
         ),
         io.Int.Input(
-            "redraws", default=2, min=0, max=2, advanced=True, optional=True,
+            "redraws", default=2, min=0, max=2,
             tooltip="How often a window that ended in noise is drawn again with another seed. The report says "
             "where that was.",
         ),
         io.Int.Input(
-            "crop_size", default=512, min=64, max=1024, step=32, advanced=True, optional=True,
+            "crop_size", default=512, min=64, max=1024, step=32,
             tooltip="Pixels of the square around the face. 512 is what the model was trained on.",
         ),
         io.Int.Input(
-            "window_frames", default=77, min=9, max=161, step=4, advanced=True, optional=True,
+            "window_frames", default=77, min=9, max=161, step=4,
             tooltip="Frames of a window, 1 + 4k. 77 is what the model was trained on; less saves memory.",
         ),
-    ]  # fmt: skip
+    ])  # fmt: skip

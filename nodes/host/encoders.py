@@ -12,7 +12,6 @@ from pathlib import Path
 
 import comfy.hooks
 import comfy.model_management as memory
-import comfy.model_patcher
 import comfy.sd
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from ...omnisync_core.errors import InputError
 from ...omnisync_core.models.text import LENGTH, TextEncoder
 from ...omnisync_core.models.whisper import STATES_PER_SECOND, SpeechFeatures, WhisperEncoder, load_whisper
 from ...omnisync_core.timing.silence import GatedWave, Voice
+from .patchers import whole_patcher
 
 SPEECH = "omnisync_speech"
 """Key of the speech (1, T, N, D), T video frames, in AUDIO_ENCODER_OUTPUT and CONDITIONING."""
@@ -49,9 +49,7 @@ class AudioEncoder:
         self.model.digest = digest
         self.tokens = tokens
         self.model_sample_rate = 16000
-        self.patcher = comfy.model_patcher.ModelPatcher(
-            self.model, load_device=device, offload_device=memory.text_encoder_offload_device()
-        )
+        self.patcher = whole_patcher(self.model)
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, tokens: int) -> AudioEncoder:
@@ -152,9 +150,7 @@ def text_clip(bundle: Bundle) -> comfy.sd.CLIP:
     clip = comfy.sd.CLIP(no_init=True)
     clip.cond_stage_model = network.eval().requires_grad_(False)
     clip.tokenizer = PlainTokenizer()
-    clip.patcher = comfy.model_patcher.ModelPatcher(
-        network, load_device=memory.text_encoder_device(), offload_device=memory.text_encoder_offload_device()
-    )
+    clip.patcher = whole_patcher(network)
     clip.patcher.hook_mode, clip.patcher.is_clip = comfy.hooks.EnumHookMode.MinVram, True
     clip.layer_idx, clip.use_clip_schedule, clip.apply_hooks_to_conds = None, False, None
     clip.tokenizer_options = {}

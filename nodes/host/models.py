@@ -12,33 +12,23 @@ import comfy.context_windows
 import comfy.latent_formats
 import comfy.ldm.modules.attention
 import comfy.model_base
-import comfy.model_management as memory
-import comfy.model_patcher
 import comfy.patcher_extension as extension
 import comfy.supported_models_base
-import comfy.utils
 import torch
 from torch import Tensor
 
-from ...omnisync_core.checkpoint import Bundle, check_strictly, read_bundle, tensor_digest
+from ...omnisync_core.checkpoint import Bundle, read_bundle, tensor_digest
 from ...omnisync_core.engines.omnisync import Sampling, build_spec, check_sizes, own_sampling
 from ...omnisync_core.errors import InputError
 from ...omnisync_core.models.dit import DiT, DiTConfig, group_speech
 from ...omnisync_core.spec import VideoSpec
 from ...omnisync_core.windows.chunks import SHORTEST
 from .encoders import SPEECH, AudioEncoder, text_clip
+from .patchers import model_patcher
 from .vae import VideoVAEAdapter
 
 SPARE_CHANNELS = 2222
 """Width of a Wan-like transformer whose `memory_usage_factor` is 1 (the host's own figure)."""
-WEIGHT_DTYPES = {
-    "default": None,
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "fp8_e4m3fn": torch.float8_e4m3fn,
-    "fp8_e5m2": torch.float8_e5m2,
-}
 
 
 def load_bundle(path: str | Path, weight_dtype: str = "default") -> tuple:
@@ -133,28 +123,14 @@ class OmniSyncConfig(comfy.supported_models_base.BASE):
 
 
 def _transformer_patcher(bundle: Bundle, weight_dtype: str, disable_dynamic: bool = False):
-    tensors, device = bundle.tensors["dit"], memory.get_torch_device()
-    config = OmniSyncConfig(DiTConfig(**bundle.config["dit"]))
-    kinds = config.supported_inference_dtypes
-    kept = chosen_dtype(weight_dtype) or memory.unet_dtype(
-        model_params=comfy.utils.calculate_parameters(tensors), supported_dtypes=kinds
-    )
-    config.set_inference_dtype(kept, memory.unet_manual_cast(kept, device, kinds), device=device)
-    model = OmniSyncModel(config, tensor_digest(tensors), build_spec(bundle), own_sampling(bundle))
-    kind = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
-    patcher = kind(model, load_device=device, offload_device=memory.unet_offload_device())
-    tensors = {key: value.to(kept) for key, value in tensors.items()}
-    check_strictly(model.diffusion_model, tensors, f"{bundle.path} (dit)")
-    model.diffusion_model.load_state_dict(tensors, assign=patcher.is_dynamic())
+    tensors, config = bundle.tensors["dit"], OmniSyncConfig(DiTConfig(**bundle.config["dit"]))
+
+    def build() -> OmniSyncModel:
+        return OmniSyncModel(config, tensor_digest(tensors), build_spec(bundle), own_sampling(bundle))
+
+    patcher = model_patcher(config, build, tensors, f"{bundle.path} (dit)", weight_dtype, disable_dynamic)
     patcher.cached_patcher_init = (load_transformer, (str(bundle.path), weight_dtype))
     return patcher
-
-
-def chosen_dtype(weight_dtype: str) -> torch.dtype | None:
-    """What the weights are kept in; None leaves it to the host. InputError: another name."""
-    if weight_dtype not in WEIGHT_DTYPES:
-        raise InputError(f"weight_dtype must be one of {', '.join(WEIGHT_DTYPES)}, got {weight_dtype!r}")
-    return WEIGHT_DTYPES[weight_dtype]
 
 
 def host_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, transformer_options: dict | None = None) -> Tensor:

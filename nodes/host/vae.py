@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import comfy.model_management as memory
-import comfy.model_patcher
 import comfy.ops
 import comfy.sd
 import torch
@@ -19,6 +18,7 @@ from ...omnisync_core.checkpoint import Bundle, check_strictly, read_bundle, ten
 from ...omnisync_core.engines.omnisync import vae_config
 from ...omnisync_core.errors import InputError
 from ...omnisync_core.models.vae import VideoVAE
+from .patchers import streamed_patcher
 
 CHUNK = 8
 """Latent frames decoded (and four times as many frames encoded) at a time; a chunk goes on exactly where one ended."""
@@ -50,8 +50,8 @@ class VideoVAEAdapter(comfy.sd.VAE):
         self.crop_input = True
         self.pad_channel_value = self.extra_1d_channel = self.format_encoded = self.size = None
         self.audio_sample_rate = 44100
-        kind = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
-        self.patcher = kind(self.first_stage_model, load_device=self.device, offload_device=memory.vae_offload_device())
+        offload = memory.vae_offload_device()
+        self.patcher = streamed_patcher(self.first_stage_model, self.device, offload, disable_dynamic)
         _load(self.first_stage_model, bundle, assign=self.patcher.is_dynamic())
         memory.archive_model_dtypes(self.first_stage_model)
         self.patcher.cached_patcher_init = (load_vae_patcher, (str(bundle.path),))

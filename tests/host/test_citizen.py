@@ -175,7 +175,7 @@ def test_weights_of_fewer_bits(job, kind, atol, monkeypatch):
     """Without overshoot, which enlarges what the bits lose, too."""
     models, folders = job.host.module("nodes.host.models"), job.host.module("nodes.host.folders")
     small = models.load_transformer(str(folders.BUNDLED), kind)
-    assert small.model.diffusion_model.dtype == models.WEIGHT_DTYPES[kind]
+    assert small.model.diffusion_model.dtype == job.host.module("nodes.host.weights").WEIGHT_DTYPES[kind]
     for model in (small, job.model):
         network = model.model.diffusion_model
         monkeypatch.setattr(network, "config", replace(network.config, overshoot=0.0))

@@ -43,6 +43,13 @@ def check_vae(vae, remedy: str, **wanted: int) -> None:
         raise InputError(f"this VAE has latents of {has}; the model needs {needs}: {remedy}")
 
 
+def check_kind(patcher, kind: type, wanted: str, remedy: str, hint: str = "") -> None:
+    """InputError unless a MODEL is of a kind; `hint` says more of what it is."""
+    found = getattr(patcher, "model", None)
+    if not isinstance(found, kind):
+        raise InputError(f"the MODEL is {type(found).__name__}{hint}, not {wanted}; {remedy}")
+
+
 def check_own_encoder(encoder, remedy: str) -> None:
     """InputError unless an AUDIO_ENCODER is one of this pack."""
     if not isinstance(encoder, AudioEncoder):

@@ -23,10 +23,11 @@ from ....omnisync_core.engines.protocol import Excerpt, OnStep
 from ....omnisync_core.errors import InputError
 from ..digest import digest
 from ..encoders import LAYER_GROUPS
-from ..trajectory import VIDEO_CHANNELS, ZERO_VIDEO, Focus, OmniEditSampler
-from .handle import check_vae
+from ..trajectory import VIDEO_CHANNELS, ZERO_VIDEO, OmniEditSampler
+from .handle import check_kind, check_vae
 from .omniedit import Handle, OmniEditEngine, Settings, with_values
 
+HUMO = "load humo_1.7B_fp16 or humo_17B_fp8_e4m3fn.safetensors from models/diffusion_models"
 WAN_VAE = "load wan_2.1_vae.safetensors (the video VAE of Wan 2.1) from models/vae"
 
 
@@ -63,13 +64,8 @@ def check_humo(model, vae, audio_encoder) -> None:
 
 
 def check_model(patcher) -> None:
-    kind = type(patcher.model)
-    if not issubclass(kind, comfy.model_base.WAN21_HuMo):
-        hint = " (an image-to-video model)" if getattr(patcher.model, "image_to_video", False) else ""
-        raise InputError(
-            f"the model is {kind.__name__}{hint}, not HuMo; load humo_1.7B_fp16 or humo_17B_fp8_e4m3fn.safetensors "
-            "from models/diffusion_models"
-        )
+    hint = " (an image-to-video model)" if getattr(patcher.model, "image_to_video", False) else ""
+    check_kind(patcher, comfy.model_base.WAN21_HuMo, "HuMo", HUMO, hint)
 
 
 def check_encoder(encoder) -> None:
@@ -100,11 +96,6 @@ class HuMoSettings(Settings):
     start: int = 6
     end: int = 16
     cfg: float = 4.5
-    noise: str = "estimated"
-    focus: Focus = Focus()  # noqa: RUF009 - frozen
-    crop_size: int = 480
-    window_frames: int = 97
-    overlap_frames: int = 13
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,19 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import comfy.latent_formats
 import comfy.model_base
 import comfy.model_management as memory
-import comfy.model_patcher
 import comfy.supported_models_base
-import comfy.utils
 import torch
 from torch import Tensor
 
-from ....omnisync_core.checkpoint import check_strictly, tensor_digest
+from ....omnisync_core.checkpoint import tensor_digest
 from ....omnisync_core.engines.latentsync import UNet, read_unet, read_whisper
 from ....omnisync_core.engines.latentsync.config import UNetConfig, read_config
 from ....omnisync_core.engines.latentsync.engine import LatentSyncEngine, Settings
@@ -28,8 +27,9 @@ from ....omnisync_core.engines.latentsync.mask import LATENT
 from ....omnisync_core.errors import InputError
 from ..digest import model_digest
 from ..encoders import AudioEncoder
-from ..models import chosen_dtype, host_attention
-from .handle import check_own_encoder, check_vae
+from ..models import host_attention
+from ..patchers import model_patcher
+from .handle import check_kind, check_own_encoder, check_vae
 
 LOADER = "connect Load LatentSync"
 SD_VAE = "connect Load VAE with that of Stable Diffusion 1.5, sd-vae-ft-mse (vae-ft-mse-840000-ema-pruned)"
@@ -50,20 +50,10 @@ def load_latentsync(unet: Path, whisper: Path, resolution: int, weight_dtype: st
 
 def load_unet_patcher(path: str, resolution: int, weight_dtype: str = "default", disable_dynamic: bool = False):
     """The MODEL alone, as the host rebuilds it for another device or without dynamic memory."""
-    tensors, device = read_unet(path), memory.get_torch_device()
+    tensors = read_unet(path)
     config = LatentSyncConfig(read_config(tensors))
-    kinds = config.supported_inference_dtypes
-    kept = chosen_dtype(weight_dtype) or memory.unet_dtype(
-        model_params=comfy.utils.calculate_parameters(tensors), supported_dtypes=kinds
-    )
-    config.set_inference_dtype(kept, memory.unet_manual_cast(kept, device, kinds), device=device)
-    model = LatentSyncModel(config, resolution)
-    kind = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
-    patcher = kind(model, load_device=device, offload_device=memory.unet_offload_device())
-    check_strictly(model.diffusion_model, tensors, path)
-    # Tables of positions are added to activations: they keep their precision where weights are fp8.
-    placed = {key: value if key.endswith(".pe") else value.to(kept) for key, value in tensors.items()}
-    model.diffusion_model.load_state_dict(placed, assign=patcher.is_dynamic())
+    build = partial(LatentSyncModel, config, resolution)
+    patcher = model_patcher(config, build, tensors, path, weight_dtype, disable_dynamic)
     patcher.cached_patcher_init = (load_unet_patcher, (path, resolution, weight_dtype))
     return patcher
 
@@ -165,9 +155,7 @@ class HostCodec:
 
 
 def check_model(patcher) -> None:
-    model = getattr(patcher, "model", None)
-    if not isinstance(model, LatentSyncModel):
-        raise InputError(f"the MODEL is {type(model).__name__}, not LatentSync's UNet; {LOADER}")
+    check_kind(patcher, LatentSyncModel, "LatentSync's UNet", LOADER)
 
 
 def _check_encoder(encoder, sizes: UNetConfig) -> None:

@@ -24,8 +24,8 @@ from ....omnisync_core.engines.latents import Encoded, Held
 from ....omnisync_core.engines.omniedit import edit, ltx_sigmas
 from ....omnisync_core.engines.protocol import Excerpt, OnStep
 from ....omnisync_core.errors import InputError
-from ..trajectory import Focus, OmniEditGuider, OmniEditSampler, Run, pack, packed, unpacked
-from .handle import check_vae
+from ..trajectory import OmniEditGuider, OmniEditSampler, Run, pack, packed, unpacked
+from .handle import check_kind, check_vae
 from .omniedit import Handle, OmniEditEngine, Settings, with_values
 
 CHANNELS, STRIDE, SIDE = 128, 8, 32
@@ -34,16 +34,12 @@ LONGEST_SIDE_PRODUCT = 921_600
 """Pixels of a frame that the official code edits at most."""
 REACH_SECONDS = 0.5
 """Sound encoded beyond what is used, so that its end is not the end of the sound."""
+CHECKPOINT = "load ltx-2-19b-dev-fp8.safetensors (or another LTX-2 checkpoint) from models/checkpoints"
 
 
 def check_ltx(model, vae, audio_vae) -> None:
     """Refuse what LTX-2 cannot work with, before anything is loaded or sampled. InputError."""
-    kind = type(model.model)
-    if not issubclass(kind, comfy.model_base.LTXAV):
-        raise InputError(
-            f"the model is {kind.__name__}, not LTX-2 audio-video; load ltx-2-19b-dev-fp8.safetensors (or another "
-            "LTX-2 checkpoint) from models/checkpoints"
-        )
+    check_kind(model, comfy.model_base.LTXAV, "LTX-2 audio-video", CHECKPOINT)
     check_vae(vae, "take LTX-2's own video VAE, the VAE output of its checkpoint", channels=CHANNELS, dimensions=3)
     if not hasattr(getattr(audio_vae, "first_stage_model", None), "num_of_latents_from_frames"):
         raise InputError(
@@ -57,8 +53,6 @@ class LTXSettings(Settings):
     start: int = 12
     end: int = 40
     cfg: float = 10.0
-    noise: str = "estimated"
-    focus: Focus = Focus()  # noqa: RUF009 - frozen
     crop_size: int = 512
     window_frames: int = 121
     overlap_frames: int = 17

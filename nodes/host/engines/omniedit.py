@@ -32,11 +32,11 @@ class Settings:
     start: int
     end: int
     cfg: float
-    noise: str
-    focus: Focus
-    crop_size: int
-    window_frames: int
-    overlap_frames: int
+    noise: str = "estimated"
+    focus: Focus = Focus()  # noqa: RUF009 - frozen
+    crop_size: int = 480
+    window_frames: int = 97
+    overlap_frames: int = 13
     sizes: ClassVar[dict] = {}
     """Strides and channels of the model's latents, as `VideoSpec` names them."""
     crop_step: ClassVar[int] = 16

@@ -14,7 +14,6 @@ import comfy.conds
 import comfy.latent_formats
 import comfy.model_base
 import comfy.model_management as memory
-import comfy.model_patcher
 import comfy.patcher_extension as extension
 import comfy.samplers
 import comfy.supported_models_base
@@ -25,9 +24,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ....omnisync_core.checkpoint import check_strictly, tensor_digest
+from ....omnisync_core.engines.xdub.config import XDubConfig, read_config
 from ....omnisync_core.engines.xdub.dit import XDubDiT
 from ....omnisync_core.engines.xdub.engine import Given, Settings, XDubEngine, check_hearing
-from ....omnisync_core.engines.xdub.layout import XDubConfig, read_layout
 from ....omnisync_core.engines.xdub.sampling import BRANCHES, Velocity, sigmas
 from ....omnisync_core.engines.xdub.weights import PROMPT_FILE, read_prompt, write_prompt
 from ....omnisync_core.errors import CheckpointError, InputError
@@ -35,8 +34,10 @@ from ....omnisync_core.models.whisper import read_whisper
 from ..digest import model_digest
 from ..encoders import AudioEncoder
 from ..folders import file_names, file_path, folder_of
-from ..models import SPARE_CHANNELS, chosen_dtype, host_attention
-from .handle import check_own_encoder, check_vae, model_options
+from ..models import SPARE_CHANNELS, host_attention
+from ..patchers import stored, streamed_patcher
+from ..weights import chosen_dtype
+from .handle import check_kind, check_own_encoder, check_vae, model_options
 
 LOADER = "connect Load X-Dub Model"
 VAE_FILE = "connect Load VAE with that of Wan 2.2 5B, wan2.2_vae.safetensors"
@@ -57,7 +58,7 @@ def load_xdub(dit: Path, whisper: Path, weight_dtype: str = "default") -> tuple:
 def load_dit_patcher(path: str, weight_dtype: str = "default", disable_dynamic: bool = False):
     """The MODEL alone, as the host rebuilds it for another device or without dynamic memory."""
     tensors, quantised = _read(path)
-    config, device = XDubModelConfig(read_layout(tensors)), memory.get_torch_device()
+    config, device = XDubModelConfig(read_config(tensors)), memory.get_torch_device()
     plain = {key: value for key, value in tensors.items() if not key.endswith(SCALES)}
     check_strictly(XDubDiT(config.unet_config["config"], device="meta"), plain, path)
     kinds, kept = config.supported_inference_dtypes, chosen_dtype(weight_dtype)
@@ -70,11 +71,8 @@ def load_dit_patcher(path: str, weight_dtype: str = "default", disable_dynamic: 
     cast = memory.unet_manual_cast(None if quantised else kept, device, kinds)
     config.set_inference_dtype(kept, cast, device=device)
     model = XDubModel(config)
-    kind = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
-    patcher = kind(model, load_device=device, offload_device=memory.unet_offload_device())
-    # The table of positions is added to activations: it keeps its precision where weights are fp8.
-    placed = tensors if quantised else {k: v if k.endswith(".pe") else v.to(kept) for k, v in tensors.items()}
-    model.load_model_weights(dict(placed), "", assign=patcher.is_dynamic())
+    patcher = streamed_patcher(model, device, memory.unet_offload_device(), disable_dynamic)
+    model.load_model_weights(dict(tensors) if quantised else stored(tensors, kept), "", assign=patcher.is_dynamic())
     patcher.cached_patcher_init = (load_dit_patcher, (path, weight_dtype))
     return patcher
 
@@ -271,10 +269,9 @@ class HostCodec:
 
 
 def check_model(patcher) -> None:
-    model = getattr(patcher, "model", None)
-    if not isinstance(model, XDubModel):
-        hint = ", which hears nothing, even of X-Dub's file" if isinstance(model, comfy.model_base.WAN21) else ""
-        raise InputError(f"the MODEL is {type(model).__name__}{hint}, not X-Dub's transformer; {LOADER}")
+    is_wan = isinstance(getattr(patcher, "model", None), comfy.model_base.WAN21)
+    hint = ", which hears nothing, even of X-Dub's file" if is_wan else ""
+    check_kind(patcher, XDubModel, "X-Dub's transformer", LOADER, hint)
 
 
 def _check_encoders(whisper, wav2vec2, sizes: XDubConfig) -> None:
