@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .checkpoint import tensor_digest
 from .errors import CheckpointError
+from .files import replacing
 
 TRANSFORMER, DECODER = "diffusion_model.", "vae.decoder."
 INNER, OUTER, DIFFERENCE = ".lora_A.weight", ".lora_B.weight", ".diff"
@@ -87,9 +88,8 @@ def write_adapter(
         tensors |= {f"{TRANSFORMER}{layer}{end}": value for end, value in zip((INNER, OUTER), pair, strict=True)}
     tensors = {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in tensors.items()}
     digest = tensor_digest(tensors)
-    temporary = Path(path).with_suffix(".part")
-    save_file(tensors, temporary, {"omnisync.adapter": json.dumps(dict(told)), "omnisync.digest": digest})
-    temporary.replace(path)
+    with replacing(path) as part:
+        save_file(tensors, part, {"omnisync.adapter": json.dumps(dict(told)), "omnisync.digest": digest})
     return digest
 
 

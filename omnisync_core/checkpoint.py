@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from .configuration import FORMAT, BadConfiguration, read_configuration
 from .errors import CheckpointError
+from .files import replacing
 
 PARTS = ("dit", "vae", "whisper", "text")
 KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool)
@@ -81,10 +82,9 @@ def write_bundle(
     }
     _parts(path, tensors)
     digest = tensor_digest(tensors)
-    temporary = Path(path).with_suffix(".part")
     text = json.dumps({"format": FORMAT, **config}, sort_keys=True)
-    save_file(tensors, temporary, {"omnisync.config": text, "omnisync.digest": digest})
-    temporary.replace(path)
+    with replacing(path) as part:
+        save_file(tensors, part, {"omnisync.config": text, "omnisync.digest": digest})
     return digest
 
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from .arguments import file, number, whole
 from .diffusion import CONVENTIONS
 from .errors import InputError, OutputError
+from .job.bars import JobBars
 from .job.options import SILENCE, SyncOptions
 from .job.report import Plan, Progress, Report, clock
 from .timing.timeline import POLICIES
@@ -374,47 +375,14 @@ def _mouth(text: str) -> str | tuple[float, ...]:
     return point
 
 
-_STAGES = {
-    "reading": ("finding the mouth", "frame"), "editing": ("editing", "step"), "writing": ("writing", "frame"),
-    "changing": ("changing the clip", "window"), "learning": ("learning", "s"),
-}  # fmt: skip
-
-
-class _Bars:
-    """One progress bar per stage; the plan is printed before the first edit."""
-
-    def __init__(self) -> None:
-        self._stage, self._bar = "", None
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
+class _Bars(JobBars):
+    """A job's bars; the plan is printed before the first edit."""
 
     def __call__(self, progress: Progress) -> None:
-        if progress.stage not in _STAGES and progress.plan is None:
-            return
         if progress.plan is not None:
-            self._close()
+            self.close()
             _print_plan(progress.plan)
-            return
-        if progress.stage != self._stage:
-            self._open(progress)
-        self._bar.update(progress.done - self._bar.n)
-
-    def _open(self, progress: Progress) -> None:
-        from tqdm import tqdm
-
-        self._close()
-        words, unit = _STAGES[progress.stage]
-        self._stage = progress.stage
-        self._bar = tqdm(total=progress.total, initial=progress.done - 1, desc=words, unit=unit, dynamic_ncols=True)
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        self._stage, self._bar = "", None
+        super().__call__(progress)
 
 
 def _print_plan(plan: Plan) -> None:

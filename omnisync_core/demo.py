@@ -9,14 +9,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from . import media
 from .engines.omnisync import load_engine
 from .engines.protocol import Engine
 from .errors import OutputError
+from .job.bars import STAGES, JobBars
 from .job.options import SyncOptions
-from .job.report import Progress
 from .pipeline import sync_video
 
 ASSETS = Path(__file__).parent / "assets" / "demo"
@@ -35,7 +34,7 @@ def run(out: str | os.PathLike, engine: Engine | None = None) -> dict:
         with tempfile.TemporaryDirectory(dir=out) as folder:
             edited = Path(folder) / "result.mkv"
             options = SyncOptions(mouth=tuple(told["point"]), lossless=True)
-            with _Bar() as bar:
+            with JobBars({"editing": STAGES["editing"]}) as bar:
                 done = sync_video(VIDEO, SOUND, edited, engine, options, bar)
             _write_mp4(out / "demo.mp4", edited)
             frames = {"source": _frames(VIDEO), "result": _frames(edited), "truth": _frames(TRUTH_VIDEO)}
@@ -66,22 +65,6 @@ def peak_rss_mb() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
-class _Bar:
-    """One bar for the editing, which is nearly all of the work."""
-
-    def __enter__(self) -> _Bar:
-        self._bar = tqdm(desc="editing", unit="step", dynamic_ncols=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.stage == "editing" and progress.plan is None:
-            self._bar.total = progress.total
-            self._bar.update(progress.done - self._bar.n)
 
 
 def _write_mp4(path: Path, edited: Path) -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError, JobError, OutputError
+from .files import replacing
+from .job.bars import Bars
 
 PATIENCE_SECONDS = 15
 """To connect, and for an answer that needs no work."""
@@ -168,8 +168,8 @@ class _Server:
         async with self._session.ws_connect(address, heartbeat=30, max_msg_size=0) as socket:
             job = await self._post(prompt)
             try:
-                with _Bars(prompt) as bars:
-                    return await self._follow(socket, job, bars)
+                with Bars() as bars:
+                    return await self._follow(socket, job, prompt, bars)
             except asyncio.CancelledError:
                 await self._cancel(job)
                 raise
@@ -184,7 +184,7 @@ class _Server:
             raise JobError(f"the server refused the workflow: {_refusal(prompt, answer)}")
         return answer["prompt_id"]
 
-    async def _follow(self, socket: Any, job: str, bars: _Bars) -> dict:
+    async def _follow(self, socket: Any, job: str, prompt: dict, bars: Bars) -> dict:
         outputs = {}
         async for message in socket:
             if message.type.name != "TEXT":
@@ -196,7 +196,8 @@ class _Server:
             if data.get("prompt_id") != job:
                 continue
             if kind == "progress":
-                bars.show(str(data.get("node")), data["value"], data["max"])
+                node = str(data.get("node"))
+                bars.show(node, data["value"], data["max"], prompt.get(node, {}).get("class_type", node))
             elif kind == "executed" and data.get("output"):
                 outputs[data["node"]] = data["output"]
             elif kind == "execution_success":
@@ -241,11 +242,9 @@ class _Server:
             try:
                 out.mkdir(parents=True, exist_ok=True)
                 path = _free(out / name)
-                part = path.with_name(f"{path.name}.part")
-                with part.open("wb") as file:
+                with replacing(path) as part, part.open("wb") as file:
                     async for chunk in response.content.iter_chunked(1 << 20):
                         file.write(chunk)
-                os.replace(part, path)
             except OSError as error:
                 raise OutputError(f"cannot write into {out}: {error.strerror or error}") from None
         return path
@@ -306,27 +305,3 @@ def _free(path: Path) -> Path:
         number += 1
         free = path.with_stem(f"{path.stem} ({number})")
     return free
-
-
-class _Bars:
-    """One progress bar for each node that tells how far it is."""
-
-    def __init__(self, prompt: dict) -> None:
-        self._prompt, self._node, self._bar = prompt, None, None
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def show(self, node: str, value: float, total: float) -> None:
-        from tqdm import tqdm
-
-        if node != self._node:
-            self.__exit__()
-            name = self._prompt.get(node, {}).get("class_type", node)
-            self._node, self._bar = node, tqdm(desc=name, dynamic_ncols=True, file=sys.stderr)
-        self._bar.total = total
-        self._bar.update(value - self._bar.n)

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from .errors import InputError, OutputError
+from .files import replacing
 
 SUFFIXES = (".parquet", ".csv")
 LARGEST_CELL = 100_000
@@ -36,14 +37,13 @@ def write_table(path: str | Path, rows: Sequence[dict[str, Any]]) -> None:
     _check_suffix(path)
     empty = dict.fromkeys(name for row in rows for name in row)
     rows = [empty | row for row in rows]
-    beside = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".csv":
-            beside.write_text(_as_csv(rows), encoding="utf-8", newline="")
-        else:
-            _write_parquet(beside, rows)
-        beside.replace(path)
+        with replacing(path) as part:
+            if path.suffix.lower() == ".csv":
+                part.write_text(_as_csv(rows), encoding="utf-8", newline="")
+            else:
+                _write_parquet(part, rows)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 

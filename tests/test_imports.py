@@ -16,7 +16,7 @@ LAZY = ("cli", "demo")
 """They import what they need when they need it."""
 
 RANKS = [
-    {"arguments", "errors", "spec", "diffusion", "models.layers"},
+    {"arguments", "errors", "files", "spec", "diffusion", "models.layers"},
     {"audio", "manifest", "media", "models", "tables", "timing", "windows.chunks", "engines.protocol"},
     {"mouth", "crop", "configuration", "checkpoint", "adapter"},
     {"job", "windows", "engines", "sheets"},

@@ -238,13 +238,13 @@ def test_an_interrupt_cancels_the_job(workflow, monkeypatch):
     server = Server(events=HAPPY[:3], hang=True)
     from omnisync_core import queue as module
 
-    shown = module._Bars.show
+    shown = module.Bars.show
 
     def interrupted(bars, *progress):
         shown(bars, *progress)
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(module._Bars, "show", interrupted)
+    monkeypatch.setattr(module.Bars, "show", interrupted)
     with pytest.raises(asyncio.CancelledError):
         queue(server, workflow)
     assert server.cancelled == [("/queue", {"delete": [JOB]}), ("/interrupt", {"prompt_id": JOB})]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from scipy import stats
 
 from . import structure
 
@@ -176,10 +177,15 @@ def decibels(mean_squared_error: float) -> float:
 
 def bootstrap(statistic: Callable[[np.ndarray], float], count: int, seed: int = 0) -> Figure:
     """The statistic of all clips, and the middle 95 % of its values on clips drawn with replacement."""
+    rows = np.arange(count)
+    value = float(statistic(rows))
+    if count < 2:
+        return Figure(value, value, value)
     rng = np.random.default_rng(seed)
-    values = [float(statistic(rng.integers(count, size=count))) for _ in range(RESAMPLES)]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Figure(float(statistic(np.arange(count))), float(low), float(high))
+    found = stats.bootstrap(
+        (rows,), statistic, n_resamples=RESAMPLES, vectorized=False, method="percentile", rng=rng
+    ).confidence_interval
+    return Figure(value, float(found.low), float(found.high))
 
 
 def _cut(frame_HWC: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, OutputError
+from ..files import replacing
 from .lock import Lock
 
 SEAL_BYTES = 32
@@ -160,13 +161,12 @@ class Store:
         return sorted(_differences(before, manifest))
 
     def _put(self, name: str, data: Any) -> None:
-        path, temporary = self.folder / name, self.folder / f"{name}.part"
+        path = self.folder / name
         try:
-            with open(temporary, "wb") as file:
+            with replacing(path) as part, open(part, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
             _sync_folder(self.folder)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -13,6 +13,7 @@ from av.container import OutputContainer
 from av.video.frame import PictureType
 
 from ..errors import InputError, OutputError
+from ..files import part_of
 from .encoding import Encoding, choose_encoding, container_of
 from .frame import Frame
 from .planes import is_opaque, repack
@@ -21,7 +22,6 @@ from .sound import audio_stream
 from .source import Source, check_name, display_matrix, open_media
 from .tracks import copied_metadata, copy_attachments, sound_track, subtitle_tracks
 
-PART = ".part"
 LONGEST_SUFFIX = ".omnisync"
 """What a job adds to the name of its result: a file that is being written, a folder of finished windows."""
 
@@ -35,8 +35,8 @@ def check_output(path: str | Path, source: str | Path, audio: str | Path | None 
         raise InputError(f"the output folder does not exist: {path.parent}; create it first")
     if path.is_dir():
         raise InputError(f"the output is a folder: {path}; give a file name")
-    if path.with_name(f"{path.name}{PART}").is_dir():
-        raise InputError(f"{path}{PART} is a folder, and the result is written there first; rename that folder")
+    if part_of(path).is_dir():
+        raise InputError(f"{part_of(path)} is a folder, and the result is written there first; rename that folder")
     for role, given in (("source video", source), ("sound", audio)):
         if given is not None and path.exists() and Path(given).exists() and path.samefile(given):
             raise InputError(f"the output is the {role} itself: {path}; choose another name")
@@ -68,7 +68,7 @@ class VideoWriter:
     ) -> None:
         self.path, part = Path(path), Part.of(source)
         check_output(path, part.path, audio, lossless)
-        self._part = self.path.with_name(f"{self.path.name}{PART}")
+        self._part = part_of(self.path)
         self._output, self._last, self._written, self._tracks = None, None, 0, []
         try:
             with Source(part.path) as opened:

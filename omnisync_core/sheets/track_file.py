@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import media, mouth
 from ..errors import InputError, OutputError
+from ..files import replacing
 from ..mouth.looks import small_frames
 from .track_sheet import Samples, draw
 
@@ -65,10 +66,8 @@ def write_picture(path: str | PathLike, rgb_HWC: np.ndarray) -> None:
 
 def _write(path: str | PathLike, data: bytes) -> None:
     """Beside, then moved into place."""
-    path = Path(path)
-    beside = path.with_name(path.name + ".part")
     try:
-        beside.write_bytes(data)
-        beside.replace(path)
+        with replacing(path) as part:
+            part.write_bytes(data)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

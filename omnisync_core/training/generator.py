@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from ..diffusion import flow
 from ..diffusion.guidance import gaussian, mouth_per_latent_frame
+from ..files import replacing
 from ..models.dit import DiT
 from ..models.layers import attend, attend_plainly
 from ..models.vae import Source, VideoVAE
 from .adversary import Adversary, adversary_losses, balance
-from .latents import FeatureBank
+from .latents import FeatureBank, as_video
 from .objective import cut_pieces
 from .stage import device_of
 
@@ -94,10 +95,8 @@ def encode_reels(shard: Path, out: Path, vae: VideoVAE, bank: FeatureBank, batch
     times = reel["start"][..., None] + np.arange(frames) / reel["fps"][:, None, None]
     rows = zip(reel["utterance"], times, strict=True)
     speech = np.stack([[bank.at(int(said), at_T) for said, at_T in zip(*row, strict=True)] for row in rows])
-    temporary = out.with_suffix(".part")
-    with open(temporary, "wb") as file:
+    with replacing(out) as part, open(part, "wb") as file:
         np.savez(file, latent=latent, speech=speech.astype(np.float16), mouth=reel["mouth"], style=reel["style"])
-    temporary.replace(out)
 
 
 class Reels:
@@ -234,17 +233,10 @@ def cut(x: Tensor, at: Sequence[tuple[int, int]], side: int) -> Tensor:
     return torch.stack([one[..., y : y + side, x0 : x0 + side] for one, (x0, y) in zip(x, at, strict=True)])
 
 
-def as_video(frames_BTHWC: Tensor) -> Tensor:
-    """uint8 pictures as the autoencoder takes them: (B, 3, T, H, W) in -1..1."""
-    return frames_BTHWC.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
-
-
 def _mapped(shard: Path) -> np.ndarray:
     """The frames of a shard, kept beside it as a plain array that the system reads as it is asked for."""
     path = shard.with_name(f"{shard.stem}_frames.npy")
     if not path.exists():
-        temporary = path.with_suffix(".part")
-        with np.load(shard) as data, open(temporary, "wb") as file:
+        with replacing(path) as part, np.load(shard) as data, open(part, "wb") as file:
             np.save(file, data["frames"])
-        temporary.replace(path)
     return np.load(path, mmap_mode="r")

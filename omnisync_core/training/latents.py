@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..audio import SAMPLE_RATE, ArrayWave
+from ..files import replacing
 from ..models.vae import VideoVAE
 from ..models.whisper import SpeechFeatures, WhisperEncoder, encode_windows
 from ..synth.speech import Utterance
@@ -25,8 +26,8 @@ def latent_statistics(vae: VideoVAE, shards: list[Path]) -> tuple[torch.Tensor, 
     """Mean and spread of each latent channel over some clips."""
     reels = [np.load(path)["frames"][:24] for path in shards]
     clips = [clip for reel in reels for clip in reel.reshape(-1, *reel.shape[2:])]
-    parts = [np.stack(clips[at : at + 8]) for at in range(0, len(clips), 8)]
-    latents = torch.cat([vae.moments(_video(part, vae))[0] for part in parts])
+    parts = [torch.as_tensor(np.stack(clips[at : at + 8])) for at in range(0, len(clips), 8)]
+    latents = torch.cat([vae.moments(as_video(part.to(device_of(vae))))[0] for part in parts])
     return latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
 
 
@@ -52,24 +53,22 @@ def encode_shard(shard: Path, out: Path, vae: VideoVAE, bank: FeatureBank, batch
     with np.load(shard) as data:
         reel = {key: data[key] for key in data.files if key != "options"}
     count, clips, frames = reel["frames"].shape[:3]
-    flat = reel["frames"].reshape(count * clips, *reel["frames"].shape[2:])
-    device = device_of(vae)
+    flat, device = torch.as_tensor(reel["frames"]).flatten(0, 1), device_of(vae)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cpu"):
-        parts = [vae.encode(_video(flat[at : at + batch], vae)).half().cpu() for at in range(0, len(flat), batch)]
+        parts = [vae.encode(as_video(part.to(device))).half().cpu() for part in flat.split(batch)]
     latent = torch.cat(parts).numpy()
     offsets = np.arange(frames) / reel["fps"][:, None, None] + reel["start"][..., None]
     speech = np.stack(
         [[bank.at(int(said), times) for said, times in zip(row, at, strict=True)]
          for row, at in zip(reel["utterance"], offsets, strict=True)]
     )  # fmt: skip
-    temporary = out.with_suffix(".part")
-    with open(temporary, "wb") as file:
+    with replacing(out) as part, open(part, "wb") as file:
         np.savez(
             file, latent=latent.reshape(count, clips, *latent.shape[1:]), speech=speech.astype(np.float16),
             mouth=reel["mouth"], style=reel["style"], scene=reel["scene"],
         )  # fmt: skip
-    temporary.replace(out)
 
 
-def _video(frames_BTHWC: np.ndarray, vae: VideoVAE) -> torch.Tensor:
-    return torch.as_tensor(frames_BTHWC).to(device_of(vae)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+def as_video(frames_BTHWC: torch.Tensor) -> torch.Tensor:
+    """uint8 pictures as the autoencoder takes them: (B, 3, T, H, W) in -1..1."""
+    return frames_BTHWC.permute(0, 4, 1, 2, 3).float() / 127.5 - 1

@@ -21,6 +21,7 @@ from torch import nn
 
 from ..checkpoint import write_bundle
 from ..errors import InputError
+from ..files import replacing
 from ..models import text, whisper
 from ..models.dit import MINI, DiT
 from ..models.layers import attend, attend_plainly
@@ -140,9 +141,8 @@ def _corpora(config: dict, work: Path) -> dict[str, list]:
     for split, count in (("train", options["utterances"]), ("test", max(20, options["utterances"] // 10))):
         path = work / f"corpus_{split}.npz"
         if not path.exists():
-            part = path.with_suffix(".part")
-            build_corpus(count, split, config["seed"], options["seconds"], options["workers"], part)
-            part.replace(path)
+            with replacing(path) as part:
+                build_corpus(count, split, config["seed"], options["seconds"], options["workers"], part)
         corpora[split] = load_corpus(path)
     return corpora
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 _AT_THE_EDGE = ("embed", "outer", "head", "time_")
 """Matrices between the network and the world outside: not for Muon, which makes every direction of an update equally
@@ -60,15 +59,22 @@ def schedule(step: int, share: float, *, warmup: int = 100, flat: float = 0.25) 
     return min(1.0, (step + 1) / warmup, (1 - share) / (1 - flat))
 
 
-class Average:
+class Average(AveragedModel):
     """Exponential moving average of a model's parameters, with a short memory at the start."""
 
-    def __init__(self, model: nn.Module, decay: float):
-        self.decay, self.count = decay, 0
-        self.model = copy.deepcopy(model).requires_grad_(False)
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        def blend(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
 
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        self.count += 1
-        decay = min(self.decay, (1 + self.count) / (10 + self.count))
-        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
+        super().__init__(model, multi_avg_fn=blend)
+        self.requires_grad_(False)
+        self.count = 0
+
+    @property
+    def count(self) -> int:
+        """Updates so far. What it starts from is averaged in: torch counts that as the first."""
+        return int(self.n_averaged) - 1
+
+    @count.setter
+    def count(self, updates: int) -> None:
+        self.n_averaged.fill_(updates + 1)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..files import replacing
 from ..spec import VideoSpec
 from ..synth.scene import Scene
 from ..synth.speech import AMPLITUDE, load_corpus
@@ -70,10 +71,8 @@ def _write_shard(options: ReelOptions, index: int) -> None:
     reels = [draw_reel(options, corpus, index * SHARD_REELS + k) for k in range(SHARD_REELS)]
     arrays = {key: np.stack([reel[key] for reel in reels]) for key in reels[0]}
     path = Path(options.out) / f"reels_{index:04d}.npz"
-    temporary = path.with_suffix(".part")
-    with open(temporary, "wb") as file:
+    with replacing(path) as part, open(part, "wb") as file:
         np.savez(file, options=np.array(json.dumps(asdict(options))), **arrays)
-    temporary.replace(path)
 
 
 _CORPORA: dict[str, list] = {}

@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 
+from ..files import replacing
 from .optimiser import Average, Optimiser, schedule
 
 
@@ -55,7 +56,7 @@ def run_stage(
         accelerator.backward(losses["loss"])
         _average_gradients(accelerator, optimiser)
         size = optimiser.step(schedule(step, share))
-        average.update(model)
+        average.update_parameters(model)
         if accelerator.is_main_process:
             if step % 20 == 0:
                 row = {key: round(float(value.detach()), 5) for key, value in losses.items()}
@@ -64,12 +65,12 @@ def run_stage(
                 _save(path, step + 1, model, average, optimiser)
                 saved = time.time()
                 if sheet is not None:
-                    sheet(average.model, step + 1)
+                    sheet(average.module, step + 1)
     if accelerator.is_main_process:
         _save(path, steps, model, average, optimiser)
         if sheet is not None:
-            sheet(average.model, steps)
-    return average.model
+            sheet(average.module, steps)
+    return average.module
 
 
 def step_rng(*key: int) -> np.random.Generator:
@@ -107,12 +108,11 @@ def _average_gradients(accelerator: Accelerator, optimiser: Optimiser) -> None:
 
 def _save(path: Path, step: int, model: nn.Module, average: Average, optimiser: Optimiser) -> None:
     state = {
-        "step": step, "model": model.state_dict(), "average": average.model.state_dict(), "count": average.count,
+        "step": step, "model": model.state_dict(), "average": average.module.state_dict(), "count": average.count,
         "optimiser": optimiser.state_dict(),
     }  # fmt: skip
-    temporary = path.with_suffix(".part")
-    torch.save(state, temporary)
-    temporary.replace(path)
+    with replacing(path) as part:
+        torch.save(state, part)
 
 
 def _load(path: Path, model: nn.Module, average: Average, optimiser: Optimiser) -> int:
@@ -120,7 +120,7 @@ def _load(path: Path, model: nn.Module, average: Average, optimiser: Optimiser) 
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
-    average.model.load_state_dict(state["average"])
+    average.module.load_state_dict(state["average"])
     average.count = state["count"]
     optimiser.load_state_dict(state["optimiser"])
     return state["step"]

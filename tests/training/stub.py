@@ -9,6 +9,21 @@ import numpy as np
 from omnisync_core.synth.speech import CURVE_RATE, Utterance
 from omnisync_core.training.reels import CLIPS, STYLES
 
+HEAD = """
+out = "{out}"
+[corpus]
+utterances = 3
+seconds = 1.5
+workers = 1
+[reels]
+characters = 2
+test_characters = 2
+crop_size = 32
+frames = 9
+workers = 1
+"""
+"""Of a training's TOML, after its seed."""
+
 
 def utterances(count: int = 3, seconds: float = 1.5) -> list[Utterance]:
     rng = np.random.default_rng(3)

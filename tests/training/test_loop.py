@@ -18,22 +18,12 @@ from omnisync_core.training import loop
 from omnisync_core.training.objective import ObjectiveOptions
 from tests import tiny
 from tests.fake import edit_alone
-from tests.training.stub import utterances, write_shard
+from tests.training.stub import HEAD, utterances, write_shard
 
-CONFIG = """
-out = "{out}"
-seed = 0
-[corpus]
-utterances = 3
-seconds = 1.5
-workers = 1
-[reels]
-characters = 2
-test_characters = 2
-crop_size = 32
-frames = 9
-workers = 1
-[speech]
+CONFIG = (
+    "seed = 0"
+    + HEAD
+    + """[speech]
 steps = 2
 batch = 2
 lr = 1e-3
@@ -63,6 +53,7 @@ w_peak = 1.0
 [dit.objective]
 arbitrary_share = 1.0
 """
+)
 
 
 @pytest.fixture

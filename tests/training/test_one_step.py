@@ -13,23 +13,13 @@ from omnisync_core.training import loop, one_step
 from omnisync_core.training.generator import GeneratorOptions, corners, cut, pixel_loss
 from tests import tiny
 from tests.fake import edit_alone
-from tests.training.stub import utterances, write_shard
+from tests.training.stub import HEAD, utterances, write_shard
 
 # The rate is large: two steps are within the warm-up, and half precision must show them.
-CONFIG = """
-out = "{out}"
-seed = 1
-[corpus]
-utterances = 3
-seconds = 1.5
-workers = 1
-[reels]
-characters = 2
-test_characters = 2
-crop_size = 32
-frames = 9
-workers = 1
-[generator]
+CONFIG = (
+    "seed = 1"
+    + HEAD
+    + """[generator]
 init = "{init}"
 [[generator.parts]]
 steps = 1
@@ -59,6 +49,7 @@ tau = 0.9
 [sampling.guidance]
 w_peak = 1.0
 """
+)
 
 
 @pytest.fixture

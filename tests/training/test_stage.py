@@ -152,9 +152,9 @@ def test_the_average_by_hand():
     average = Average(model, decay=0.5)
     for value, expected in ((1.0, 9 / 11), (2.0, None)):
         nn.init.constant_(model.weight, value)
-        average.update(model)
+        average.update_parameters(model)
         if expected is not None:
             # The first memory is short: 2 / 11.
-            assert average.model.weight.item() == pytest.approx(expected)
-    assert average.model.weight.item() == pytest.approx(9 / 11 + (1 - 3 / 12) * (2 - 9 / 11))
+            assert average.module.weight.item() == pytest.approx(expected)
+    assert average.module.weight.item() == pytest.approx(9 / 11 + (1 - 3 / 12) * (2 - 9 / 11))
     assert average.count == 2

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...errors import CheckpointError
+from ...files import replacing
 from ...models.published import read_content, tensors_of
 
 TEXT_ROWS = 512
@@ -40,10 +41,8 @@ def write_prompt(path: str | Path, context_MD: Tensor) -> Tensor:
         raise CheckpointError(
             "this CLIP makes more than one row of an empty prompt; X-Dub was made for umt5_xxl, loaded with type wan"
         )
-    path = Path(path)
-    part = path.with_suffix(".part")
-    save_file({PROMPT_KEY: row.contiguous()}, part)
-    part.replace(path)
+    with replacing(path) as part:
+        save_file({PROMPT_KEY: row.contiguous()}, part)
     return row
 
 
