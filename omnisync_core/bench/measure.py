@@ -1,0 +1,155 @@
+"""What a metric is: columns, the files and libraries it needs, and a figure of a clip seen moment by moment."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from ..errors import InputError
+from .clip import Clip, Moment
+
+ENVIRONMENT = "OMNISYNC_METRICS"
+
+
+class Missing(InputError):
+    """A metric's file or library is not there; the table shows a dash and says why."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One figure of a clip as tables show it."""
+
+    name: str
+    label: str
+    better: str = "higher"
+    """higher, lower or nothing: how a reader should take it."""
+    digits: int = 3
+    scale: float = 1.0
+    """What is shown is the figure times this."""
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A file of somebody else's that a user supplies."""
+
+    name: str
+    """As it is published; any of its `others` will do."""
+    place: str
+    licence: str
+    others: tuple[str, ...] = ()
+
+    def find(self, folder: Path | None) -> Path:
+        """Where it lies. Missing: says what it is, where it is published and under which licence."""
+        for name in (self.name, *self.others):
+            path = (folder or Path()) / name
+            if folder is not None and path.is_file():
+                return path
+        where = folder or f"a folder that {ENVIRONMENT} names"
+        raise Missing(f"needs the file {self.name} in {where}; it is published at {self.place} ({self.licence})")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a metric says of a clip; a figure that is not there or no number is a dash, and `note` says why."""
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    floor: Mapping[str, float] = field(default_factory=dict)
+    """The same figures of the real clip."""
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """For figures of all clips together."""
+    detail: Mapping = field(default_factory=dict)
+    """JSON values for figures of all clips together."""
+    note: str = ""
+
+
+class Taking:
+    """A metric at work on one clip: told of every moment, then asked."""
+
+    def see(self, moment: Moment) -> None:
+        """A moment of the clip, in order of time."""
+
+    def finish(self) -> Taken:
+        """The figures."""
+        return Taken()
+
+
+class Measure(ABC):
+    """A metric with its weights loaded."""
+
+    key: str = "1"
+    """What decides its figures beside the clip: version, digests of weights."""
+    sees_moments: bool = True
+
+    @abstractmethod
+    def begin(self, clip: Clip) -> Taking:
+        """Start on a clip. InputError where it cannot be measured."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as the registry lists it."""
+
+    name: str
+    columns: tuple[Column, ...]
+    build: Callable[[Path | None, str], Measure]
+    """build(folder of weights, device) -> Measure. Missing, CheckpointError."""
+    by: str = "this project"
+    files: tuple[WeightFile, ...] = ()
+
+
+class MeanOverMoments(Measure):
+    """The mean of one figure over the moments; `figure(moment)` None leaves a moment out."""
+
+    def __init__(self, column: str, figure: Callable[[Moment], float | None], key: str, without: str) -> None:
+        self.column, self.figure, self.key, self.without = column, figure, key, without
+
+    def begin(self, clip: Clip) -> Taking:
+        return _Mean(self)
+
+
+class _Mean(Taking):
+    def __init__(self, measure: MeanOverMoments) -> None:
+        self._measure, self._seen = measure, []
+
+    def see(self, moment: Moment) -> None:
+        value = self._measure.figure(moment)
+        if value is not None:
+            self._seen.append(float(value))
+
+    def finish(self) -> Taken:
+        if not self._seen:
+            return Taken(note=self._measure.without)
+        return Taken({self._measure.column: float(np.mean(self._seen))})
+
+
+def metrics_folder() -> Path | None:
+    """The user's folder of weights. InputError: the environment names one that is not there."""
+    named = os.environ.get(ENVIRONMENT)
+    if named and not Path(named).is_dir():
+        raise InputError(f"{ENVIRONMENT} names the folder {named}, which is not there; make it or unset {ENVIRONMENT}")
+    return Path(named) if named else None
+
+
+def library(name: str, package: str = "") -> ModuleType:
+    """An optional library's module. Missing: says how to install it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        lacking = (error.name or name).split(".")[0]
+        package = package or name.split(".")[0]
+        detail = f" (it lacks {lacking})" if lacking != name.split(".")[0] else ""
+        raise Missing(f"needs {package}{detail}: pip install -r requirements-bench.txt") from None
+
+
+def digest(path: Path) -> str:
+    """The first of a file's sha256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
