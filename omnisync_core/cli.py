@@ -226,6 +226,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
+    from .bench.command import add as add_bench
+
     parser = _Parser(prog="python -m omnisync_core", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="command", parser_class=_Parser)
     _lipsync_parser(commands.add_parser("lipsync", help="make a video's mouth say a sound"))
@@ -283,6 +285,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="default 0")
     command.add_argument("--device", default="auto", help="auto (default), cuda, mps, cpu")
     command.set_defaults(command=adapt)
+
+    add_bench(commands)
 
     command = commands.add_parser("queue", help="run a workflow (API form) on a ComfyUI server")
     command.add_argument("workflow", type=Path, metavar="FILE.json")

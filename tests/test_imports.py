@@ -24,10 +24,11 @@ RANKS = [
     {"batch"},
     {"cli", "__main__", "demo", "queue"},
 ]
-"""A room imports from its own rank and from those before; `evaluation` and `training` stand beside `pipeline`."""
-BESIDE = {"evaluation": 4, "synth": 1, "training": 4, "adaptation": 4}
-SHOWN = ("sheets", "evaluation")
-"""Pictures and figures: met by nodes, by the demonstration and by each other."""
+"""A room imports from its own rank and from those before; `evaluation` and `training` stand beside `pipeline`, `bench`
+beside the command line."""
+BESIDE = {"bench": 6, "evaluation": 4, "synth": 1, "training": 4, "adaptation": 4}
+SHOWN = ("sheets", "evaluation", "bench")
+"""Pictures and figures: met by nodes, by the command line, by the demonstration and by each other."""
 WORKSHOP = ("training", "synth", "adaptation")
 """Never met by inference."""
 NETWORK = {

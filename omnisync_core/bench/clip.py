@@ -104,7 +104,7 @@ class Clip:
 
     def at_source(self, times_N: np.ndarray) -> np.ndarray:
         """The source's frame that is shown at each of the times."""
-        return _nearest(self.source.times_N, times_N)
+        return nearest(self.source.times_N, times_N)
 
     def moments(self) -> Iterator[Moment]:
         """Runs of consecutive frames, evenly over the clip. InputError: a video without frames in common."""
@@ -115,7 +115,7 @@ class Clip:
         sources = self.at_source(times)
         others = [_picked(self.source, sources)]
         if self.truth is not None:
-            others.append(_picked(self.truth, _nearest(self.truth.times_N, times)))
+            others.append(_picked(self.truth, nearest(self.truth.times_N, times)))
         pictures = zip(_picked(self.result, shown[chosen]), *others, strict=True)
         for number, index, run, (result, source, *truth) in zip(sources, shown[chosen], runs, pictures, strict=True):
             face = self.faces_N3[number] if self.needs_face else np.full(3, np.nan)
@@ -125,7 +125,7 @@ class Clip:
 
 
 def read_frames(video: VideoInfo, indices_N: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """The frames of growing numbers (None: all), one at a time; a number that comes again gives the same frame again."""
+    """The frames of growing numbers (None: all), one at a time; a number given twice gives its frame twice."""
     return _picked(video, np.arange(video.frame_count) if indices_N is None else indices_N)
 
 
@@ -186,7 +186,7 @@ def _runs(count: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
     return chosen, runs[first]
 
 
-def _nearest(times_N: np.ndarray, at_M: np.ndarray) -> np.ndarray:
+def nearest(times_N: np.ndarray, at_M: np.ndarray) -> np.ndarray:
     after = np.clip(np.searchsorted(times_N, at_M), 1, max(len(times_N) - 1, 1))
     before = after - 1
     after = np.minimum(after, len(times_N) - 1)

@@ -86,12 +86,13 @@ def score(net: SyncNet, crops: Iterable[np.ndarray], wave_S: np.ndarray) -> Sync
     """
     cepstra_FC = mfcc(as_16_bit(wave_S))
     most = len(wave_S) * FPS // RATE
-    lips, count = [], 0
-    for batch, count in _windows(crops):
+    lips, frames = [], 0
+    for batch, read in _windows(crops):
+        frames = read
         if len(batch):
             with torch.inference_mode():
                 lips.append(net.lips(batch.to(_device(net))).cpu())
-    count = min(count, most)
+    count = min(frames, most)
     if count < SHORTEST:
         raise InputError(f"SyncNet needs {SHORTEST} frames (0.24 s) of face and sound, this clip has {count}")
     windows = count - WINDOW  # as the public evaluation counts: the last window is left out

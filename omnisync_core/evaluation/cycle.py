@@ -68,7 +68,7 @@ def cycle(
         changed, back = (out / f"{name}_{number}.mkv" for name in ("changed", "back"))
         sync_video(video, other, changed, changer or engine, options)
         sync_video(changed, audio, back, engine, options)
-        ways.append(Way(*(_boxes(path, track) for path in (video, changed, back))))
+        ways.append(Way(*(boxes(path, track) for path in (video, changed, back))))
     unseen = track.pts_N >= track.pts_N[0] + LEARNED_SHARE * np.ptp(track.pts_N)
     known = track.confidence_N > 0
     report = {
@@ -104,19 +104,19 @@ def figures(ways: Sequence[Way], which_N: np.ndarray) -> dict[str, float]:
     }
 
 
-def _boxes(path: Path, track: MouthTrack) -> np.ndarray:
+def boxes(path: Path, track: MouthTrack) -> np.ndarray:
     """The same squares of every frame of a video of the track's size."""
     size = np.array(track.frame_size)
     side = max(8, round(BOX * float(np.median(track.width_N[track.confidence_N > 0])) * size[0]))
     center_N2 = track.center_N2 * size + [0, DOWN * side / BOX]
     corner_N2 = np.clip(np.rint(center_N2 - side / 2), 0, np.maximum(size - side, 0)).astype(int)
 
-    def boxes() -> Iterator[np.ndarray]:
+    def cut() -> Iterator[np.ndarray]:
         for (x, y), frame in zip(corner_N2, media.read_frames(path), strict=True):
             box = frame.rgb((x, y, min(x + side, size[0]), min(y + side, size[1])))
             yield np.rint(box * 255).astype(np.uint8)
 
-    return np.stack(list(boxes()))
+    return np.stack(list(cut()))
 
 
 def _sheet(path: Path, way: Way, shown: np.ndarray, track: MouthTrack, report: dict) -> None:

@@ -1,0 +1,71 @@
+"""`python -m omnisync_core bench ...`: the words of the command line; the work is met when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..arguments import whole
+
+
+def add(commands: Any) -> None:
+    """Add `bench` to the command line's commands."""
+    command = commands.add_parser("bench", help="measure engines and other tools' results as the paper does")
+    what = command.add_subparsers(required=True, metavar="what", parser_class=type(command))
+    _add_prepare(what.add_parser("prepare", help="write the list of a folder's clips"))
+    _add_run(what.add_parser("run", help="make and measure every clip of a list; goes on where it was stopped"))
+    _add_table(what.add_parser("table", help="several benches in one table"))
+
+
+def _add_prepare(command: argparse.ArgumentParser) -> None:
+    command.add_argument("kind", choices=("hdtf", "aigc", "folder"))
+    command.add_argument("source", type=Path, metavar="SRC", help="the folder that holds the clips")
+    command.add_argument("--out", type=Path, required=True, metavar="LIST", help="ends in .csv or .parquet")
+    command.add_argument("--names", type=Path, metavar="FILE.txt", help="hdtf: the test list, a clip's name a line")
+    command.add_argument(
+        "--seed", type=whole(0, 2**63 - 1), default=0, help="of the pairing of videos and sounds (default 0)"
+    )
+    command.set_defaults(command=prepare)
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("manifest", type=Path, metavar="LIST", help="id, video, audio; maybe truth, mouth_x, mouth_y, "
+                         "style, prompt")  # fmt: skip
+    command.add_argument("--engine", required=True, metavar="ENGINE",
+                         help="mini, mini:BUNDLE, results:FOLDER (files named by the ids), source, truth")  # fmt: skip
+    command.add_argument("--out", type=Path, required=True, metavar="DIR")
+    command.add_argument("--metrics", type=lambda text: text.split(","), metavar="NAME,...", help="default: all")
+    command.add_argument("--limit", type=whole(1, 10**9), metavar="N", help="only the first clips")
+    command.add_argument("--frames", type=whole(0, 10**6), default=32, metavar="N",
+                         help="frames of a clip that metrics of pictures look at (default 32; 0: all)")  # fmt: skip
+    command.add_argument("--device", default="auto", help="for metrics' networks: auto (default), cuda, mps, cpu")
+    command.set_defaults(command=run)
+
+
+def _add_table(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="the --out of `bench run`")
+    command.add_argument("--paper", choices=("hdtf", "aigc"), help="also what papers print")
+    command.set_defaults(command=table)
+
+
+def prepare(options: argparse.Namespace) -> None:
+    from .prepare import prepare as write
+
+    count = write(options.kind, options.source, options.out, names=options.names, seed=options.seed)
+    print(f"{count} clips in {options.out}")
+
+
+def run(options: argparse.Namespace) -> None:
+    from .run import run as bench
+
+    bench(
+        options.manifest, options.engine, options.out, metrics=options.metrics, limit=options.limit,
+        frames=options.frames, device=options.device,
+    )  # fmt: skip
+
+
+def table(options: argparse.Namespace) -> None:
+    from .table import markdown, read_bench
+
+    print(markdown([read_bench(folder) for folder in options.folders], options.paper))

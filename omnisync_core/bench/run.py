@@ -1,0 +1,276 @@
+"""Makes and measures every clip of a list; what is done is not done again, and a broken clip is a row that says why.
+
+`out` gets `results/<id>.mkv` (of an engine that runs here), `clips/<id>.json` and `.npz` (what was measured), and at
+the end `results.parquet`, `results.json`, `table.md` and `sheet.png`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import InputError, OutputError
+from ..job.manifest import file_digest, plain
+from ..manifest import Row, read_manifest
+from ..tables import need_parquet, write_table
+from .clip import RUN, Clip
+from .engines import Maker, open_maker
+from .measure import Measure, Taken, Taking, metrics_folder
+from .registry import COLUMNS, chosen, opened
+from .sheet import write_sheet
+from .table import FORMAT, markdown, read_bench
+
+FRAMES = 2 * RUN
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One bench at work."""
+
+    out: Path
+    maker: Maker
+    measures: Mapping[str, Measure]
+    lacking: Mapping[str, str]
+    frames: int
+    """How many frames of a clip metrics of pictures look at; 0: all."""
+    say: Callable[[str], None]
+
+
+def run(
+    manifest: str | os.PathLike,
+    engine: str | Maker,
+    out: str | os.PathLike,
+    *,
+    metrics: Sequence[str] | None = None,
+    limit: int | None = None,
+    frames: int = FRAMES,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+) -> list[dict[str, Any]]:
+    """Bench an engine on the clips of a list; returns a record a clip. InputError, OutputError: nothing can be done.
+
+    metrics: names (None: all); those whose file or library is not there are told once and left out.
+    """
+    need_parquet()
+    rows = read_manifest(manifest)[:limit]
+    maker = engine if isinstance(engine, Maker) else open_maker(engine)
+    measures, lacking = opened(chosen(metrics), metrics_folder(), _device(device))
+    for name, line in lacking.items():
+        say(f"{name}: left out, it {line}")
+    bench = Bench(Path(out), maker, measures, lacking, frames, say)
+    try:
+        for folder in ("results", "clips"):
+            (bench.out / folder).mkdir(parents=True, exist_ok=True)
+        records = [_record(bench, row, f"{place}/{len(rows)}") for place, row in enumerate(rows, 1)]
+        _write(bench, records)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"cannot write to {out}: {error.strerror or error}") from error
+    return records
+
+
+def _record(bench: Bench, row: Row, place: str) -> dict[str, Any]:
+    """What is known of a clip, from before or made now; kept as it grows."""
+    record = _start(row)
+    try:
+        if row.problem:
+            raise InputError(row.problem)
+        record = _known(bench, row, record)
+        _measure(bench, row, record)
+        record["state"] = "done"
+    except InputError as error:
+        record |= {"state": "refused", "reason": _line(error)}
+    except OutputError:
+        raise
+    except Exception as error:  # whatever a clip or a library does, the rest is done
+        record |= {"state": "failed", "reason": f"{type(error).__name__}: {_line(error)}"}
+    _keep(bench, record)
+    bench.say(f"[{place}] {row.id}: {_told(bench, record)}")
+    return record
+
+
+def _start(row: Row) -> dict[str, Any]:
+    return {
+        "id": row.id, "number": row.number, "style": row.style, "state": "", "reason": "", "metrics": {}, "made": {},
+        "video": str(row.video), "audio": str(row.audio), "truth": str(row.truth) if row.truth else None,
+    }  # fmt: skip
+
+
+def _known(bench: Bench, row: Row, record: dict[str, Any]) -> dict[str, Any]:
+    """The record with what was measured of the same result before."""
+    files = {"video": row.video, "audio": row.audio} | ({"truth": row.truth} if row.truth else {})
+    job = {name: file_digest(path) for name, path in files.items()}
+    job |= {"mouth": plain(row.mouth), "engine": plain(bench.maker.fingerprint(row)), "frames": bench.frames}
+    record["job"] = json.loads(json.dumps(job))
+    before = _read(_path(bench, row.id, "json"))
+    if before.get("job") != record["job"]:
+        return record
+    return record | {name: before[name] for name in ("metrics", "made")}
+
+
+def _measure(bench: Bench, row: Row, record: dict[str, Any]) -> None:
+    """Make the result where it is not there, and take the figures that are not known."""
+    made = record["made"]
+    if not made or not Path(made["path"]).is_file():
+        path, cost = bench.maker.make(row, bench.out / "results" / f"{row.id}.mkv")
+        made = {"path": str(path), "cost": cost}
+        record |= {"made": made, "metrics": {}}
+        _keep(bench, record)
+    clip = Clip(row, Path(made["path"]), bench.frames, bench.maker.spec, cost=made["cost"])
+    if "cycle" in bench.measures and "back" not in made and clip.drawn is None:
+        back = bench.maker.bring_back(row, clip.result_path)
+        made["back"] = str(back) if back else None
+    clip.back_path = Path(made["back"]) if made.get("back") else None
+    kept = {name: one for name, one in record["metrics"].items() if one["key"] == _key(bench, name)}
+    wanted = {name: measure for name, measure in bench.measures.items() if name not in kept}
+    features = _features(bench, row.id)
+    for name, taken in take(clip, wanted).items():
+        kept[name] = {"key": _key(bench, name), **_json(taken)}
+        features |= taken.features
+    _keep_features(bench, row.id, features)
+    record["metrics"] = {name: kept[name] for name in bench.measures}
+
+
+def take(clip: Clip, measures: Mapping[str, Measure]) -> dict[str, Taken]:
+    """All figures of a clip in one pass over its moments; what one metric cannot say is its note."""
+    clip.needs_face = "fvd" in measures
+    takings, taken = {}, {}
+    for name, measure in measures.items():
+        try:
+            takings[name] = measure.begin(clip)
+        except InputError as error:
+            taken[name] = Taken(note=_line(error))
+    seeing = {name: taking for name, taking in takings.items() if measures[name].sees_moments}
+    if seeing:
+        for moment in clip.moments():
+            for name in list(seeing):
+                _one(name, seeing, taken, lambda taking, moment=moment: taking.see(moment))
+    for name, taking in takings.items():
+        if name not in taken:
+            done = _one(name, {name: taking}, taken, lambda taking: taking.finish())
+            taken.setdefault(name, done)
+    return taken
+
+
+def _one(name: str, takings: dict[str, Taking], taken: dict[str, Taken], do: Callable[[Taking], Any]) -> Any:
+    """A step of one metric; where it cannot go on it is left out with the line that says why."""
+    try:
+        return do(takings[name])
+    except InputError as error:
+        note = _line(error)
+    except (RuntimeError, ValueError, TypeError, ArithmeticError, AssertionError) as error:  # of a library
+        note = f"{type(error).__name__}: {_line(error)}"
+    taken[name] = Taken(note=note)
+    takings.pop(name)
+    return None
+
+
+def _json(taken: Taken) -> dict[str, Any]:
+    """Figures as JSON; NaN is none."""
+    values, floor = ({k: v for k, v in part.items() if math.isfinite(v)} for part in (taken.values, taken.floor))
+    note = taken.note
+    if len(values) < len(taken.values) and not note:
+        note = "a figure is no number"
+    return {"values": values, "floor": floor, "detail": dict(taken.detail), "note": note}
+
+
+def _key(bench: Bench, name: str) -> str | None:
+    return bench.measures[name].key if name in bench.measures else None
+
+
+def _told(bench: Bench, record: Mapping[str, Any]) -> str:
+    if record["state"] != "done":
+        return f"{record['state']}: {record['reason']}"
+    values = {k: v for kept in record["metrics"].values() for k, v in kept["values"].items()}
+    shown = [f"{COLUMNS[name].label} {value * COLUMNS[name].scale:.3g}" for name, value in values.items()]
+    return ", ".join(shown[:6]) or "done"
+
+
+def _write(bench: Bench, records: Sequence[dict[str, Any]]) -> None:
+    """Everything of all clips."""
+    told = {
+        "format": FORMAT, "engine": bench.maker.name, "frames": bench.frames, "metrics": list(bench.measures),
+        "lacking": dict(bench.lacking), "rows": list(records),
+    }  # fmt: skip
+    _replace(bench.out / "results.json", json.dumps(told, indent=1).encode())
+    write_table(bench.out / "results.parquet", [_flat(bench, record) for record in records])
+    text = markdown([read_bench(bench.out)])
+    _replace(bench.out / "table.md", text.encode())
+    done = [record for record in records if record["state"] == "done"]
+    if done:
+        write_sheet(bench.out / "sheet.png", done, bench.maker.name)
+    bench.say(f"\n{text}\n{bench.out}: {len(done)} of {len(records)} clips done")
+
+
+def _flat(bench: Bench, record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as a row of the table of results."""
+    values = {k: v for kept in record["metrics"].values() for k, v in kept["values"].items()}
+    floor = {k: v for kept in record["metrics"].values() for k, v in kept["floor"].items()}
+    notes = [f"{name}: {kept['note']}" for name, kept in record["metrics"].items() if kept["note"]]
+    row: dict[str, Any] = {name: record[name] for name in ("id", "state", "style")}
+    row["reason"] = record["reason"] or "; ".join(notes)
+    per_clip = [column for name, column in COLUMNS.items() if name not in ("fid", "fvd")]
+    row |= {column.name: _number(values.get(column.name)) for column in per_clip}
+    return row | {f"real_{name}": _number(floor.get(name)) for name in ("lse_c", "lse_d", "offset")}
+
+
+def _number(value: float | None) -> float:
+    """So that a column without any figure is one of numbers all the same."""
+    return math.nan if value is None else float(value)
+
+
+def _keep(bench: Bench, record: Mapping[str, Any]) -> None:
+    _replace(_path(bench, record["id"], "json"), json.dumps(record).encode())
+
+
+def _features(bench: Bench, name: str) -> dict[str, np.ndarray]:
+    path = _path(bench, name, "npz")
+    if not path.is_file():
+        return {}
+    with np.load(path) as kept:
+        return dict(kept)
+
+
+def _keep_features(bench: Bench, name: str, features: Mapping[str, np.ndarray]) -> None:
+    if features:
+        beside = _path(bench, name, "part.npz")
+        np.savez(beside, **features)
+        beside.replace(_path(bench, name, "npz"))
+
+
+def _path(bench: Bench, name: str, suffix: str) -> Path:
+    return bench.out / "clips" / f"{name}.{suffix}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A kept record; nothing where it is not there or was cut off."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _replace(path: Path, content: bytes) -> None:
+    beside = path.with_name(f"{path.name}.part")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,100 @@
+"""LSE-C, LSE-D and the offset of a clip: its faces and its sound through SyncNet; the real clip as the floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..audio import SAMPLE_RATE, SpeechWave, Wave
+from ..errors import InputError
+from ..media import VideoInfo
+from .clip import Clip, face_crop, nearest, read_frames
+from .measure import Column, Measure, Metric, Taken, Taking, WeightFile, digest
+from .syncnet import FPS, SIDE, SyncNet, SyncScore, load_syncnet, score
+
+WEIGHTS = WeightFile(
+    "syncnet_v2.model", "robots.ox.ac.uk/~vgg/software/lipsync, and in huggingface.co/ByteDance/LatentSync-1.5 "
+    "(auxiliary)", "its code is MIT; no licence is stated for the weights",
+)  # fmt: skip
+COLUMNS = (
+    Column("lse_c", "LSE-C"), Column("lse_d", "LSE-D", "lower"), Column("offset", "offset, frames", "", 1),
+)  # fmt: skip
+
+
+def metric() -> Metric:
+    return Metric("lse", COLUMNS, _build, "this project's SyncNet", (WEIGHTS,))
+
+
+class Sync(Measure):
+    sees_moments = False
+
+    def __init__(self, net: SyncNet, key: str) -> None:
+        self.net, self.key = net, f"1 {key}"
+
+    def begin(self, clip: Clip) -> Taking:
+        return _Sync(self.net, clip)
+
+
+class _Sync(Taking):
+    def __init__(self, net: SyncNet, clip: Clip) -> None:
+        self._net, self._clip = net, clip
+
+    def finish(self) -> Taken:
+        clip = self._clip
+        made = score_video(self._net, clip.result, self._faces(clip.result), SpeechWave(clip.sound))
+        floor = {}
+        if clip.source.has_audio:
+            floor = _values(score_video(self._net, clip.source, clip.faces_N3, SpeechWave(clip.row.video)))
+        return Taken(_values(made), floor)
+
+    def _faces(self, result: VideoInfo) -> np.ndarray:
+        """The source's faces at the result's frames, in its pixels: a tool may have scaled the picture."""
+        source = self._clip.source
+        faces = self._clip.faces_N3[self._clip.at_source(result.times_N)]
+        across, down = result.width / source.width, result.height / source.height
+        return faces * [across, down, across]
+
+
+def score_video(net: SyncNet, video: VideoInfo, faces_N3: np.ndarray, wave: Wave) -> SyncScore:
+    """The longest stretch of a video in which a face's place is known (N frames; middle x, y and side in pixels).
+
+    InputError: no such stretch of 0.24 s, or no sound there.
+    """
+    frames, start = longest_stretch(video, faces_N3)
+    if not len(frames):
+        raise InputError("no mouth is known in this clip; point at it in the list (mouth_x, mouth_y)")
+
+    def crops() -> Iterator[np.ndarray]:
+        for picture, face in zip(read_frames(video, frames), faces_N3[frames], strict=True):
+            yield face_crop(picture, tuple(face), SIDE)
+
+    stop = min(start + len(frames) / FPS, wave.duration)
+    wave_S = wave.read(start, stop) if stop > start else np.zeros(0, np.float32)
+    return score(net, crops(), wave_S[: int((stop - start) * SAMPLE_RATE)])
+
+
+def longest_stretch(video: VideoInfo, faces_N3: np.ndarray) -> tuple[np.ndarray, float]:
+    """The frames to show 25 times a second, and the seconds in the file at which they begin."""
+    times = video.times_N
+    count = max(1, round(video.duration * FPS))
+    at = times[0] + np.arange(count) / FPS
+    frames = nearest(times, at)
+    known = np.isfinite(faces_N3[frames]).all(1)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(int), [0]])))
+    runs = edges.reshape(-1, 2)
+    if not len(runs):
+        return np.zeros(0, int), 0.0
+    first, last = max(runs.tolist(), key=lambda run: run[1] - run[0])
+    return frames[first:last], float(at[first] + video.start)
+
+
+def _values(found: SyncScore) -> dict[str, float]:
+    return {"lse_c": found.confidence, "lse_d": found.distance, "offset": float(found.offset)}
+
+
+def _build(folder: Path | None, device: str) -> Measure:
+    path = WEIGHTS.find(folder)
+    return Sync(load_syncnet(path).to(torch.device(device)), digest(path))

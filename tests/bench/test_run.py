@@ -1,0 +1,371 @@
+"""A bench as a whole: every clip a row, nothing twice, a broken clip a row that says why."""
+
+import json
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from omnisync_core.bench import engines, registry
+from omnisync_core.bench import run as bench
+from omnisync_core.bench.clip import Clip, face_crop
+from omnisync_core.bench.engines import Maker, open_maker
+from omnisync_core.bench.frechet import distance
+from omnisync_core.bench.measure import Column, Measure, Metric, Taken, Taking, WeightFile
+from omnisync_core.bench.prepare import prepare
+from omnisync_core.bench.run import run, take
+from omnisync_core.bench.table import markdown, read_bench
+from omnisync_core.errors import InputError
+from omnisync_core.evaluation.bench import take as as_results
+from omnisync_core.evaluation.figures import pooled
+from omnisync_core.manifest import read_manifest
+from omnisync_core.synth.clips import read_video, write_clips, write_video
+from omnisync_core.tables import read_table
+
+pytest.importorskip("pyarrow", reason="benches are written as Parquet: pip install -r requirements-bench.txt")
+
+
+class Brightness(Measure):
+    """The mean level of the result, and of the source as the floor."""
+
+    seen: list
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def begin(self, clip):
+        self.seen.append(clip.row.id)
+        return Levels()
+
+
+class Levels(Taking):
+    def __init__(self):
+        self.levels, self.real = [], []
+
+    def see(self, moment):
+        self.levels.append(moment.result.mean())
+        self.real.append(moment.source.mean())
+
+    def finish(self):
+        rows = [[level, level % 7] for level in self.levels], [[level, level % 7] for level in self.real]
+        features = {f"fvd_{kind}": np.array(values) for kind, values in zip(("result", "real"), rows, strict=True)}
+        return Taken({"lmd": float(np.mean(self.levels))}, features=features)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Two metrics in the place of heavy ones: one that works, one whose file is not there."""
+    began = []
+    absent = WeightFile("absent.bin", "example.org/weights", "MIT")
+    stand_ins = {
+        "fvd": Metric("fvd", (Column("fvd", "FVD"),), lambda folder, device: Brightness(began)),
+        "lmd": Metric("lmd", (Column("lmd", "level", "", 1),), lambda folder, device: Brightness(began)),
+        "csim": Metric("csim", (Column("csim", "CSIM"),), lambda folder, device: absent.find(folder), files=(absent,)),
+    }
+    monkeypatch.setattr(registry, "METRICS", {**registry.METRICS, **stand_ins})
+    return began
+
+
+def quiet(line):
+    """Benches tell their progress."""
+
+
+def bench_of(clips, engine="source", metrics=("lmd", "csim"), **settings):
+    return run(clips / "list.csv", engine, clips / "out", metrics=metrics, say=settings.pop("say", quiet), **settings)
+
+
+def states(records):
+    return [(record["id"], record["state"], record["reason"]) for record in records]
+
+
+def test_every_clip_is_a_row_in_parquet_json_markdown_and_on_the_sheet(clips, seen):
+    records = bench_of(clips)
+    assert states(records) == [(f"clip {at}", "done", "") for at in range(3)]
+    rows = read_table(clips / "out" / "results.parquet")
+    assert [row["id"] for row in rows] == ["clip 0", "clip 1", "clip 2"]
+    levels = [read_video(clips / f"v{at}.mkv").mean() for at in range(3)]
+    assert np.allclose([row["lmd"] for row in rows], levels, atol=0.01) and np.isnan(rows[0]["csim"])
+    told = (clips / "out" / "table.md").read_text(encoding="utf-8")
+    assert f"| source | 3 of 3 | – | {np.mean(levels):.1f} [" in told
+    assert "csim: needs the file absent.bin" in told and "example.org/weights (MIT)" in told
+    assert (clips / "out" / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_done_is_not_done_again(clips, seen):
+    bench_of(clips, limit=2)
+    assert seen == ["clip 0", "clip 1"]
+    bench_of(clips)
+    assert seen == ["clip 0", "clip 1", "clip 2"]
+
+
+def test_another_source_or_other_frames_are_measured_anew(clips, seen):
+    bench_of(clips)
+    write_video(clips / "v1.mkv", np.zeros((20, 48, 64, 3), np.uint8), 25)
+    bench_of(clips)
+    assert seen[3:] == ["clip 1"]
+    bench_of(clips, frames=4)
+    assert seen[4:] == ["clip 0", "clip 1", "clip 2"]
+
+
+def test_a_bench_that_was_stopped_goes_on(clips, seen):
+    def stop(line):
+        if "clip 1" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench_of(clips, say=stop)
+    bench_of(clips)
+    assert seen == ["clip 0", "clip 1", "clip 2"]
+
+
+def test_a_record_that_was_cut_off_is_made_anew(clips, seen):
+    bench_of(clips)
+    path = clips / "out" / "clips" / "clip 0.json"
+    path.write_bytes(path.read_bytes()[:100])
+    assert states(bench_of(clips))[0] == ("clip 0", "done", "")
+    assert seen[3:] == ["clip 0"]
+
+
+def test_broken_clips_are_rows_with_the_reason(clips, seen):
+    (clips / "v0.mkv").unlink()
+    (clips / "v1.mkv").write_bytes(b"no video")
+    records = bench_of(clips)
+    assert [record["state"] for record in records] == ["refused", "refused", "done"]
+    assert "row 1: there is no video file v0.mkv" in records[0]["reason"]
+    assert "v1.mkv" in records[1]["reason"] and "\n" not in records[1]["reason"]
+    rows = read_table(clips / "out" / "results.parquet")
+    assert [row["reason"] for row in rows[:2]] == [record["reason"] for record in records[:2]]
+    assert "clip 0: refused: row 1" in (clips / "out" / "table.md").read_text(encoding="utf-8")
+
+
+def test_two_clips_with_one_id_cost_the_second(clips, seen):
+    text = (clips / "list.csv").read_text()
+    (clips / "list.csv").write_text(text.replace("clip 1", "clip 0"))
+    records = bench_of(clips)
+    assert [record["state"] for record in records] == ["done", "refused", "done"]
+    assert "row 1 has the same id" in records[1]["reason"]
+    assert len({record["id"] for record in records}) == 3
+
+
+class Broken(Maker):
+    name = "broken"
+
+    def fingerprint(self, row):
+        return {}
+
+    def make(self, row, output):
+        if row.id == "clip 1":
+            raise ZeroDivisionError("of all things")
+        return row.video, {}
+
+
+def test_an_unexpected_error_is_that_clip_s_alone(clips, seen):
+    records = bench_of(clips, Broken())
+    assert states(records)[1] == ("clip 1", "failed", "ZeroDivisionError: of all things")
+    assert [records[0]["state"], records[2]["state"]] == ["done", "done"]
+
+
+class Failing(Measure):
+    def begin(self, clip):
+        return FailsLate() if clip.row.id == "clip 0" else Levels()
+
+
+class FailsLate(Taking):
+    def see(self, moment):
+        if moment.index > 3:
+            raise RuntimeError("shape mismatch\nand a long trace")
+
+
+def test_a_metric_that_fails_on_a_clip_leaves_the_others_alone(clips, seen, monkeypatch):
+    metric = Metric("lse", (Column("lse_c", "LSE-C"),), lambda folder, device: Failing())
+    monkeypatch.setitem(registry.METRICS, "lse", metric)
+    records = bench_of(clips, metrics=("lmd", "lse"))
+    assert [record["state"] for record in records] == ["done"] * 3
+    assert records[0]["metrics"]["lse"]["note"] == "RuntimeError: shape mismatch"
+    assert records[0]["metrics"]["lmd"]["values"]
+    assert read_table(clips / "out" / "results.parquet")[0]["reason"] == "lse: RuntimeError: shape mismatch"
+
+
+def test_results_of_other_tools_are_found_by_their_ids(clips, seen):
+    folder = clips / "theirs"
+    folder.mkdir()
+    write_video(folder / "clip 0.mkv", np.full((20, 48, 64, 3), 50, np.uint8), 25)
+    write_video(folder / "clip 2.mkv", np.full((40, 24, 32, 3), 90, np.uint8), 50)  # other size and rate
+    records = bench_of(clips, f"results:{folder}")
+    assert [record["state"] for record in records] == ["done", "refused", "done"]
+    assert "holds no clip 1.mp4" in records[1]["reason"]
+    values = [record["metrics"]["lmd"]["values"]["lmd"] for record in records[::2]]
+    assert np.allclose(values, [50, 90], atol=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("wav2lip", "no engine is called 'wav2lip'"),
+        ("results:", "no engine is called"),
+        ("results:/nowhere", "there is no folder of results"),
+        ("humo:17b", "humo runs in ComfyUI"),
+        ("mini:/nowhere.safetensors", "no such model file"),
+    ],
+)
+def test_an_engine_that_is_none_is_refused_in_one_line(text, message):
+    with pytest.raises(InputError, match=message):
+        open_maker(text)
+
+
+def test_a_metric_that_is_none_is_refused_before_any_work(clips):
+    with pytest.raises(InputError, match="no metric is called 'fidd'; there are fid, fvd"):
+        bench_of(clips, metrics=("fidd",))
+
+
+def test_every_missing_metric_names_file_place_and_licence(tmp_path):
+    """Without any weights: a line for each metric that needs some."""
+    needing = [metric for metric in registry.METRICS.values() if metric.files]
+    assert {metric.name for metric in needing} == {
+        "fid", "fvd", "csim", "niqe", "brisque", "hyperiqa", "lmd", "lse", "lpips",
+    }  # fmt: skip
+    measures, lacking = registry.opened(needing, tmp_path, "cpu")
+    assert not measures
+    for metric in needing:
+        file = metric.files[0]
+        for part in (file.name, str(tmp_path), file.place, file.licence):
+            assert part in lacking[metric.name]
+
+
+def test_fvd_s_row_is_the_distance_of_all_features_and_its_floor_that_of_halves(clips, seen):
+    """Four clips: the result is the first one's frames for all of them."""
+    text = (clips / "list.csv").read_text()
+    (clips / "list.csv").write_text(text + "clip 3,v1.mkv,s1.wav,,,\n")
+    folder = clips / "theirs"
+    folder.mkdir()
+    for at in range(4):
+        shutil.copy(clips / "v0.mkv", folder / f"clip {at}.mkv")
+    bench_of(clips, f"results:{folder}", ("fvd",))
+    benched = read_bench(clips / "out")
+    levels = [[frame.mean() for frame in read_video(clips / f"v{at}.mkv")] for at in (0, 1, 2, 1)]
+    real = np.array([[level, level % 7] for clip in levels for level in clip])
+    made = np.array([[level, level % 7] for level in levels[0]] * 4)
+    assert abs(benched.columns["fvd"].value - distance(real, made)) < 0.05
+    assert np.isfinite([benched.columns["fvd"].low, benched.columns["fvd"].high]).all()
+    assert "| real against real |" in markdown([benched])
+
+
+def test_several_benches_and_a_paper_stand_in_one_table(clips, seen):
+    bench_of(clips)
+    other = clips / "other"
+    run(clips / "list.csv", "truth", other, metrics=("lmd",), say=quiet)
+    told = markdown([read_bench(clips / "out"), read_bench(other)], "hdtf")
+    assert "| source | 3 of 3 |" in told and "| truth | 1 of 3 |" in told
+    assert "*OmniSync, printed* |  | 7.855 | 199.627 | 0.875 |" in told and "arXiv 2505.21448, HDTF |" in told
+    widths = {line.count("|") for line in told.splitlines() if line.startswith("|")}
+    assert len(widths) == 1
+
+
+def test_a_folder_that_is_no_bench_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"holds no results\.json"):
+        read_bench(tmp_path)
+    (tmp_path / "results.json").write_text('{"format": 99}')
+    with pytest.raises(InputError, match="damaged or of another version"):
+        read_bench(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    return folder, write_clips(folder, clips=2, seed=4, size=96, seconds=0.6)
+
+
+def test_the_drawn_world_s_table_is_that_of_evaluate(drawn, tmp_path):
+    """The sources as results: every figure of `evaluate synth`, clip by clip and pooled."""
+    folder, clips = drawn
+    assert prepare("folder", folder, tmp_path / "list.csv") == 2
+    run(tmp_path / "list.csv", "source", tmp_path / "out", metrics=["drawn"], say=quiet)
+    expected = [one.figures for one in as_results(clips, "source")]
+    benched = read_bench(tmp_path / "out")
+    for row, figures in zip(benched.done, expected, strict=True):
+        detail = row["metrics"]["drawn"]["detail"]
+        told = json.loads(json.dumps(asdict(figures)))
+        for name in told.keys() - {"name", "outside"}:  # whose edit it was is not known: its mask is not either
+            assert detail[name] == told[name], name
+    pool = pooled(expected)
+    for ours, theirs in (("share", "share"), ("sync_r", "sync_r"), ("leak", "leak"), ("mouth_ssim", "ssim"),
+                         ("mouth_gmsd", "gmsd"), ("edges", "edges")):  # fmt: skip
+        assert benched.columns[ours] == pool[theirs]
+
+
+def test_a_drawn_clip_s_row_says_truth_mouth_and_prompt(drawn, tmp_path):
+    folder, clips = drawn
+    prepare("folder", folder, tmp_path / "list.csv")
+    told = json.loads((clips[0] / "mouth.json").read_text())
+    row = read_manifest(tmp_path / "list.csv")[0]
+    x0, y0, x1, y1 = told["mouth_box_xyxy"][0]
+    assert row.mouth == ((x0 + x1) / 2, (y0 + y1) / 2) and row.other["prompt"] == told["caption"]
+    assert row.truth == clips[0] / "truth.mkv" and row.id == "clip_0000"
+
+
+def test_a_face_s_crop_is_where_it_should_be():
+    """A ramp: every pixel of the crop says which pixel of the picture it shows."""
+    y, x = np.mgrid[:200, :240].astype(np.float32)
+    ramp = np.stack([x, y, x], -1)
+    crop = face_crop(ramp, (100.0, 80.0, 56.0), 112)
+    expected = 72 + (np.arange(112) + 0.5) / 2 - 0.5
+    assert np.abs(crop[50, :, 0] - expected).max() < 0.05
+    small = face_crop(ramp, (120.0, 100.0, 160.0), 32)  # five pixels in one
+    assert np.abs(small[:, 16, 1] - (20 + (np.arange(32) + 0.5) * 5 - 0.5)).max() < 0.6
+
+
+def test_moments_are_runs_of_frames_that_belong_together_by_time(clips):
+    row = read_manifest(clips / "list.csv")[0]
+    frames = np.repeat(np.arange(80, dtype=np.uint8)[:, None, None, None], 48, 1).repeat(64, 2).repeat(3, 3)
+    write_video(clips / "fast.mkv", frames, 100)  # four times the source's rate
+    clip = Clip(row, clips / "fast.mkv", frames=32, needs_face=False)
+    moments = list(clip.moments())
+    source = read_video(row.video)
+    assert [moment.run for moment in moments] == [0] * 16 + [1] * 16
+    assert moments[0].index == 0 and moments[-1].index == 79
+    for moment in moments:
+        nearest = min(range(20), key=lambda at: abs(at / 25 - moment.index / 100))
+        assert moment.result[0, 0, 0] == moment.index
+        assert (moment.source == source[nearest]).all() or abs(moment.index / 4 % 1 - 0.5) < 1e-6
+
+
+def test_a_result_that_begins_when_the_source_is_over_is_told(clips):
+    row = read_manifest(clips / "list.csv")[0]
+    clip = Clip(row, clips / "v0.mkv", needs_face=False)
+    clip.__dict__["result"] = type("Late", (), {"times_N": np.array([9.0]), "frame_count": 1})()
+    with pytest.raises(InputError, match="another video"):
+        take(clip, {"lmd": Brightness([])})
+
+
+def test_the_mini_edits_measures_and_comes_back(clips):
+    """The shipped bundle on a tiny clip: the edit, what it cost, and the way back to its own sound."""
+    video = clips / "talk.mkv"
+    shutil.copy(clips / "v0.mkv", video)
+    (clips / "list.csv").write_text(f"id,video,audio,mouth_x,mouth_y\none,{video.name},s1.wav,32,34\n")
+    maker = open_maker("mini")
+    made = maker.make(read_manifest(clips / "list.csv")[0], clips / "made.mkv")
+    assert made[0].is_file() and made[1]["speed"] > 0 and made[1]["memory"] > 100 and maker.spec is not None
+    assert maker.bring_back(read_manifest(clips / "list.csv")[0], made[0]) is None  # it has no sound of its own
+    assert not list((clips / engines.UNFINISHED).iterdir())
+
+
+@pytest.mark.parametrize("bring", [1.0, 0.5, 0.0])
+def test_the_cycle_s_share_is_what_came_back(clips, bring):
+    row = read_manifest(clips / "list.csv")[0]
+    source = read_video(row.video).astype(int)
+    result = source.copy()
+    result[:, 30:40, 24:40] += 40
+    back = (source + (1 - bring) * (result - source)).astype(np.uint8)
+    write_video(clips / "result.mkv", result.astype(np.uint8), 25)
+    write_video(clips / "back.mkv", back, 25)
+    clip = Clip(row, clips / "result.mkv", back_path=clips / "back.mkv")
+    taken = take(clip, {"cycle": registry.METRICS["cycle"].build(None, "cpu")})["cycle"]
+    assert abs(taken.values["cycle"] - (1 - (1 - bring) ** 2)) < 0.02 and taken.values["changed"] > 1
+
+
+def test_progress_is_told_a_line_a_clip(clips, seen):
+    lines = []
+    bench_of(clips, say=lines.append)
+    assert [line.split(":")[0] for line in lines[1:4]] == ["[1/3] clip 0", "[2/3] clip 1", "[3/3] clip 2"]
+    assert bench.FRAMES == 32
