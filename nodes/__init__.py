@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension
 
+from .bench import CompareVideosNode, SyncScoreNode
 from .conditioning import EncodeAudioWhisperNode, EncodePromptT5Node
 from .host import first_frame, folders
 from .latentsync import LatentSyncEngineNode, LoadLatentSyncNode
@@ -20,7 +21,7 @@ NODES: list = [
     DSCFGGuiderNode, DSCFGSamplerNode, DSCFGPatchNode, ChunkedVideoDecodeNode, MouthCropNode, MouthPasteNode,
     SyncReportNode, ExampleNode, EngineNode, SpeakerNode, LipSyncVideoNode, LipSyncImagesNode, CleanUnfinishedNode,
     LoadLatentSyncNode, LatentSyncEngineNode, HuMoEngineNode, LTXEngineNode, HuMoAudioNode, OmniEditSamplerNode,
-    OmniEditGuiderNode, LTXEditNode, LoadXDubNode, XDubEngineNode,
+    OmniEditGuiderNode, LTXEditNode, LoadXDubNode, XDubEngineNode, SyncScoreNode, CompareVideosNode,
 ]  # fmt: skip
 
 

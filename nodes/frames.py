@@ -48,6 +48,11 @@ class Pictures:
         for time, image in zip(self.times, self.images, strict=True):
             yield float(time), image.float().cpu().numpy()
 
+    def pictures(self, numbers_K: np.ndarray) -> Iterator[np.ndarray]:
+        """Frames by number, whole, uint8 (H, W, 3)."""
+        for number in numbers_K.tolist():
+            yield (self.images[number].float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+
 
 @dataclass(frozen=True)
 class File:
@@ -69,6 +74,12 @@ class File:
 
     def read(self) -> Iterator[tuple[float, np.ndarray]]:
         return small_frames(self.video)
+
+    def pictures(self, numbers_K: np.ndarray) -> Iterator[np.ndarray]:
+        """Frames by growing number, in the file's size, uint8 (H, W, 3)."""
+        from ..omnisync_core.bench.clip import read_frames
+
+        return read_frames(self.video, numbers_K)
 
 
 @contextmanager

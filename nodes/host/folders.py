@@ -9,6 +9,8 @@ import folder_paths
 from ...omnisync_core.errors import CheckpointError
 
 FOLDER = "omnisync"
+METRICS = "metrics"
+"""Files of others that metrics need."""
 BUNDLED_NAME = "omnisync_mini (bundled)"
 ASSETS = Path(__file__).parents[2] / "omnisync_core" / "assets"
 BUNDLED = ASSETS / "omnisync_mini.safetensors"
@@ -23,8 +25,9 @@ SUFFIX = ".safetensors"
 
 
 def register() -> None:
-    """Let the host know `models/omnisync`; paths that its extra_model_paths.yaml names for it stay."""
-    folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
+    """Let the host know `models/omnisync` and `models/metrics`; paths that its extra_model_paths.yaml names stay."""
+    for name in (FOLDER, METRICS):
+        folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
 
 
 def bundle_names() -> list[str]:
@@ -53,3 +56,16 @@ def file_path(folder: str, name: str, suffixes: tuple[str, ...] = (SUFFIX,)) -> 
 def folder_of(name: str) -> Path:
     """The first of the host's folders of a kind: where a file of our own may be kept."""
     return Path(folder_paths.get_folder_paths(name)[0])
+
+
+def metrics_folder() -> Path:
+    """Where files of metrics are looked for: the first of the host's folders, or the one that the environment names."""
+    from ...omnisync_core.bench.measure import metrics_folder
+
+    return metrics_folder() or folder_of(METRICS)
+
+
+def metrics_file(file) -> Path:
+    """A metric's file in any of the host's folders of metrics. InputError: says which, from where."""
+    found = folder_paths.get_full_path(METRICS, file.name)
+    return Path(found) if found else file.find(metrics_folder())

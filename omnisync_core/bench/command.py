@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import whole
+from ..errors import InputError
 
 
 def add(commands: Any) -> None:
@@ -16,6 +17,7 @@ def add(commands: Any) -> None:
     _add_prepare(what.add_parser("prepare", help="write the list of a folder's clips"))
     _add_run(what.add_parser("run", help="make and measure every clip of a list; goes on where it was stopped"))
     _add_table(what.add_parser("table", help="several benches in one table"))
+    _add_study(what.add_parser("study", help="a page for people to judge results on; `study read` reads their answers"))
 
 
 def _add_prepare(command: argparse.ArgumentParser) -> None:
@@ -49,6 +51,20 @@ def _add_table(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=table)
 
 
+def _add_study(command: argparse.ArgumentParser) -> None:
+    command.add_argument("paths", type=Path, nargs="+", metavar="DIR",
+                         help="the --out of `bench run`, one a method; or: read ANSWERS.json ...")  # fmt: skip
+    command.add_argument("--out", type=Path, metavar="PAGE.html",
+                         help="default study.html; read: the folder for the tables (default: here)")  # fmt: skip
+    command.add_argument("--names", type=lambda text: text.split(","), metavar="NAME,...", help="of the methods")
+    command.add_argument("--title", default="Which lips say it?", help="what people read first")
+    command.add_argument("--mail", default="", metavar="ADDRESS", help="short answers may also be sent there by mail")
+    command.add_argument("--limit", type=whole(1, 10**6), metavar="N", help="only the first clips")
+    command.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="which clips hold a check (default 0)")
+    command.add_argument("--key", type=Path, metavar="PAGE.key.json", help="read: of the study (default: looked for)")
+    command.set_defaults(command=study)
+
+
 def prepare(options: argparse.Namespace) -> None:
     from .prepare import prepare as write
 
@@ -69,3 +85,23 @@ def table(options: argparse.Namespace) -> None:
     from .table import markdown, read_bench
 
     print(markdown([read_bench(folder) for folder in options.folders], options.paper))
+
+
+def study(options: argparse.Namespace) -> None:
+    if options.paths[0] == Path("read"):
+        _read(options)
+        return
+    from .study import make
+
+    make(options.paths, options.out or Path("study.html"), names=options.names, title=options.title, mail=options.mail,
+         limit=options.limit, seed=options.seed)  # fmt: skip
+
+
+def _read(options: argparse.Namespace) -> None:
+    from .answers import find, read_study
+    from .study_figure import write
+
+    if not options.paths[1:]:
+        raise InputError("study read needs the files that people saved, e.g. answers/*.json")
+    found = read_study(options.paths[1:], options.key)
+    print(write(options.out or Path(), found, find(found)))

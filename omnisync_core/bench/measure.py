@@ -6,10 +6,11 @@ import hashlib
 import importlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,7 @@ class Measure(ABC):
 
     @abstractmethod
     def begin(self, clip: Clip) -> Taking:
-        """Start on a clip. InputError where it cannot be measured."""
+        """Start on a clip (metrics of pictures alone ask it nothing). InputError where it cannot be measured."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,52 @@ class _Mean(Taking):
         return Taken({self._measure.column: float(np.mean(self._seen))})
 
 
+def opened(metrics: Sequence[Metric], folder: Path | None, device: str) -> tuple[dict[str, Measure], dict[str, str]]:
+    """The measures that can be taken, and for each other metric the line that says why not."""
+    measures, lacking = {}, {}
+    for metric in metrics:
+        try:
+            measures[metric.name] = metric.build(folder, device)
+        except InputError as error:
+            lacking[metric.name] = str(error)
+    return measures, lacking
+
+
+def take_moments(
+    moments: Iterable[Moment], measures: Mapping[str, Measure], clip: Clip | None = None
+) -> dict[str, Taken]:
+    """The same over any moments; they are only looked at where a metric wants to see them."""
+    takings, taken = {}, {}
+    for name, measure in measures.items():
+        try:
+            takings[name] = measure.begin(clip)
+        except InputError as error:
+            taken[name] = Taken(note=one_line(error))
+    seeing = {name: taking for name, taking in takings.items() if measures[name].sees_moments}
+    if seeing:
+        for moment in moments:
+            for name in list(seeing):
+                _one(name, seeing, taken, lambda taking, moment=moment: taking.see(moment))
+    for name, taking in takings.items():
+        if name not in taken:
+            done = _one(name, {name: taking}, taken, lambda taking: taking.finish())
+            taken.setdefault(name, done)
+    return taken
+
+
+def _one(name: str, takings: dict[str, Taking], taken: dict[str, Taken], do: Callable[[Taking], Any]) -> Any:
+    """A step of one metric; where it cannot go on it is left out with the line that says why."""
+    try:
+        return do(takings[name])
+    except InputError as error:
+        note = one_line(error)
+    except (RuntimeError, ValueError, TypeError, ArithmeticError, AssertionError) as error:  # of a library
+        note = f"{type(error).__name__}: {one_line(error)}"
+    taken[name] = Taken(note=note)
+    takings.pop(name)
+    return None
+
+
 def metrics_folder() -> Path | None:
     """The user's folder of weights. InputError: the environment names one that is not there."""
     named = os.environ.get(ENVIRONMENT)
@@ -153,3 +200,8 @@ def digest(path: Path) -> str:
     """The first of a file's sha256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of what an error says."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

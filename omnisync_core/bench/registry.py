@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..errors import InputError
 from . import identity, landmarks, own, pictures, sets, sync
-from .measure import Column, Measure, Metric
+from .measure import Column, Metric
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -27,14 +26,3 @@ def chosen(names: Sequence[str] | None) -> list[Metric]:
     if unknown:
         raise InputError(f"no metric is called {', '.join(map(repr, unknown))}; there are {', '.join(METRICS)}")
     return [metric for name, metric in METRICS.items() if name in names]
-
-
-def opened(metrics: Sequence[Metric], folder: Path | None, device: str) -> tuple[dict[str, Measure], dict[str, str]]:
-    """The measures that can be taken, and for each other metric the line that says why not."""
-    measures, lacking = {}, {}
-    for metric in metrics:
-        try:
-            measures[metric.name] = metric.build(folder, device)
-        except InputError as error:
-            lacking[metric.name] = str(error)
-    return measures, lacking

@@ -23,8 +23,8 @@ from ..manifest import Row, read_manifest
 from ..tables import need_parquet, write_table
 from .clip import RUN, Clip
 from .engines import Maker, open_maker
-from .measure import Measure, Taken, Taking, metrics_folder
-from .registry import COLUMNS, chosen, opened
+from .measure import Measure, Taken, metrics_folder, one_line, opened, take_moments
+from .registry import COLUMNS, chosen
 from .sheet import write_sheet
 from .table import FORMAT, markdown, read_bench
 
@@ -88,11 +88,11 @@ def _record(bench: Bench, row: Row, place: str) -> dict[str, Any]:
         _measure(bench, row, record)
         record["state"] = "done"
     except InputError as error:
-        record |= {"state": "refused", "reason": _line(error)}
+        record |= {"state": "refused", "reason": one_line(error)}
     except OutputError:
         raise
     except Exception as error:  # whatever a clip or a library does, the rest is done
-        record |= {"state": "failed", "reason": f"{type(error).__name__}: {_line(error)}"}
+        record |= {"state": "failed", "reason": f"{type(error).__name__}: {one_line(error)}"}
     _keep(bench, record)
     bench.say(f"[{place}] {row.id}: {_told(bench, record)}")
     return record
@@ -143,35 +143,7 @@ def _measure(bench: Bench, row: Row, record: dict[str, Any]) -> None:
 def take(clip: Clip, measures: Mapping[str, Measure]) -> dict[str, Taken]:
     """All figures of a clip in one pass over its moments; what one metric cannot say is its note."""
     clip.needs_face = "fvd" in measures
-    takings, taken = {}, {}
-    for name, measure in measures.items():
-        try:
-            takings[name] = measure.begin(clip)
-        except InputError as error:
-            taken[name] = Taken(note=_line(error))
-    seeing = {name: taking for name, taking in takings.items() if measures[name].sees_moments}
-    if seeing:
-        for moment in clip.moments():
-            for name in list(seeing):
-                _one(name, seeing, taken, lambda taking, moment=moment: taking.see(moment))
-    for name, taking in takings.items():
-        if name not in taken:
-            done = _one(name, {name: taking}, taken, lambda taking: taking.finish())
-            taken.setdefault(name, done)
-    return taken
-
-
-def _one(name: str, takings: dict[str, Taking], taken: dict[str, Taken], do: Callable[[Taking], Any]) -> Any:
-    """A step of one metric; where it cannot go on it is left out with the line that says why."""
-    try:
-        return do(takings[name])
-    except InputError as error:
-        note = _line(error)
-    except (RuntimeError, ValueError, TypeError, ArithmeticError, AssertionError) as error:  # of a library
-        note = f"{type(error).__name__}: {_line(error)}"
-    taken[name] = Taken(note=note)
-    takings.pop(name)
-    return None
+    return take_moments(clip.moments(), measures, clip)
 
 
 def _json(taken: Taken) -> dict[str, Any]:
@@ -264,10 +236,6 @@ def _replace(path: Path, content: bytes) -> None:
     beside = path.with_name(f"{path.name}.part")
     beside.write_bytes(content)
     beside.replace(path)
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _device(name: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..audio import SAMPLE_RATE, SpeechWave, Wave
+from ..audio import SpeechWave, Wave
 from ..errors import InputError
 from ..media import VideoInfo
 from .clip import Clip, face_crop, nearest, read_frames
@@ -59,36 +59,46 @@ class _Sync(Taking):
 
 
 def score_video(net: SyncNet, video: VideoInfo, faces_N3: np.ndarray, wave: Wave) -> SyncScore:
-    """The longest stretch of a video in which a face's place is known (N frames; middle x, y and side in pixels).
+    """A video of N frames whose sound `wave` runs on the clock of its file; faces as in `score_frames`."""
+    begins = video.times_N[0] + video.start
+    return score_frames(
+        net, lambda frames: read_frames(video, frames), video.times_N, video.duration, faces_N3, wave, begins
+    )
 
+
+def score_frames(
+    net: SyncNet, read: Callable[[np.ndarray], Iterator[np.ndarray]], times_N: np.ndarray, duration: float,
+    faces_N3: np.ndarray, wave: Wave, begins: float = 0.0,
+) -> SyncScore:  # fmt: skip
+    """The longest stretch in which a face's place is known (middle x, y and side in pixels; NaN: not).
+
+    `read` gives the pictures of growing frame numbers; the first is shown when the sound is `begins` seconds old.
     InputError: no such stretch of 0.24 s, or no sound there.
     """
-    frames, start = longest_stretch(video, faces_N3)
+    frames, start = longest_stretch(times_N, duration, faces_N3)
     if not len(frames):
-        raise InputError("no mouth is known in this clip; point at it in the list (mouth_x, mouth_y)")
+        raise InputError("no mouth is known in this clip; point at it (mouth_x, mouth_y of a list; Mouth Track)")
 
     def crops() -> Iterator[np.ndarray]:
-        for picture, face in zip(read_frames(video, frames), faces_N3[frames], strict=True):
+        for picture, face in zip(read(frames), faces_N3[frames], strict=True):
             yield face_crop(picture, tuple(face), SIDE)
 
-    stop = min(start + len(frames) / FPS, wave.duration)
-    wave_S = wave.read(start, stop) if stop > start else np.zeros(0, np.float32)
-    return score(net, crops(), wave_S[: int((stop - start) * SAMPLE_RATE)])
+    start += begins
+    stop = max(start, min(start + len(frames) / FPS, wave.duration))
+    return score(net, crops(), wave.read(start, stop))
 
 
-def longest_stretch(video: VideoInfo, faces_N3: np.ndarray) -> tuple[np.ndarray, float]:
-    """The frames to show 25 times a second, and the seconds in the file at which they begin."""
-    times = video.times_N
-    count = max(1, round(video.duration * FPS))
-    at = times[0] + np.arange(count) / FPS
-    frames = nearest(times, at)
+def longest_stretch(times_N: np.ndarray, duration: float, faces_N3: np.ndarray) -> tuple[np.ndarray, float]:
+    """The frames to show 25 times a second, and how many seconds after the first frame they begin."""
+    after = np.arange(max(1, round(duration * FPS))) / FPS
+    frames = nearest(times_N, times_N[0] + after)
     known = np.isfinite(faces_N3[frames]).all(1)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(int), [0]])))
-    runs = edges.reshape(-1, 2)
-    if not len(runs):
+    runs = edges.reshape(-1, 2).tolist()
+    if not runs:
         return np.zeros(0, int), 0.0
-    first, last = max(runs.tolist(), key=lambda run: run[1] - run[0])
-    return frames[first:last], float(at[first] + video.start)
+    first, last = max(runs, key=lambda run: run[1] - run[0])
+    return frames[first:last], float(after[first])
 
 
 def _values(found: SyncScore) -> dict[str, float]:

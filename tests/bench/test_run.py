@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from omnisync_core.bench import engines, registry
+from omnisync_core.bench import engines, measure, registry
 from omnisync_core.bench import run as bench
 from omnisync_core.bench.clip import Clip, face_crop
 from omnisync_core.bench.engines import Maker, open_maker
@@ -87,7 +87,7 @@ def test_every_clip_is_a_row_in_parquet_json_markdown_and_on_the_sheet(clips, se
     levels = [read_video(clips / f"v{at}.mkv").mean() for at in range(3)]
     assert np.allclose([row["lmd"] for row in rows], levels, atol=0.01) and np.isnan(rows[0]["csim"])
     told = (clips / "out" / "table.md").read_text(encoding="utf-8")
-    assert f"| source | 3 of 3 | – | {np.mean(levels):.1f} [" in told
+    assert f"| source | 3 of 3 | – | {np.mean(levels):.3f} [" in told
     assert "csim: needs the file absent.bin" in told and "example.org/weights (MIT)" in told
     assert (clips / "out" / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
@@ -225,7 +225,7 @@ def test_every_missing_metric_names_file_place_and_licence(tmp_path):
     assert {metric.name for metric in needing} == {
         "fid", "fvd", "csim", "niqe", "brisque", "hyperiqa", "lmd", "lse", "lpips",
     }  # fmt: skip
-    measures, lacking = registry.opened(needing, tmp_path, "cpu")
+    measures, lacking = measure.opened(needing, tmp_path, "cpu")
     assert not measures
     for metric in needing:
         file = metric.files[0]

@@ -1,0 +1,163 @@
+"""A human study as one page that anybody can be sent: blinded results of several benches, rated by people.
+
+The page needs no server and asks no network. Which video is whose stands in a key file beside it, which stays here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from .. import media
+from ..audio import SAMPLE_RATE, SpeechWave
+from ..errors import InputError, OutputError
+from .table import Benched, read_bench
+
+FORMAT = 1
+CRITERIA = (
+    ("lip sync", "How well do the lips follow what is said?"),
+    ("identity", "Does the person or character stay the same throughout?"),
+    ("timing", "Is the movement steady, without jumps and flicker?"),
+    ("image quality", "Is the picture clean and sharp, above all around the mouth?"),
+    ("realism", "Could this be an untouched video?"),
+)
+"""Those of the paper's supplement, each from 1 very poor to 5 excellent."""
+PAGE = Path(__file__).with_name("study_page.html")
+LARGEST_PAGE = 60_000_000
+"""Bytes of video in one page; beyond, they lie in a folder beside it."""
+LONGEST_SIDE = 1080
+SETS_PER_CHECK = 8
+"""One set in so many also shows the source itself under the new sound, which nobody attentive calls in sync."""
+
+
+def make(
+    folders: Sequence[str | Path],
+    out: str | Path,
+    *,
+    names: Sequence[str] | None = None,
+    title: str = "Which lips say it?",
+    mail: str = "",
+    limit: int | None = None,
+    seed: int = 0,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Write the page `out` (.html) and its key `<out>.key.json`; returns the page.
+
+    folders: what `bench run` wrote, one a method; only clips that all of them have are shown. `names` of the methods
+    (None: the engines'). InputError: no clip in common, names that do not fit; OutputError: cannot write.
+    """
+    out = Path(out)
+    if out.suffix.lower() != ".html":
+        raise InputError(f"the page must end in .html, got {out}")
+    benches = [read_bench(folder) for folder in folders]
+    methods = _methods(benches, names)
+    if len(methods) == 1:
+        say("one method only: its scores and success rate can be told, but it wins against nobody")
+    ids = _common(benches)[:limit]
+    rng = np.random.default_rng(seed)
+    checked = set(rng.permutation(len(ids))[: max(1, len(ids) // SETS_PER_CHECK)].tolist())
+    blind = secrets.token_bytes(16)
+    key: dict[str, Any] = {"format": FORMAT, "study": hashlib.sha256(blind).hexdigest()[:12], "names": methods,
+                           "criteria": [name for name, _ in CRITERIA], "videos": {}}  # fmt: skip
+    sets, contents = [], {}
+    for place, name in enumerate(ids):
+        rows = [next(row for row in bench.done if row["id"] == name) for bench in benches]
+        shown = [(method, Path(row["made"]["path"])) for method, row in zip(methods, rows, strict=True)]
+        if place in checked:
+            shown.append((None, Path(rows[0]["video"])))
+        tokens = []
+        for method, path in shown:
+            token = hashlib.sha256(blind + f"{name}\0{method}".encode()).hexdigest()[:12]
+            key["videos"][token] = {"clip": name, "method": method, "style": rows[0]["style"]}
+            contents[token] = playable(path, Path(rows[0]["audio"]))
+            tokens.append(token)
+        sets.append(sorted(tokens))  # by chance, since tokens are
+    _write(
+        out, {"study": key["study"], "title": title, "mail": mail, "criteria": CRITERIA, "sets": sets}, contents, key
+    )
+    say(f"{out}: {len(ids)} clips, {len(contents)} videos; keep {_key_path(out)}, it says whose each video is")
+    return out
+
+
+def playable(video: Path, audio: Path) -> bytes:
+    """A video with a sound as every browser plays it: H.264 4:2:0 and AAC, its longer side at most 1080."""
+    info, wave = media.probe_video(video), SpeechWave(audio)
+    scale = min(1.0, LONGEST_SIDE / max(info.width, info.height))
+    width, height = (max(2, round(side * scale / 2) * 2) for side in (info.width, info.height))
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as output:
+        stream = output.add_stream("libx264", rate=Fraction(info.average_fps).limit_denominator(1001),
+                                   options={"crf": "16", "preset": "veryfast"})  # fmt: skip
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        sound = output.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        for frame in media.frames_of(info):
+            picture = av.VideoFrame.from_ndarray(np.rint(frame.rgb() * 255).astype(np.uint8), "rgb24")
+            picture = picture.reformat(width, height, "yuv420p")
+            picture.pts, picture.time_base = round(1000 * (frame.time - info.times_N[0])), Fraction(1, 1000)
+            output.mux(stream.encode(picture))
+        output.mux(stream.encode(None))
+        wave_S = wave.read(0, min(wave.duration, info.duration))
+        for start in range(0, len(wave_S), 1024):
+            part = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave_S[None, start : start + 1024]), "fltp", "mono")
+            part.sample_rate, part.pts, part.time_base = SAMPLE_RATE, start, Fraction(1, SAMPLE_RATE)
+            output.mux(sound.encode(part))
+        output.mux(sound.encode(None))
+    return file.getvalue()
+
+
+def _methods(benches: Sequence[Benched], names: Sequence[str] | None) -> list[str]:
+    methods = list(names) if names else [bench.name for bench in benches]
+    if len(methods) != len(benches):
+        raise InputError(f"{len(methods)} names for {len(benches)} folders; give --names one each, with commas between")
+    twice = [name for name in methods if methods.count(name) > 1]
+    if twice or not all(methods):
+        raise InputError(f"two methods are called {(twice or [''])[0]!r}; give each a --names of its own")
+    return methods
+
+
+def _common(benches: Sequence[Benched]) -> list[str]:
+    ids = [[row["id"] for row in bench.done] for bench in benches]
+    common = [name for name in ids[0] if all(name in others for others in ids[1:])]
+    if not common:
+        raise InputError("no clip is done in all of these folders; bench them on the same list")
+    return common
+
+
+def _write(out: Path, told: dict[str, Any], contents: dict[str, bytes], key: dict[str, Any]) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if sum(map(len, contents.values())) > LARGEST_PAGE:
+            folder = out.with_name(f"{out.stem}_videos")
+            folder.mkdir(exist_ok=True)
+            for token, content in contents.items():
+                (folder / f"{token}.mp4").write_bytes(content)
+            told["folder"] = folder.name
+        else:
+            told["videos"] = {token: base64.b64encode(content).decode() for token, content in contents.items()}
+        page = PAGE.read_text(encoding="utf-8").replace("/*STUDY*/null", _in_script(told))
+        for path, text in ((_key_path(out), json.dumps(key, indent=1)), (out, page)):
+            beside = path.with_name(f"{path.name}.part")
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def _in_script(told: dict[str, Any]) -> str:
+    """JSON that no title or name can break out of."""
+    return json.dumps(told).replace("<", "\\u003c")
+
+
+def _key_path(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.key.json")

@@ -1,0 +1,290 @@
+"""Every metric by a library through its own path, with small stand-in weights; and the geometry of our own ones."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from omnisync_core.bench import identity, landmarks, measure, pictures, registry, sets
+from omnisync_core.bench.clip import Clip, Moment, face_crop, faces_of
+from omnisync_core.bench.measure import MeanOverMoments, Missing, library
+from omnisync_core.bench.run import take
+from omnisync_core.bench.sync import Sync, longest_stretch, score_video
+from omnisync_core.errors import CheckpointError, InputError
+from omnisync_core.manifest import read_manifest
+from omnisync_core.media import VideoInfo
+from omnisync_core.mouth import MouthTrack
+
+SIDE = 96
+
+
+def moment(result, truth=None, source=None):
+    return Moment(0, 0, result, result if source is None else source, truth, None)
+
+
+def picture(seed=0, side=SIDE):
+    """Soft random colours."""
+    rng = np.random.default_rng(seed)
+    small = torch.from_numpy(rng.uniform(0, 255, (1, 3, 8, 8)))
+    large = nn.functional.interpolate(small, (side, side), mode="bicubic").clamp(0, 255)
+    return large[0].permute(1, 2, 0).numpy().astype(np.uint8)
+
+
+def figure(name, folder, result, truth=None):
+    return registry.METRICS[name].build(folder, "cpu").figure(moment(result, truth))
+
+
+@pytest.fixture
+def torchmetrics():
+    return pytest.importorskip("torchmetrics", reason="torchmetrics: pip install -r requirements-bench.txt")
+
+
+def test_psnr_of_a_known_error(torchmetrics):
+    grey = np.full((SIDE, SIDE, 3), 100, np.uint8)
+    assert abs(figure("psnr", None, grey + 10, grey) - 20 * np.log10(255 / 10)) < 1e-3
+    assert figure("psnr", None, grey, grey) == 100
+
+
+def test_ssim_of_flat_pictures_is_its_closed_form(torchmetrics):
+    """Only the term of light is left: (2 a b + C) / (a^2 + b^2 + C)."""
+    a, b, constant = 100 / 255, 140 / 255, 0.01**2
+    pair = (np.full((SIDE, SIDE, 3), value, np.uint8) for value in (100, 140))
+    assert abs(figure("ssim", None, *pair) - (2 * a * b + constant) / (a * a + b * b + constant)) < 1e-4
+    assert abs(figure("ssim", None, picture(), picture()) - 1) < 1e-6
+
+
+def test_gmsd_is_0_for_equal_pictures_and_grows_with_blur():
+    pytest.importorskip("piq", reason="piq: pip install -r requirements-bench.txt")
+    sharp = picture(1)
+    blurred = sharp.copy()
+    blurred[1:-1, 1:-1] = (sharp[:-2, 1:-1].astype(int) + sharp[2:, 1:-1]) // 2
+    edge = sharp.copy()
+    edge[40:60, 40:60] = 255
+    assert figure("gmsd", None, sharp, sharp) < 1e-6
+    assert 0 < figure("gmsd", None, blurred, sharp) < figure("gmsd", None, edge, sharp)
+
+
+@pytest.mark.parametrize("name", ["ssim", "psnr"])
+def test_without_a_truth_there_is_a_dash(torchmetrics, name):
+    taking = registry.METRICS[name].build(None, "cpu").begin(None)
+    taking.see(moment(picture()))
+    assert taking.finish().note == pictures.NO_TRUTH and not taking.finish().values
+
+
+def test_a_picture_that_is_too_small_is_told(torchmetrics):
+    with pytest.raises(InputError, match="the frames are 12 x 12"):
+        figure("ssim", None, picture(side=12), picture(1, 12))
+
+
+def test_lpips_takes_the_user_s_backbone(torchmetrics, tmp_path):
+    """torchvision's AlexNet with random weights: our path gives what torchmetrics gives when handed that backbone."""
+    torchvision = pytest.importorskip("torchvision", reason="torchvision has LPIPS's backbone")
+    from torchmetrics.functional.image.lpips import _LPIPS
+
+    torch.manual_seed(0)
+    alexnet = torchvision.models.alexnet(weights=None)
+    torch.save(alexnet.state_dict(), tmp_path / pictures.ALEXNET.name)
+    reference = _LPIPS(net="alex", pnet_rand=True).eval()
+    for number in range(1, 6):
+        part = getattr(reference.net, f"slice{number}")
+        for key, layer in part.named_children():
+            layer.load_state_dict(alexnet.features[int(key)].state_dict())
+    a, b = picture(2), picture(3)
+    with torch.inference_mode():
+        expected = float(reference(pictures.as_batch(a), pictures.as_batch(b), normalize=True))
+    assert expected > 0.01 and abs(figure("lpips", tmp_path, a, b) - expected) < 1e-6
+    torch.save({"features.0.weight": torch.zeros(3)}, tmp_path / pictures.ALEXNET.name)
+    with pytest.raises(CheckpointError, match="tensors are missing"):
+        registry.METRICS["lpips"].build(tmp_path, "cpu")
+
+
+@pytest.fixture
+def pyiqa():
+    pytest.importorskip("timm", reason="pyiqa needs timm: pip install -r requirements-bench.txt")
+    return pytest.importorskip("pyiqa", reason="pyiqa: pip install -r requirements-bench.txt")
+
+
+def test_niqe_reads_the_user_s_file(pyiqa, tmp_path):
+    """A pristine model whose mean is the picture's own features is nearer than another."""
+    from scipy.io import savemat
+
+    values = []
+    for shift in (0.0, 5.0):
+        model = {"mu_prisparam": np.full((1, 36), 0.5 + shift), "cov_prisparam": np.eye(36)}
+        savemat(tmp_path / "niqe_modelparameters.mat", model)
+        values.append(figure("niqe", tmp_path, picture(4, 192)))
+    assert np.isfinite(values).all() and values[0] < values[1]
+
+
+def test_brisque_reads_the_user_s_file(pyiqa, tmp_path):
+    """Without support vectors the score is the bias alone: minus rho."""
+    torch.save((torch.zeros(4, 1), torch.zeros(4, 36)), tmp_path / "brisque_svm_weights.pth")
+    assert abs(figure("brisque", tmp_path, picture(5, 128)) - 153.591) < 1e-3
+
+
+def test_hyperiqa_reads_the_user_s_file_and_asks_no_network(pyiqa, tmp_path, monkeypatch):
+    import socket
+
+    from pyiqa.archs import hypernet_arch
+    from pyiqa.default_model_configs import DEFAULT_CONFIGS
+
+    def refuse(*_, **__):
+        raise AssertionError("a network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setitem(DEFAULT_CONFIGS["hyperiqa"]["metric_opts"], "num_crop", 1)
+    torch.manual_seed(0)
+    with pictures._no_backbone_download():
+        net = hypernet_arch.HyperNet(pretrained=False, num_crop=1)
+    torch.save({"params": net.state_dict()}, tmp_path / "HyperIQA-resnet50-koniq10k-c96c41b1.pth")
+    value = registry.METRICS["hyperiqa"].build(tmp_path, "cpu").figure(moment(picture(6, 256)))
+    with torch.inference_mode():
+        expected = float(net.eval()(pictures.as_batch(picture(6, 256))))
+    assert abs(value - expected) < 1e-5
+
+
+def test_a_file_that_holds_code_is_not_read(pyiqa, tmp_path):
+    torch.save({"x": nn.Linear(1, 1)}, tmp_path / "brisque_svm_weights.pth")
+    with pytest.raises(CheckpointError, match="damaged or holds more than tensors"):
+        registry.METRICS["brisque"].build(tmp_path, "cpu")
+
+
+def test_a_library_that_is_not_there_is_named():
+    with pytest.raises(Missing, match=r"needs no_such_library: pip install -r requirements-bench\.txt"):
+        library("no_such_library.part")
+
+
+class Levels(nn.Module):
+    """In Inception's and I3D's place: mean colours, whatever the shape."""
+
+    def forward(self, x, rescale: bool = False, resize: bool = False, return_features: bool = False):
+        assert return_features
+        return x.float().flatten(2).mean(-1)
+
+
+def test_inception_s_and_i3d_s_files_are_torchscript(clips, tmp_path):
+    for name in (sets.INCEPTION.name, sets.I3D.name):
+        torch.jit.script(Levels()).save(str(tmp_path / name))
+    pytest.importorskip("torchmetrics", reason="torchmetrics computes FID")
+    measures, lacking = measure.opened(registry.chosen(["fid", "fvd"]), tmp_path, "cpu")
+    assert not lacking
+    clip = Clip(read_manifest(clips / "list.csv")[0], clips / "v1.mkv", frames=16)
+    clip.__dict__["track"] = still_track(20, (64, 48))
+    moments = list(clip.moments())
+    taken = take(clip, measures)
+    fid, fvd = taken["fid"].features, taken["fvd"].features
+    expected = np.array([one.result.mean((0, 1)) for one in moments])
+    assert np.allclose(fid["fid_result"], expected, atol=1e-3) and fid["fid_real"].shape == (16, 3)
+    crops = [face_crop(one.source, one.face_xys, 224) for one in moments]
+    assert np.allclose(fvd["fvd_real"], np.mean(crops, (0, 1, 2))[None], atol=1e-2)
+    (tmp_path / sets.I3D.name).write_bytes(b"nothing")
+    assert "no TorchScript" in measure.opened(registry.chosen(["fvd"]), tmp_path, "cpu")[1]["fvd"]
+
+
+def test_a_clip_without_a_run_of_16_frames_has_no_fvd(clips):
+    clip = Clip(read_manifest(clips / "list.csv")[0], clips / "v1.mkv", frames=8)
+    clip.__dict__["track"] = still_track(20, (64, 48))
+    assert "no such run" in take(clip, {"fvd": sets.I3DFeatures(Levels(), "x")})["fvd"].note
+
+
+def still_track(frames, size, known=None):
+    center, width = np.tile([0.5, 0.7], (frames, 1)), np.full(frames, 0.1)
+    known = np.ones(frames) if known is None else np.asarray(known, float)
+    return MouthTrack(
+        np.arange(frames) / 25, center, width, known, np.full(frames, "user"), np.zeros(frames, int), size
+    )
+
+
+def test_a_face_s_crop_is_4_7_mouths_wide_and_lies_above_the_mouth():
+    faces = faces_of(still_track(30, (200, 100)))
+    assert np.allclose(faces, [[100, 70 - 0.23 * 20, 4.7 * 20]] * 30)
+
+
+def test_one_frame_that_jumps_does_not_move_the_crop():
+    track = still_track(30, (200, 100))
+    track.center_N2[11] += 0.3
+    assert np.allclose(faces_of(track), faces_of(still_track(30, (200, 100))))
+
+
+def info(times, size=(64, 48)):
+    times = np.asarray(times, float)
+    return VideoInfo(None, *size, len(times), float(times[-1] + 0.02), 50.0, times, 0, "rgb24", False, False, False)
+
+
+def test_the_longest_stretch_with_a_face_is_shown_25_times_a_second():
+    """50 frames a second for two seconds; the face is gone for the fourth quarter second."""
+    faces = np.ones((100, 3))
+    faces[38:50] = np.nan
+    frames, start = longest_stretch(3 + np.arange(100) / 50, 2.0, faces)
+    assert np.array_equal(frames, np.arange(50, 100, 2)) and start == 1.0
+    assert len(longest_stretch(np.arange(100) / 50, 2.0, np.full((100, 3), np.nan))[0]) == 0
+
+
+def test_a_clip_without_a_mouth_is_told():
+    with pytest.raises(InputError, match="no mouth is known"):
+        score_video(None, info(np.arange(50) / 50), np.full((50, 3), np.nan), None)
+
+
+def test_a_clip_shorter_than_syncnet_s_window_is_a_dash_with_its_reason(clips):
+    from omnisync_core.synth.clips import read_video, write_video
+
+    write_video(clips / "short.mkv", read_video(clips / "v0.mkv")[:4], 25)
+    clip = Clip(read_manifest(clips / "list.csv")[0], clips / "short.mkv")
+    clip.__dict__["track"] = still_track(20, (64, 48))
+    assert "SyncNet needs 6 frames" in take(clip, {"lse": Sync(None, "x")})["lse"].note
+
+
+def test_identity_is_the_cosine_of_two_faces():
+    vectors = {10: np.array([1.0, 0]), 20: np.array([1.0, 1.0]), 30: None}
+    one = identity.of(lambda rgb: vectors[int(rgb[0, 0, 0])], "x")
+    faces = {level: np.full((4, 4, 3), level, np.uint8) for level in vectors}
+    assert abs(one.figure(moment(faces[10], source=faces[20])) - np.sqrt(0.5)) < 1e-12
+    assert one.figure(moment(faces[10], source=faces[30])) is None
+
+
+def test_a_face_is_turned_and_scaled_onto_arcface_s_template():
+    """The template turned by 20 degrees, twice as large: the dots come back to where ArcFace wants them."""
+    angle = np.radians(20)
+    turn = 2 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = identity.TEMPLATE @ turn.T + [140, 60]
+    rgb = np.zeros((400, 400, 3), np.uint8)
+    for x, y in points:
+        rgb[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4] = 255
+    face = identity.aligned(rgb, points)
+    assert face.shape == (112, 112, 3)
+    for x, y in identity.TEMPLATE:
+        assert face[round(float(y)), round(float(x)), 0] > 200
+
+
+def test_arcface_runs_through_onnxruntime(tmp_path):
+    """An ONNX file that averages colours stands in; YuNet's file is not there, so CSIM says so."""
+    (tmp_path / "w600k_r50.onnx").write_bytes(b"no network")
+    lacking = measure.opened(registry.chosen(["csim"]), tmp_path, "cpu")[1]["csim"]
+    assert "needs the file face_detection_yunet_2023mar.onnx" in lacking and "(MIT)" in lacking
+    (tmp_path / "face_detection_yunet_2023mar.onnx").write_bytes(b"no network")
+    pytest.importorskip("onnxruntime", reason="onnxruntime runs ArcFace: pip install -r requirements-bench.txt")
+    lacking = measure.opened(registry.chosen(["csim"]), tmp_path, "cpu")[1]["csim"]
+    assert "is no such network" in lacking and "\n" not in lacking
+
+
+@pytest.mark.parametrize(("shift", "expected"), [((0, 0), 0), ((3, 4), 5), ((-1, 0), 1)])
+def test_lmd_of_a_shift_is_its_length(shift, expected):
+    rng = np.random.default_rng(0)
+    marks = rng.uniform(0, 100, (478, 2))
+
+    def find(rgb):
+        return marks + (shift if rgb[0, 0, 0] else 0)
+
+    one = landmarks.of(find, "x")
+    pair = np.ones((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
+    assert abs(one.figure(moment(pair[0], pair[1])) - expected) < 1e-9
+    assert one.figure(moment(pair[0])) is None
+
+
+def test_a_figure_that_is_no_number_is_a_dash(clips):
+    from omnisync_core.bench.run import _json
+
+    clip = Clip(read_manifest(clips / "list.csv")[0], clips / "v1.mkv", needs_face=False)
+    taken = take(clip, {"ssim": MeanOverMoments("ssim", lambda moment: float("nan"), "1", "")})["ssim"]
+    told = _json(taken)
+    assert told["values"] == {} and told["note"] == "a figure is no number"
