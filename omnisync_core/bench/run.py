@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError, OutputError
+from ..files import replacing
 from ..job.manifest import file_digest, plain
 from ..manifest import Row, read_manifest
 from ..tables import need_parquet, write_table
@@ -173,10 +174,10 @@ def _write(bench: Bench, records: Sequence[dict[str, Any]]) -> None:
         "format": FORMAT, "engine": bench.maker.name, "frames": bench.frames, "metrics": list(bench.measures),
         "lacking": dict(bench.lacking), "rows": list(records),
     }  # fmt: skip
-    _replace(bench.out / "results.json", json.dumps(told, indent=1).encode())
+    _replace(bench.out / "results.json", json.dumps(told, indent=1))
     write_table(bench.out / "results.parquet", [_flat(bench, record) for record in records])
     text = markdown([read_bench(bench.out)])
-    _replace(bench.out / "table.md", text.encode())
+    _replace(bench.out / "table.md", text)
     done = [record for record in records if record["state"] == "done"]
     if done:
         write_sheet(bench.out / "sheet.png", done, bench.maker.name)
@@ -201,7 +202,7 @@ def _number(value: float | None) -> float:
 
 
 def _keep(bench: Bench, record: Mapping[str, Any]) -> None:
-    _replace(_path(bench, record["id"], "json"), json.dumps(record).encode())
+    _replace(_path(bench, record["id"], "json"), json.dumps(record))
 
 
 def _features(bench: Bench, name: str) -> dict[str, np.ndarray]:
@@ -214,9 +215,8 @@ def _features(bench: Bench, name: str) -> dict[str, np.ndarray]:
 
 def _keep_features(bench: Bench, name: str, features: Mapping[str, np.ndarray]) -> None:
     if features:
-        beside = _path(bench, name, "part.npz")
-        np.savez(beside, **features)
-        beside.replace(_path(bench, name, "npz"))
+        with replacing(_path(bench, name, "npz")) as part, part.open("wb") as file:
+            np.savez(file, **features)
 
 
 def _path(bench: Bench, name: str, suffix: str) -> Path:
@@ -232,10 +232,9 @@ def _read(path: Path) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_bytes(content)
-    beside.replace(path)
+def _replace(path: Path, content: str) -> None:
+    with replacing(path) as part:
+        part.write_text(content, encoding="utf-8")
 
 
 def _device(name: str) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from .. import media
 from ..audio import SAMPLE_RATE, SpeechWave
 from ..errors import InputError, OutputError
+from ..files import replacing
 from .table import Benched, read_bench
 
 FORMAT = 1
@@ -147,9 +148,8 @@ def _write(out: Path, told: dict[str, Any], contents: dict[str, bytes], key: dic
             told["videos"] = {token: base64.b64encode(content).decode() for token, content in contents.items()}
         page = PAGE.read_text(encoding="utf-8").replace("/*STUDY*/null", _in_script(told))
         for path, text in ((_key_path(out), json.dumps(key, indent=1)), (out, page)):
-            beside = path.with_name(f"{path.name}.part")
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(path)
+            with replacing(path) as part:
+                part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
 
