@@ -35,7 +35,10 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("manifest", type=Path, metavar="LIST", help="id, video, audio; maybe truth, mouth_x, mouth_y, "
                          "style, prompt")  # fmt: skip
     command.add_argument("--engine", required=True, metavar="ENGINE",
-                         help="mini, mini:BUNDLE, results:FOLDER (files named by the ids), source, truth")  # fmt: skip
+                         help="mini, mini:BUNDLE, results:FOLDER (files named by the ids), source, truth; "
+                         "latentsync:FILE.json, humo:, ltx:, xdub:, comfy: (a workflow in API form)")  # fmt: skip
+    command.add_argument("--host", metavar="URL", default="http://127.0.0.1:8188",
+                         help="the ComfyUI server of a workflow (default %(default)s)")  # fmt: skip
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
     command.add_argument("--metrics", type=lambda text: text.split(","), metavar="NAME,...", help="default: all")
     command.add_argument("--limit", type=whole(1, 10**9), metavar="N", help="only the first clips")
@@ -77,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
 
     bench(
         options.manifest, options.engine, options.out, metrics=options.metrics, limit=options.limit,
-        frames=options.frames, device=options.device,
+        frames=options.frames, device=options.device, host=options.host,
     )  # fmt: skip
 
 

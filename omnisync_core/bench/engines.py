@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -23,13 +25,18 @@ from ..job.options import SyncOptions
 from ..job.report import Progress, Report
 from ..manifest import Row
 from ..pipeline import sync_video
+from ..queue import queue, read_workflow
 from ..spec import VideoSpec
 
 SUFFIXES = (".mkv", ".mp4", ".mov", ".webm", ".avi")
 UNFINISHED = "unfinished"
 """The folder beside the results in which a stopped edit waits to be gone on with."""
-IN_COMFYUI = ("latentsync", "humo", "ltx", "xdub")
-HELP = "mini, mini:BUNDLE.safetensors, results:FOLDER (videos named by the ids), source (the videos as they are), truth"
+IN_COMFYUI = ("latentsync", "humo", "ltx", "xdub", "comfy")
+HELP = (
+    "mini, mini:BUNDLE.safetensors, latentsync:FILE.json (also humo, ltx, xdub, comfy: a workflow in API form on a "
+    "ComfyUI server), results:FOLDER (videos named by the ids), source or truth (the clips as they are)"
+)
+SERVER = "http://127.0.0.1:8188"
 
 
 class Maker(ABC):
@@ -53,7 +60,7 @@ class Maker(ABC):
         return None
 
 
-def open_maker(text: str) -> Maker:
+def open_maker(text: str, host: str = SERVER) -> Maker:
     """The maker of an `--engine`. InputError: none is called so, or its file is not there."""
     kind, _, rest = text.partition(":")
     if kind == "results" and rest:
@@ -62,10 +69,11 @@ def open_maker(text: str) -> Maker:
         return Given(text)
     if kind == "mini":
         return Mini(rest or None)
+    if kind in IN_COMFYUI and rest:
+        return InComfyUI(kind, Path(rest), host)
     if kind in IN_COMFYUI:
         raise InputError(
-            f"{kind} runs in ComfyUI: make its results there (`queue`, workflows/api/public), each named by its id, "
-            "and give --engine results:FOLDER"
+            f"{kind} runs on a ComfyUI server: give {kind}:FILE.json (workflows/api/public has one) and --host"
         )
     raise InputError(f"no engine is called {text!r}; give {HELP}")
 
@@ -109,6 +117,45 @@ class Results(Maker):
             if path.is_file():
                 return path
         raise InputError(f"{self._folder} holds no {row.id}.mp4 (nor {', '.join(SUFFIXES[2:])} or .mkv)")
+
+
+class InComfyUI(Maker):
+    """A workflow in API form on a ComfyUI server: a row's files go into its loaders, its mouth into Mouth Track."""
+
+    def __init__(self, name: str, workflow: Path, host: str) -> None:
+        self.name = workflow.stem if name == "comfy" else name
+        self._workflow, self._host, self._nodes = workflow, host, read_workflow(workflow)
+        for kind in ("LoadVideo", "LoadAudio"):
+            if sum(node["class_type"] == kind for node in self._nodes.values()) != 1:
+                raise InputError(f"{workflow} must have one node {kind}, which is given each clip's file")
+
+    def fingerprint(self, row: Row) -> dict[str, Any]:
+        return {"workflow": file_digest(self._workflow)}
+
+    def make(self, row: Row, output: Path) -> tuple[Path, dict[str, float]]:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+            made = queue(self._workflow, self._host, self._settings(row), Path(folder), lambda text: None)
+            videos = [path for path in made if path.suffix.lower() in SUFFIXES]
+            if not videos:
+                raise InputError(f"{self._workflow} saved no video; end it with Save Video")
+            target = output.with_suffix(videos[-1].suffix.lower())
+            videos[-1].replace(target)
+        return target, {"speed": (time.monotonic() - began) / max(media.probe_video(target).duration, 1e-9)}
+
+    def _settings(self, row: Row) -> list[str]:
+        """What is changed in the workflow: files, the mouth's point, and no preview."""
+        wanted: dict[str, dict[str, object]] = {"LoadVideo": {"file": row.video}, "LoadAudio": {"audio": row.audio}}
+        if row.mouth is not None:
+            info = media.probe_video(row.video)
+            x, y = row.mouth[0] / info.width, row.mouth[1] / info.height
+            wanted["OmniSyncMouthTrack"] = {"speaker": "point", "point_x": x, "point_y": y}
+        settings = []
+        for key, node in self._nodes.items():
+            values = wanted.get(node["class_type"], {})
+            values |= {"preview_seconds": 0} if "preview_seconds" in node["inputs"] else {}
+            settings += [f"{key}.{name}={value}" for name, value in values.items()]
+        return settings
 
 
 class Mini(Maker):

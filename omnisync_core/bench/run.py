@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import InputError, OutputError
+from ..errors import InputError, JobError, OutputError
 from ..files import replacing
 from ..job.manifest import file_digest, plain
 from ..manifest import Row, read_manifest
 from ..tables import need_parquet, write_table
 from .clip import RUN, Clip
-from .engines import Maker, open_maker
+from .engines import SERVER, Maker, open_maker
 from .measure import Measure, Taken, metrics_folder, one_line, opened, take_moments
 from .registry import COLUMNS, chosen
 from .sheet import write_sheet
@@ -54,15 +54,17 @@ def run(
     limit: int | None = None,
     frames: int = FRAMES,
     device: str = "auto",
+    host: str = SERVER,
     say: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
     """Bench an engine on the clips of a list; returns a record a clip. InputError, OutputError: nothing can be done.
 
     metrics: names (None: all); those whose file or library is not there are told once and left out.
+    host: the ComfyUI server of an engine that runs there.
     """
     need_parquet()
     rows = read_manifest(manifest)[:limit]
-    maker = engine if isinstance(engine, Maker) else open_maker(engine)
+    maker = engine if isinstance(engine, Maker) else open_maker(engine, host)
     measures, lacking = opened(chosen(metrics), metrics_folder(), _device(device))
     for name, line in lacking.items():
         say(f"{name}: left out, it {line}")
@@ -90,6 +92,8 @@ def _record(bench: Bench, row: Row, place: str) -> dict[str, Any]:
         record["state"] = "done"
     except InputError as error:
         record |= {"state": "refused", "reason": one_line(error)}
+    except JobError as error:  # of a server; it may do the next one
+        record |= {"state": "failed", "reason": one_line(error)}
     except OutputError:
         raise
     except Exception as error:  # whatever a clip or a library does, the rest is done

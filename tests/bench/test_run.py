@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,13 +17,15 @@ from omnisync_core.bench.measure import Column, Measure, Metric, Taken, Taking, 
 from omnisync_core.bench.prepare import prepare
 from omnisync_core.bench.run import run, take
 from omnisync_core.bench.table import markdown, read_bench
-from omnisync_core.errors import InputError
+from omnisync_core.errors import InputError, JobError
 from omnisync_core.evaluation.bench import take as as_results
 from omnisync_core.evaluation.figures import pooled
 from omnisync_core.manifest import read_manifest
+from omnisync_core.queue import read_setting, read_workflow
 from omnisync_core.synth.clips import read_video, write_clips, write_video
 from omnisync_core.tables import read_table
 
+ROOT = Path(__file__).parents[2]
 pytest.importorskip("pyarrow", reason="benches are written as Parquet: pip install -r requirements-bench.txt")
 
 
@@ -205,7 +208,8 @@ def test_results_of_other_tools_are_found_by_their_ids(clips, seen):
         ("wav2lip", "no engine is called 'wav2lip'"),
         ("results:", "no engine is called"),
         ("results:/nowhere", "there is no folder of results"),
-        ("humo:17b", "humo runs in ComfyUI"),
+        ("humo", "humo runs on a ComfyUI server: give humo:FILE"),
+        ("humo:/nowhere.json", "cannot read the workflow"),
         ("mini:/nowhere.safetensors", "no such model file"),
     ],
 )
@@ -348,6 +352,37 @@ def test_the_mini_edits_measures_and_comes_back(clips):
     assert made[0].is_file() and made[1]["speed"] > 0 and made[1]["memory"] > 100 and maker.spec is not None
     assert maker.bring_back(read_manifest(clips / "list.csv")[0], made[0]) is None  # it has no sound of its own
     assert not list((clips / engines.UNFINISHED).iterdir())
+
+
+def test_a_workflow_gets_each_clip_s_files_and_mouth(clips, seen, monkeypatch):
+    """The server is stood in for: it is told what to change, and gives back a video."""
+    workflow = ROOT / "workflows" / "api" / "public" / "real_person_with_latentsync.json"
+    posted = []
+
+    def queue(path, host, settings, out, say):
+        posted.append((path, host, settings))
+        if len(posted) == 2:
+            raise JobError("the server is gone")
+        made = [out / "x.mkv", out / "report.txt"]
+        shutil.copy(clips / "v0.mkv", made[0])
+        return made
+
+    monkeypatch.setattr(engines, "queue", queue)
+    records = bench_of(clips, f"latentsync:{workflow}", host="http://far:1")
+    assert states(records)[1] == ("clip 1", "failed", "the server is gone")
+    assert [record["state"] for record in records[::2]] == ["done", "done"]
+    path, host, settings = posted[0]
+    assert (path, host) == (workflow, "http://far:1")
+    told = dict(one.split("=", 1) for one in settings)
+    assert told["1.file"] == str(clips / "v0.mkv") and told["2.audio"] == str(clips / "s0.wav")
+    assert (told["10.speaker"], told["10.point_x"], float(told["10.point_y"])) == ("point", "0.5", 34 / 48)
+    assert told["10.preview_seconds"] == told["6.preview_seconds"] == "0"
+    prompt = read_workflow(workflow)
+    for one in settings:
+        read_setting(prompt, one)  # what `queue` itself would refuse
+    assert records[0]["made"]["cost"]["speed"] > 0
+    bench_of(clips, f"latentsync:{workflow}", host="http://far:1")
+    assert len(posted) == 4  # the one that failed is tried again
 
 
 @pytest.mark.parametrize("bring", [1.0, 0.5, 0.0])
