@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .arguments import file, number, whole
 from .diffusion import CONVENTIONS
@@ -22,6 +22,9 @@ from .job.bars import JobBars
 from .job.options import SILENCE, SyncOptions
 from .job.report import Plan, Progress, Report, clock
 from .timing.timeline import POLICIES
+
+if TYPE_CHECKING:
+    from .mouth import MouthTrack
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -116,7 +119,7 @@ def track(options: argparse.Namespace) -> None:
     print(f"{options.output}: the mouth in {_seen(found)} of {len(found.pts_N)} frames")
 
 
-def _shown_mouth(video: Path, how, picture: Path):
+def _shown_mouth(video: Path, how: Any, picture: Path) -> MouthTrack:
     """Where the mouth is, after a picture of it was written; InputError where there is none."""
     from .sheets.track_file import find, write_picture
 
@@ -133,7 +136,7 @@ def _looking(bars: _Bars) -> Callable[[int, int], None]:
     return lambda done, total: bars(Progress("reading", done, total))
 
 
-def _seen(found) -> int:
+def _seen(found: MouthTrack) -> int:
     return int((found.confidence_N > 0).sum())
 
 
@@ -328,7 +331,7 @@ def _batch_parser(command: argparse.ArgumentParser) -> None:
     _model_options(command)
 
 
-def _work_options(work) -> None:
+def _work_options(work: argparse.ArgumentParser) -> None:
     _mouth_option(work)
     work.add_argument("--length", choices=POLICIES, default="source",
                       help="; ".join(f"{name}: {text}" for name, text in POLICIES.items()))  # fmt: skip
@@ -352,7 +355,7 @@ def _model_options(command: argparse.ArgumentParser) -> None:
     model.add_argument("--dtype", choices=DTYPES, help="default auto: what suits the device")
 
 
-def _mouth_option(command) -> None:
+def _mouth_option(command: argparse.ArgumentParser) -> None:
     command.add_argument("--mouth", type=_mouth, default="auto", metavar="{auto,centre,X,Y[,WIDTH]}",
                          help="X,Y in pixels of the first frame (default auto: it is looked for)")  # fmt: skip
 

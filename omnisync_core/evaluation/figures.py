@@ -105,7 +105,7 @@ def pooled(clips: Sequence[ClipFigures]) -> dict[str, Figure | float]:
     def motion(rows: np.ndarray) -> float:
         return 255 * math.sqrt(columns["motion_squared_error"][rows].sum() / columns["motion_count"][rows].sum())
 
-    def edges(rows):
+    def edges(rows: np.ndarray) -> float:
         return columns["edge_energy"][rows].sum() / columns["edge_energy_true"][rows].sum()
 
     return {

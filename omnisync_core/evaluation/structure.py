@@ -67,14 +67,14 @@ def _gradient(x_HW: np.ndarray) -> np.ndarray:
     return np.sqrt(across**2 + down**2)
 
 
-def _grey(frame_HWC: np.ndarray, box) -> np.ndarray:
+def _grey(frame_HWC: np.ndarray, box: np.ndarray) -> np.ndarray:
     """The box of a frame, grey, 0..1, at least as large as SSIM's window."""
     height, width = frame_HWC.shape[:2]
     (x0, x1), (y0, y1) = (_widened(*box[axis::2], size) for axis, size in ((0, width), (1, height)))
     return cv2.cvtColor(np.ascontiguousarray(frame_HWC[y0:y1, x0:x1]), cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
 
 
-def _widened(start, stop, size: int) -> tuple[int, int]:
+def _widened(start: int, stop: int, size: int) -> tuple[int, int]:
     missing = max(0, SMALLEST - (int(stop) - int(start)))
     start = max(0, min(int(start) - missing // 2, size - SMALLEST))
     return start, min(size, max(int(stop), start + SMALLEST))

@@ -32,7 +32,7 @@ class Maker:
 
 
 class CrossAttention(nn.Module):
-    def __init__(self, width: int, context_width: int, maker: Maker):
+    def __init__(self, width: int, context_width: int, maker: Maker) -> None:
         super().__init__()
         self.heads, self.attention = maker.heads, maker.attention
         self.to_q = maker.linear(width, width, bias=False)
@@ -48,7 +48,7 @@ class CrossAttention(nn.Module):
 class Positions(nn.Module):
     """Adds a table of positions, which the checkpoint holds."""
 
-    def __init__(self, positions: int, width: int, device: Any):
+    def __init__(self, positions: int, width: int, device: Any) -> None:
         super().__init__()
         self.register_buffer("pe", torch.zeros(1, positions, width, device=device))
 
@@ -59,7 +59,7 @@ class Positions(nn.Module):
 class FeedForward(nn.Module):
     """Gated by an exact GELU, four times as wide. `net.1` was dropout."""
 
-    def __init__(self, width: int, maker: Maker):
+    def __init__(self, width: int, maker: Maker) -> None:
         super().__init__()
         gated, back = GatedProjection(width, 4 * width, maker), maker.linear(4 * width, width)
         self.net = nn.ModuleList([gated, nn.Identity(), back])
@@ -69,7 +69,7 @@ class FeedForward(nn.Module):
 
 
 class GatedProjection(nn.Module):
-    def __init__(self, inputs: int, outputs: int, maker: Maker):
+    def __init__(self, inputs: int, outputs: int, maker: Maker) -> None:
         super().__init__()
         self.proj = maker.linear(inputs, 2 * outputs)
 

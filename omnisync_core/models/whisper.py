@@ -228,7 +228,7 @@ class SpeechFeatures:
 class StatesShape:
     """What `SpeechFeatures` asks about an encoder, of one that is not at hand: a state's width, a window's seconds."""
 
-    def __init__(self, width: int, seconds: int):
+    def __init__(self, width: int, seconds: int) -> None:
         self.width, self.config = width, {"max_source_positions": seconds * STATES_PER_SECOND}
 
 

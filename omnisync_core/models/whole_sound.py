@@ -36,7 +36,7 @@ class WholeSound:
         resident: Callable[[nn.Module], AbstractContextManager] = lambda module: nullcontext(),
         kept_segments: int = 2,
         last_only: bool = False,
-    ):
+    ) -> None:
         self._whisper, self._wave, self._resident, self._kept = whisper, wave, resident, kept_segments
         self._layers = last_state if last_only else layer_states
         self._samples = max(round(wave.duration * SAMPLE_RATE), MEL_WINDOW)

@@ -136,7 +136,7 @@ class MouthFinder(nn.Module):
     between the eyes from the mouth (mouth widths, x and y).
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(_conv(3, 16, 2), _conv(16, 24, 2), _Block(24, groups=24))
         self.down = nn.ModuleList(
@@ -161,7 +161,7 @@ class MouthFinder(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, channels: int, groups: int = 1):
+    def __init__(self, channels: int, groups: int = 1) -> None:
         super().__init__()
         self.first = _conv(channels, channels, groups=groups)
         self.second = _conv(channels, channels) if groups == 1 else _conv(channels, channels, kernel=1)

@@ -39,7 +39,7 @@ class Key:
 class Follower:
     """Fed gray uint8 frames one at a time, tells the mouth's pose or that it is lost."""
 
-    def __init__(self, gray, pose: Pose):
+    def __init__(self, gray, pose: Pose) -> None:
         first = Key(patch(gray, pose), _detail(patch(gray, pose)))
         self.pose = pose
         self.lost_frames = 0
@@ -127,7 +127,7 @@ class Follower:
         self._last = _detail(patch(gray, found[0]))
         return found
 
-    def _add_key(self, gray, pose):
+    def _add_key(self, gray, pose) -> None:
         if len(self._keys) == KEYS:
             del self._keys[1]
         self._keys.append(Key(patch(gray, pose), self._last))

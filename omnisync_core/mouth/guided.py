@@ -37,7 +37,7 @@ SURE_AGAIN = 0.5
 class Guided:
     """Fed looks one at a time after the first one, tells the mouth's pose, how sure it is, and who says so."""
 
-    def __init__(self, look, pose: Pose, find: Find, *, source: str, exact: bool = False):
+    def __init__(self, look, pose: Pose, find: Find, *, source: str, exact: bool = False) -> None:
         """exact: place and width are a user's word and stay where they are on the face."""
         self._find, self._source, self._exact = find, source, exact
         self._follower = Follower(look.gray, pose)

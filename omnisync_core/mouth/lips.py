@@ -49,10 +49,10 @@ def find_mouth(rgb_HWC, x, y, likely, widths, reach=0.9):
 class MouthStudy:
     """Looks at a followed face now and then: what moves there is surer than what stands out on the first frame."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._frames, self._looks = 0, []
 
-    def add(self, rgb_HWC, pose: Pose):
+    def add(self, rgb_HWC, pose: Pose) -> None:
         """One more uint8 frame and the pose that was found on it."""
         self._frames += 1
         if self._frames % STUDY_EVERY == 1 and len(self._looks) < STUDIED:

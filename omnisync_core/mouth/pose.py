@@ -43,7 +43,7 @@ class Pose:
         return Pose(float(x), float(y), self.width * float(np.hypot(a, b)), self.roll + float(np.arctan2(b, a)))
 
 
-def usual_pose(shape_HW) -> Pose:
+def usual_pose(shape_HW: tuple[int, ...]) -> Pose:
     """Where a mouth usually is in a frame of this height and width."""
     height, width = shape_HW
     return Pose(CENTRE[0] * width, CENTRE[1] * height, USUAL_WIDTH * min(width, height))

@@ -12,7 +12,7 @@ DIFFERENCE_CUT = 0.12
 class ShotFinder:
     """Fed frame after frame, says which one starts a new shot."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._last = None
 
     def is_cut(self, rgb_HWC) -> bool:

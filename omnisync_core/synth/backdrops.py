@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .shapes import Color, Shape, darker, ellipse, lighter, mix, rgb, smooth, stroke
 
@@ -47,7 +48,7 @@ class Mover:
     bob: float
     phase: float
 
-    def at(self, times_T) -> Shape:
+    def at(self, times_T: np.ndarray) -> Shape:
         """The shape at the times."""
         t = np.asarray(times_T, np.float64)
         x = np.mod(self.start[0] + self.speed[0] * t + 0.3, 1.6) - 0.3
@@ -55,7 +56,7 @@ class Mover:
         return Shape(self.points + np.stack([x, y], -1)[:, None], self.color, alpha=self.alpha, space="frame")
 
 
-def random_backdrop(rng) -> Backdrop:
+def random_backdrop(rng: np.random.Generator) -> Backdrop:
     """One of KINDS in one of the palettes."""
     kind = KINDS[rng.integers(len(KINDS))]
     palette = [rgb(c) for c in _PALETTES[rng.integers(len(_PALETTES))].split()]
@@ -67,7 +68,7 @@ def random_backdrop(rng) -> Backdrop:
 
 
 class _Painter:
-    def __init__(self, rng, palette):
+    def __init__(self, rng: np.random.Generator, palette: list[Color]) -> None:
         self.rng, self.palette = rng, palette
         self.movers: list[Mover] = []
         self.blur = 2.0
@@ -77,7 +78,7 @@ class _Painter:
         light, mid = (np.array(c, np.float32) for c in palette[:2])
         self.canvas = np.ascontiguousarray(light + (mid - light) * share)
 
-    def fill(self, points, color, alpha=1.0):
+    def fill(self, points: ArrayLike, color: Color, alpha: float = 1.0) -> None:
         """Draws a polygon in frame units."""
         pixels = (np.asarray(points) + MARGIN) / (1 + 2 * MARGIN) * BACKDROP_SIZE
         if alpha < 1:
@@ -90,16 +91,18 @@ class _Painter:
         else:
             cv2.fillPoly(self.canvas, [np.round(pixels * 16).astype(np.int32)], color, cv2.LINE_8, 4)
 
-    def rect(self, x0, y0, x1, y1, color, alpha=1.0):
+    def rect(self, x0: float, y0: float, x1: float, y1: float, color: Color, alpha: float = 1.0) -> None:
         self.fill([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], color, alpha)
 
-    def finish(self):
+    def finish(self) -> np.ndarray:
         out = _blurred(self.canvas, self.blur) * _GLOW
         picture = np.full((BACKDROP_SIZE, BACKDROP_SIZE, 4), 255, np.uint8)
         picture[..., :3] = np.clip(out + 0.5, 0, 255)
         return picture
 
-    def drift(self, points, color, alpha, speed, bob=0.0):
+    def drift(
+        self, points: ArrayLike, color: Color, alpha: float, speed: tuple[float, float], bob: float = 0.0
+    ) -> None:
         self.movers.append(
             Mover(
                 np.asarray(points, np.float64),
@@ -112,13 +115,13 @@ class _Painter:
             )
         )
 
-    def gradient(self):
+    def gradient(self) -> None:
         for _ in range(3):
             x, y, r = self.rng.uniform(0, 1, 3)
             self.fill(ellipse(x, y, 0.2 + 0.25 * r, 0.2 + 0.25 * r, n=60), self.palette[self.rng.integers(3)], 0.25)
         self.blur = 14.0
 
-    def studio(self):
+    def studio(self) -> None:
         self.rect(-0.3, 0.8, 1.3, 1.3, darker(self.palette[1], 0.2), 0.6)
         self.blur = 12.0
         for _ in range(3):
@@ -130,7 +133,7 @@ class _Painter:
                 0.01,
             )
 
-    def room(self):
+    def room(self) -> None:
         light, mid, dark = self.palette
         self.rect(-0.3, 0.86, 1.3, 1.3, darker(mid, 0.35))
         self.rect(-0.3, 0.84, 1.3, 0.87, lighter(light, 0.3))
@@ -153,7 +156,7 @@ class _Painter:
         self.rect(px - 0.11, 0.12, px + 0.11, 0.38, lighter(light, 0.35))
         self.fill(ellipse(px, 0.27, 0.07, 0.07), mid)
 
-    def window(self):
+    def window(self) -> None:
         light, mid, dark = self.palette
         x = self.rng.uniform(0.05, 0.55)
         self.rect(x - 0.02, 0.03, x + 0.44, 0.67, lighter(light, 0.5))
@@ -170,7 +173,7 @@ class _Painter:
                 mix(dark, mid, 0.5),
             )
 
-    def landscape(self):
+    def landscape(self) -> None:
         light, mid, dark = self.palette
         self.canvas[:] = np.array(mix(light, (160, 205, 240), 0.45), np.float32)
         self.fill(ellipse(self.rng.uniform(0.1, 0.9), 0.18, 0.08, 0.08), (255, 244, 214), 0.9)
@@ -197,7 +200,7 @@ class _Painter:
                 )
             )
 
-    def bokeh(self):
+    def bokeh(self) -> None:
         for _ in range(26):
             x, y = self.rng.uniform(-0.2, 1.2, 2)
             r = self.rng.uniform(0.03, 0.11)
@@ -216,7 +219,7 @@ class _Painter:
                 0.015,
             )
 
-    def night(self):
+    def night(self) -> None:
         self.canvas *= 0.35
         for _ in range(30):
             x, y = self.rng.uniform(-0.2, 1.2), self.rng.uniform(-0.1, 1.0)
@@ -230,7 +233,7 @@ class _Painter:
             r = self.rng.uniform(0.02, 0.04)
             self.drift(ellipse(0, 0, r, r), (255, 214, 140), 0.3, (self.rng.uniform(-0.04, 0.04), 0.0), 0.01)
 
-    def pattern(self):
+    def pattern(self) -> None:
         mid, kind = mix(self.palette[0], self.palette[1], 0.5), self.rng.integers(3)
         step = self.rng.uniform(0.1, 0.18)
         for i, a in enumerate(np.arange(-0.3, 1.35, step)):
@@ -246,14 +249,14 @@ class _Painter:
         self.blur = 1.6
 
 
-def _cloud(s) -> np.ndarray:
+def _cloud(s: float) -> np.ndarray:
     x = np.linspace(-2 * s, 2 * s, 40)
     bumps = ((-0.9, 0.8, 0.62), (0.1, 0.9, 1.0), (1.1, 0.7, 0.55))
     top = np.max([h * np.sqrt(np.clip(1 - ((x / s - c) / r) ** 2, 0, 1)) for c, r, h in bumps], 0)
     return np.concatenate([np.stack([x, 0.2 * s - s * top], -1), np.stack([x[::-1], np.full(40, 0.24 * s)], -1)])
 
 
-def _blurred(canvas, sigma):
+def _blurred(canvas: np.ndarray, sigma: float) -> np.ndarray:
     """A wide blur is done on a smaller picture."""
     if sigma < 6:
         return cv2.GaussianBlur(canvas, (0, 0), sigma)

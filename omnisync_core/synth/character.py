@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -136,7 +138,7 @@ def random_character(seed: int, split: str) -> Character:
     return _with_look(made, split, np.random.default_rng([zlib.crc32(split.encode()), seed, 4]))
 
 
-def _with_look(ch: Character, split: str, rng) -> Character:
+def _with_look(ch: Character, split: str, rng: np.random.Generator) -> Character:
     names, weights = zip(*LOOKS[split][ch.kind].items(), strict=True)
     look = names[rng.choice(len(names), p=np.array(weights) / sum(weights))]
     mouth, traits = ch.mouth, {}
@@ -163,13 +165,13 @@ def _with_look(ch: Character, split: str, rng) -> Character:
     return replace(ch, look=look, mouth=mouth, **traits)
 
 
-def _pick(rng, colors) -> Color:
+def _pick(rng: np.random.Generator, colors: str | Sequence[str]) -> Color:
     colors = colors.split() if isinstance(colors, str) else colors
     color = rgb(colors[rng.integers(len(colors))])
     return tuple(int(np.clip(c + rng.integers(-7, 8), 0, 255)) for c in color)
 
 
-def _base(rng, family, **traits) -> dict:
+def _base(rng: np.random.Generator, family: str, **traits: Any) -> dict:
     values = {
         "family": family,
         "seed": int(rng.integers(1 << 31)),
@@ -187,7 +189,7 @@ def _base(rng, family, **traits) -> dict:
     return values | traits
 
 
-def _person(rng, family) -> Character:
+def _person(rng: np.random.Generator, family: str) -> Character:
     values, style = _base(rng, family), family.split("/")[1]
     skin = _pick(rng, _SKINS)
     if style == "afro":
@@ -226,7 +228,7 @@ def _person(rng, family) -> Character:
     return Character(skin=skin, mouth=mouth, traits=frozenset(traits), **values)
 
 
-def _cartoon(rng, family) -> Character:
+def _cartoon(rng: np.random.Generator, family: str) -> Character:
     style = family.split("/")[1]
     skin = _pick(rng, _MONSTERS if style == "monster" else _TOONS)
     values = _base(rng, family, head_width=rng.uniform(0.98, 1.1), taper=rng.uniform(0.05, 0.3))
@@ -257,7 +259,7 @@ def _cartoon(rng, family) -> Character:
     return Character(skin=skin, mouth=mouth, traits=frozenset(traits), **values)
 
 
-def _animal(rng, family) -> Character:
+def _animal(rng: np.random.Generator, family: str) -> Character:
     species = family.split("/")[1]
     fur = _pick(rng, _FURS[species])
     values = _base(
@@ -292,7 +294,7 @@ def _animal(rng, family) -> Character:
     return Character(skin=fur, mouth=mouth, **values)
 
 
-def _robot(rng, family) -> Character:
+def _robot(rng: np.random.Generator, family: str) -> Character:
     style = family.split("/")[1]
     metal, glow = _pick(rng, _METALS), _pick(rng, _GLOWS)
     values = _base(
@@ -333,7 +335,7 @@ def _robot(rng, family) -> Character:
     return Character(skin=metal, mouth=mouth, traits=frozenset({"led"} if led else ()), **values)
 
 
-def _mouth(rng, lip: Color, skin: Color, **shape) -> MouthStyle:
+def _mouth(rng: np.random.Generator, lip: Color, skin: Color, **shape: Any) -> MouthStyle:
     tooth = mix((250, 246, 236), (238, 226, 200), rng.uniform(0, 0.8))
     tongue = mix((214, 92, 98), (190, 70, 84), rng.random())
     inside = mix((58, 16, 24), (32, 12, 20), rng.random())

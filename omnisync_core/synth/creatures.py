@@ -7,10 +7,10 @@ import numpy as np
 from .character import Character
 from .eyes import Eye
 from .heads import Look, Texture, both, contour, torso
-from .shapes import Shape, darker, ellipse, grow, lighter, mix, smooth, stroke
+from .shapes import Color, Shape, darker, ellipse, grow, lighter, mix, smooth, stroke
 
 
-def animal(ch: Character, rng) -> Look:
+def animal(ch: Character, rng: np.random.Generator) -> Look:
     """An animal: ears, markings, muzzle or beak by species."""
     fur, species, m = ch.skin, ch.species, ch.mouth
     pale, line = mix(lighter(fur, 0.55), (255, 244, 230), 0.3), darker(fur, 0.8)
@@ -37,7 +37,7 @@ def animal(ch: Character, rng) -> Look:
     return look
 
 
-def robot(ch: Character, rng) -> Look:
+def robot(ch: Character, rng: np.random.Generator) -> Look:
     """A robot: metal shell, glowing eyes, mouth plate."""
     metal, m, w, top = ch.skin, ch.mouth, ch.head_width, ch.head_top
     dark, glow = darker(metal, 0.4), ch.iris
@@ -73,7 +73,7 @@ def robot(ch: Character, rng) -> Look:
     return look
 
 
-def _plates(ch, look, rng, dark):
+def _plates(ch: Character, look: Look, rng: np.random.Generator, dark: Color) -> None:
     w, metal = ch.head_width, ch.skin
     band = stroke([(-w * 0.9, -0.5), (0, -0.56), (w * 0.9, -0.5)], 0.035)
     look.head.append(Shape(band, dark, 0.3, alpha=0.7))
@@ -85,55 +85,29 @@ def _plates(ch, look, rng, dark):
         look.head += both(ellipse(x * w - 0.01, y - 0.012, 0.026, 0.026, n=12), lighter(metal, 0.5), 0.3)
 
 
-def _ears(ch, look, species, pale, rng):
+def _ears(ch: Character, look: Look, species: str, pale: Color, rng: np.random.Generator) -> None:
     fur, w, top = ch.skin, ch.head_width, ch.head_top
     inner, dark, b = mix(pale, (236, 150, 150), 0.5), darker(fur, 0.2), look.back
 
-    def pair(outline, shrink, color=fur, inside=inner, depth=-0.15):
+    def pair(
+        outline: np.ndarray, shrink: float, color: Color | None = fur, inside: Color | None = inner,
+        depth: float = -0.15,
+    ) -> None:
         b.extend(both(outline, color, depth))
         center = outline.mean(0)
         b.extend(both((outline - center) * shrink + center + (0, 0.03), inside, depth + 0.02))
 
     if species in ("cat", "fox"):
         tall = 1.5 if species == "cat" else 1.72
-        pair(
-            smooth(
-                [
-                    (w * 0.2, -top * 0.85),
-                    (w * 0.62, -top * 1.2),
-                    (w * 0.86, -top * tall),
-                    (w * 1.04, -top * 0.95),
-                    (w * 1.0, -0.3),
-                    (w * 0.6, -0.5),
-                ]
-            ),
-            0.6,
-        )
+        pair(smooth([(w * 0.2, -top * 0.85), (w * 0.62, -top * 1.2), (w * 0.86, -top * tall), (w * 1.04, -top * 0.95),
+            (w * 1.0, -0.3), (w * 0.6, -0.5)]), 0.6)
     elif species == "rabbit":
         lean = rng.uniform(0.0, 0.35)
-        pair(
-            smooth(
-                [
-                    (0.12, -top * 0.8),
-                    (0.14, -top * 1.5),
-                    (0.42 + lean, -top * 2.1),
-                    (0.72 + lean, -top * 1.6),
-                    (0.68, -top * 0.7),
-                ]
-            ),
-            0.62,
-        )
+        pair(smooth([(0.12, -top * 0.8), (0.14, -top * 1.5), (0.42 + lean, -top * 2.1), (0.72 + lean, -top * 1.6),
+            (0.68, -top * 0.7)]), 0.62)
     elif species == "dog":
-        flop = smooth(
-            [
-                (w * 0.5, -top * 0.92),
-                (w * 1.0, -top * 0.9),
-                (w * 1.36, -0.2),
-                (w * 1.3, 0.5),
-                (w * 1.06, 0.52),
-                (w * 0.92, -0.1),
-            ]
-        )
+        flop = smooth([(w * 0.5, -top * 0.92), (w * 1.0, -top * 0.9), (w * 1.36, -0.2), (w * 1.3, 0.5),
+            (w * 1.06, 0.52), (w * 0.92, -0.1)])
         look.front += both(flop, darker(fur, 0.3), 0.05)
     elif species == "mouse":
         pair(ellipse(w * 0.92, -top * 0.85, 0.55, 0.55), 0.68)
@@ -150,15 +124,14 @@ def _ears(ch, look, species, pale, rng):
         b.extend(both(smooth([(w * 0.3, -top * 0.85), (w * 0.8, -top * 1.42), (w * 0.98, -top * 0.6)]), dark, 0))
     elif species in ("parrot", "duck"):
         for i, x in enumerate((-0.22, 0.0, 0.22)):
-            tuft = smooth(
-                [(x - 0.12, -top * 0.85), (x * 2.2, -top * (1.42 - 0.08 * abs(i - 1))), (x + 0.14, -top * 0.85)]
-            )
+            tuft = smooth([(x - 0.12, -top * 0.85), (x * 2.2, -top * (1.42 - 0.08 * abs(i - 1))),
+                (x + 0.14, -top * 0.85)])
             b.append(Shape(tuft, mix(fur, ch.second, 0.5 * (i % 2)) if species == "parrot" else fur, -0.05))
     elif species == "frog":
         b.extend(both(ellipse(ch.eye_x * 1.12, -top * 0.8, 0.38, 0.4), fur, 0.1))
 
 
-def _markings(ch, texture, species, pale, rng):
+def _markings(ch: Character, texture: Texture, species: str, pale: Color, rng: np.random.Generator) -> None:
     fur = ch.skin
     if species == "fox":
         texture.blob(0.62, 0.42, 0.36, 0.34, (250, 242, 230), 1.0, both=True)
@@ -180,11 +153,11 @@ def _markings(ch, texture, species, pale, rng):
         texture.blob(0, -1.0, 0.7, 0.34, ch.second, 0.9)
 
 
-def _contrast(fur):
+def _contrast(fur: Color) -> Color:
     return darker(fur, 0.4) if sum(fur) > 420 else lighter(fur, 0.5)
 
 
-def _animal_eyes(ch, look, species, line, rng):
+def _animal_eyes(ch: Character, look: Look, species: str, line: Color, rng: np.random.Generator) -> None:
     size = {"owl": 0.3, "frog": 0.26, "mouse": 0.17, "bear": 0.15, "panda": 0.15, "duck": 0.17}.get(species, 0.2)
     y = -ch.head_top * 0.82 if species == "frog" else ch.eye_y
     x = ch.eye_x * (1.12 if species == "frog" else 1.0)
@@ -192,24 +165,11 @@ def _animal_eyes(ch, look, species, line, rng):
     dark = species in ("bear", "mouse", "rabbit", "panda", "duck", "dog")
     iris = (54, 34, 26) if dark else mix(ch.iris, (214, 176, 60), 0.45)
     for side in (-1, 1):
-        look.eyes.append(
-            Eye(
-                side * x,
-                y,
-                size,
-                size * 1.05,
-                iris,
-                line,
-                darker(ch.skin, 0.25),
-                slit=slit,
-                outline=0.03,
-                iris_size=0.86 if dark or species in ("cat", "fox") else 0.7,
-                rim=0.06,
-            )
-        )
+        look.eyes.append(Eye(side * x, y, size, size * 1.05, iris, line, darker(ch.skin, 0.25), slit=slit, outline=0.03,
+            iris_size=0.86 if dark or species in ("cat", "fox") else 0.7, rim=0.06))
 
 
-def _bird(ch, look, fur):
+def _bird(ch: Character, look: Look, fur: Color) -> None:
     m = ch.mouth
     y = m.center_y - m.size * (0.3 if ch.species != "duck" else 0.16)
     look.front += both(ellipse(m.size * 0.13, y, 0.035, 0.025), darker(m.upper, 0.6), 0.95)
@@ -217,15 +177,14 @@ def _bird(ch, look, fur):
     look.front.append(Shape(glint, (255, 250, 235), 0.92, alpha=0.35))
 
 
-def _muzzle(ch, look, species, line, rng):
+def _muzzle(ch: Character, look: Look, species: str, line: Color, rng: np.random.Generator) -> None:
     m = ch.mouth
     pink = mix((222, 140, 140), ch.skin, 0.2)
     nose = pink if species in ("rabbit", "mouse") or (species == "cat" and rng.random() < 0.5) else (52, 40, 44)
     y, r = m.center_y - 0.3, 0.13 if species in ("cat", "rabbit", "mouse") else 0.18
     look.front.append(Shape(stroke([(0, y), (0, y + 0.12), (0, m.center_y - 0.02)], 0.03), line, 0.9))
-    shape = smooth(
-        [(-r, y - 0.06), (0, y - 0.1), (r, y - 0.06), (r * 0.6, y + 0.07), (0, y + 0.12), (-r * 0.6, y + 0.07)]
-    )
+    shape = smooth([(-r, y - 0.06), (0, y - 0.1), (r, y - 0.06), (r * 0.6, y + 0.07), (0, y + 0.12),
+        (-r * 0.6, y + 0.07)])
     look.front.append(Shape(shape, nose, 1.0))
     look.front.append(Shape(ellipse(-r * 0.3, y - 0.045, r * 0.32, 0.025), (255, 255, 255), 1.02, alpha=0.55))
     if species in ("cat", "mouse", "rabbit", "lion", "fox"):

@@ -56,7 +56,7 @@ class _Event(ctypes.Structure):
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
-def _speak(job):
+def _speak(job: dict) -> tuple[dict, array.array]:
     library = ctypes.CDLL(job["library"])
     rate = library.espeak_Initialize(_RETRIEVAL_SYNCHRONOUS, 0, job["data"].encode(), _PHONEME_EVENTS_IPA | _DONT_EXIT)
     if rate <= 0:
@@ -81,10 +81,10 @@ def _speak(job):
     return {"rate": rate, "samples": len(samples), "events": events, "spoken": spoken}, samples
 
 
-def _sentence(library, text):
+def _sentence(library: ctypes.CDLL, text: str) -> tuple[array.array, list[tuple[int, str]]]:
     samples, events = array.array("h"), []
 
-    def receive(wave, count, event):
+    def receive(wave: "ctypes._Pointer[ctypes.c_short]", count: int, event: "ctypes._Pointer[_Event]") -> int:
         if wave and count > 0:
             samples.frombytes(ctypes.string_at(wave, 2 * count))
         index = 0

@@ -43,7 +43,7 @@ def eye_shapes(eye: Eye, blink_T: np.ndarray, gaze_T2: np.ndarray) -> list[Shape
     outline = np.concatenate([upper, lower[:, ::-1]], 1)
     shapes = []
 
-    def add(points, color, alpha=1.0):
+    def add(points: np.ndarray, color: Color, alpha: float = 1.0) -> None:
         shapes.append(Shape(points, color, eye.depth, alpha))
 
     if eye.glow:
@@ -66,7 +66,10 @@ def eye_shapes(eye: Eye, blink_T: np.ndarray, gaze_T2: np.ndarray) -> list[Shape
     return shapes
 
 
-def _disc(eye, gaze_T2, size, outline, aspect=1.0, shift=(0.0, 0.0)):
+def _disc(
+    eye: Eye, gaze_T2: np.ndarray, size: float, outline: np.ndarray, aspect: float = 1.0,
+    shift: tuple[float, float] = (0.0, 0.0),
+) -> np.ndarray:
     radius = size * min(eye.rx, eye.ry)
     a = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     reach = min(eye.rx, eye.ry) * 0.4
@@ -81,7 +84,7 @@ def _disc(eye, gaze_T2, size, outline, aspect=1.0, shift=(0.0, 0.0)):
     return np.stack([x, np.clip(y, top, bottom)], -1)
 
 
-def _rows(u, curve):
+def _rows(u: np.ndarray, curve: np.ndarray) -> np.ndarray:
     """Each row of `curve`, sampled at _U, read at `u` (T, k)."""
     at = np.arccos(np.clip(-u, -1, 1)) / np.pi * (len(_U) - 1)
     i = np.minimum(at.astype(int), len(_U) - 2)

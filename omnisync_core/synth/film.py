@@ -34,7 +34,7 @@ class Film:
     seed: int = 0
 
     @staticmethod
-    def random(rng, look: str) -> Film:
+    def random(rng: np.random.Generator, look: str) -> Film:
         """A clean picture, a dim room, a grainy film or a poor codec; drawings are mostly clean."""
         seed = int(rng.integers(1 << 20))
         if look == "pencil":
@@ -72,7 +72,7 @@ class Film:
         """Codec or pencil: every pixel hangs on its neighbours."""
         return bool(self.quality or self.pencil)
 
-    def develop(self, frames_THWC: np.ndarray, times_T, view_T3) -> np.ndarray:
+    def develop(self, frames_THWC: np.ndarray, times_T: np.ndarray, view_T3: np.ndarray) -> np.ndarray:
         """uint8 frames with everything but the codec."""
         if replace(self, shutter=0.0, quality=0) == Film(seed=self.seed):
             return frames_THWC
@@ -101,7 +101,7 @@ class Film:
             out[t] = frame
         return out
 
-    def printed(self, frames_THWC: np.ndarray, view_T3) -> np.ndarray:
+    def printed(self, frames_THWC: np.ndarray, view_T3: np.ndarray) -> np.ndarray:
         """The frames after pencil and codec."""
         if self.pencil:
             frames_THWC = np.stack([self._sketched(f, view) for f, view in zip(frames_THWC, view_T3, strict=True)])
@@ -111,13 +111,13 @@ class Film:
         coded = [cv2.imencode(".jpg", frame, options)[1] for frame in frames_THWC]
         return np.stack([cv2.imdecode(data, cv2.IMREAD_COLOR) for data in coded])
 
-    def grid(self, view_T3) -> tuple[np.ndarray, int]:
+    def grid(self, view_T3: np.ndarray) -> tuple[np.ndarray, int]:
         """Views on whole cells that hold `view_T3`, and how many cells they are wide."""
         cells = int(np.ceil(view_T3[:, 2].max() * self.cells)) + 1
         corner = np.floor((view_T3[:, :2] - view_T3[:, 2:] / 2) * self.cells)
         return np.column_stack([(corner + cells / 2) / self.cells, np.full(len(corner), cells / self.cells)]), cells
 
-    def enlarge(self, frames_THWC: np.ndarray, coarse_T3, view_T3, size: int) -> np.ndarray:
+    def enlarge(self, frames_THWC: np.ndarray, coarse_T3: np.ndarray, view_T3: np.ndarray, size: int) -> np.ndarray:
         """Cells in few colours, seen through `view_T3` at another size."""
         out = np.empty((len(frames_THWC), size, size, 3), np.uint8)
         pixel = (np.arange(size) + 0.5) / size - 0.5
@@ -135,7 +135,7 @@ class Film:
             out[t] = cells[np.clip(y, 0, limit)[:, None], np.clip(x, 0, limit)]
         return out
 
-    def _sketched(self, frame, view):
+    def _sketched(self, frame: np.ndarray, view: np.ndarray) -> np.ndarray:
         """Strokes where the picture changes, hatching where it is dark, on paper."""
         size, unit = len(frame), len(frame) / view[2]
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)

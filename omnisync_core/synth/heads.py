@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .character import Character
 from .eyes import Eye
@@ -30,7 +32,7 @@ class Look:
     painted_lips: bool = False  # in the head's picture, which follows the mouth
 
 
-def contour(ch: Character, *, wide=0.0) -> np.ndarray:
+def contour(ch: Character, *, wide: float = 0.0) -> np.ndarray:
     """The head's outline (96, 2)."""
     a = np.linspace(0, 2 * np.pi, 96, endpoint=False)
     c, s, e = np.cos(a), np.sin(a), 2 / ch.boxy
@@ -42,7 +44,7 @@ def contour(ch: Character, *, wide=0.0) -> np.ndarray:
 class Texture:
     """A small soft picture in head coordinates, painted by blobs; fills the face."""
 
-    def __init__(self, color: Color, light: float, flat: float = 1.0):
+    def __init__(self, color: Color, light: float, flat: float = 1.0) -> None:
         self.x, self.y = _X, _Y
         base = np.broadcast_to(np.array(color, np.float32), (TEXTURE_SIZE, TEXTURE_SIZE, 3)).copy()
         radius = np.hypot(self.x, self.y * 0.82)
@@ -52,14 +54,14 @@ class Texture:
         self.tint(lighter(color, 0.4), flat * 0.5 * lit)
         self.tint(darker(color, 0.45), flat * 0.4 * ramp(-self.x * light, 0.15, 1.15))
 
-    def blob(self, x, y, rx, ry, color: Color, share: float, *, both=False):
+    def blob(self, x: float, y: float, rx: float, ry: float, color: Color, share: float, *, both: bool = False) -> None:
         """Mixes in a soft ellipse."""
         for side in (1, -1) if both else (1,):
             across = np.exp(-(((_X[0] - side * x) / rx) ** 2))
             down = np.exp(-(((_Y[:, 0] - y) / ry) ** 2))
             self.tint(color, share * down[:, None] * across)
 
-    def tint(self, color: Color, share_HW):
+    def tint(self, color: Color, share_HW: ArrayLike) -> None:
         """Mixes in a colour by a share of each pixel."""
         self.pixels += (np.array(color, np.float32) - self.pixels) * np.asarray(share_HW, np.float32)[..., None]
 
@@ -70,65 +72,28 @@ class Texture:
         return Picture(pixels, -TEXTURE_REACH, -TEXTURE_REACH, TEXTURE_SIZE / (2 * TEXTURE_REACH))
 
 
-def torso(ch: Character, skin: Color, rng, *, neck=0.46, wide=1.5) -> list[Shape]:
+def torso(
+    ch: Character, skin: Color, rng: np.random.Generator, *, neck: float = 0.46, wide: float = 1.5
+) -> list[Shape]:
     """Neck, shoulders and a collar."""
     cloth, dark = ch.accent, darker(ch.accent, 0.25)
     chin = ch.mouth.chin_y
-    body = smooth(
-        [
-            (-wide, 4),
-            (-wide * 1.02, 2.3),
-            (-wide * 0.8, chin + 0.62),
-            (-neck, chin + 0.4),
-            (neck, chin + 0.4),
-            (wide * 0.8, chin + 0.62),
-            (wide * 1.02, 2.3),
-            (wide, 4),
-        ]
-    )
+    body = smooth([(-wide, 4), (-wide * 1.02, 2.3), (-wide * 0.8, chin + 0.62), (-neck, chin + 0.4), (neck, chin + 0.4),
+        (wide * 0.8, chin + 0.62), (wide * 1.02, 2.3), (wide, 4)])
     shapes = [Shape(body, cloth, space="body")]
-    shapes.append(
-        Shape(
-            smooth(
-                [
-                    (-neck, 0.5),
-                    (-neck, chin + 0.25),
-                    (-neck * 1.25, chin + 0.5),
-                    (0, chin + 0.72),
-                    (neck * 1.25, chin + 0.5),
-                    (neck, chin + 0.25),
-                    (neck, 0.5),
-                ]
-            ),
-            skin,
-            space="body",
-        )
-    )
+    shapes.append(Shape(smooth([(-neck, 0.5), (-neck, chin + 0.25), (-neck * 1.25, chin + 0.5), (0, chin + 0.72),
+        (neck * 1.25, chin + 0.5), (neck, chin + 0.25), (neck, 0.5)]), skin, space="body"))
     shade = smooth([(-neck, 0.6), (-neck, chin + 0.05), (0, chin + 0.34), (neck, chin + 0.05), (neck, 0.6)])
     shapes.append(Shape(shade, darker(skin, 0.28), space="body", alpha=0.7))
     kind = rng.integers(3)
     if kind == 0:
-        arc = smooth(
-            [
-                (-neck * 1.3, chin + 0.42),
-                (-neck * 0.7, chin + 0.68),
-                (0, chin + 0.78),
-                (neck * 0.7, chin + 0.68),
-                (neck * 1.3, chin + 0.42),
-            ],
-            closed=False,
-        )
+        arc = smooth([(-neck * 1.3, chin + 0.42), (-neck * 0.7, chin + 0.68), (0, chin + 0.78),
+            (neck * 0.7, chin + 0.68), (neck * 1.3, chin + 0.42)], closed=False)
         shapes.append(Shape(stroke(arc, 0.1), dark, space="body"))
     elif kind == 1:
         for side in (1, -1):
-            flap = np.array(
-                [
-                    (side * neck * 1.35, chin + 0.34),
-                    (0, chin + 0.76),
-                    (side * 0.36, chin + 1.02),
-                    (side * 0.82, chin + 0.55),
-                ]
-            )
+            flap = np.array([(side * neck * 1.35, chin + 0.34), (0, chin + 0.76), (side * 0.36, chin + 1.02),
+                (side * 0.82, chin + 0.55)])
             shapes.append(Shape(flap, lighter(cloth, 0.3), space="body"))
     else:
         for y in np.arange(chin + 0.95, 3.6, 0.34):
@@ -150,21 +115,23 @@ def build_look(ch: Character) -> Look:
     return looks.restyle(_drawn(ch, rng), ch, np.random.default_rng([ch.seed, 4]))
 
 
-def _drawn(ch: Character, rng) -> Look:
-    from . import creatures, people
+def _drawn(ch: Character, rng: np.random.Generator) -> Look:
+    from . import cartoons, creatures, people
 
     if ch.kind == "person":
         return people.person(ch, rng)
     if ch.kind == "cartoon":
-        return people.cartoon(ch, rng)
+        return cartoons.cartoon(ch, rng)
     return creatures.robot(ch, rng) if ch.kind == "robot" else creatures.animal(ch, rng)
 
 
-def both(points, color, depth=0.0, **more) -> list[Shape]:
+def both(points: ArrayLike, color: Color, depth: float = 0.0, **more: Any) -> list[Shape]:
     """The shape and its mirror image."""
     return [Shape(points, color, depth, **more), Shape(mirror(points), color, depth, **more)]
 
 
-def outlined(points, color, line, width, depth=0.0, **more) -> list[Shape]:
+def outlined(
+    points: np.ndarray, color: Color, line: Color, width: float, depth: float = 0.0, **more: Any
+) -> list[Shape]:
     """The shape over a bold outline."""
     return [Shape(grow(points, width), line, depth, **more), Shape(points, color, depth, **more)]

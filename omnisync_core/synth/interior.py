@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .mouths import Interior, MouthStyle
@@ -13,7 +15,7 @@ _UPPER = (1.0, 0.78, 0.92, 0.76, 0.74, 0.66)  # widths of teeth from the middle 
 _LOWER = (0.62, 0.66, 0.74, 0.72, 0.72, 0.7)
 
 
-def paint_interior(style: MouthStyle, rng, light: Light) -> Interior:
+def paint_interior(style: MouthStyle, rng: np.random.Generator, light: Light) -> Interior:
     """The inside of one mouth."""
     return Interior(
         _teeth(style, rng, light, _UPPER, 1),
@@ -23,7 +25,7 @@ def paint_interior(style: MouthStyle, rng, light: Light) -> Interior:
     )
 
 
-def _teeth(style, rng, light, widths, down) -> Picture:
+def _teeth(style: MouthStyle, rng: np.random.Generator, light: Light, widths: Sequence[float], down: int) -> Picture:
     """A row; `down` 1 hangs from above, -1 stands below."""
     high, wide = int(0.3 * style.size * UNIT), int(1.0 * style.size * UNIT)
     first = 0.125 * style.size * rng.uniform(0.92, 1.1)
@@ -69,7 +71,7 @@ def _teeth(style, rng, light, widths, down) -> Picture:
     )
 
 
-def _tongue(style, rng, light) -> Picture:
+def _tongue(style: MouthStyle, rng: np.random.Generator, light: Light) -> Picture:
     high, wide = int(0.6 * style.size * UNIT), int(1.1 * style.size * UNIT)
     x = ((np.arange(wide, dtype=np.float32) + 0.5) / wide - 0.5)[None] * 2
     y = ((np.arange(high, dtype=np.float32) + 0.5) / high)[:, None]
@@ -82,7 +84,7 @@ def _tongue(style, rng, light) -> Picture:
     return Picture(pixels_of(color, np.ones((high, wide), np.float32)), -wide / 2 / UNIT, 0.0, UNIT)
 
 
-def _throat(style) -> Picture:
+def _throat(style: MouthStyle) -> Picture:
     high, wide = int(0.9 * style.size * UNIT), int(1.4 * style.size * UNIT)
     x = ((np.arange(wide, dtype=np.float32) + 0.5) / wide - 0.5)[None] * 2
     y = ((np.arange(high, dtype=np.float32) + 0.5) / high)[:, None]

@@ -9,17 +9,18 @@ import numpy as np
 
 from .character import Character
 from .eyes import Eye
+from .hair import hair_back, hair_front
 from .heads import Look, both, contour, torso
 from .interior import paint_interior
 from .materials import CLAY, CLOTH, FUR, HAIR, METAL, SKIN, VINYL, Material, lit
-from .people import glasses, hair_back, hair_front
+from .people import glasses
 from .relief import TILE, Light, column, noise, pixels_of, resized, tiles
-from .shapes import Picture, Shape, darker, lighter, mix, ramp, smooth, stroke
+from .shapes import Color, Picture, Shape, darker, lighter, mix, ramp, smooth, stroke
 
 _SIDE, _REACH = 256, 1.7  # pixels of a rendered face; head units to its edge
 
 
-def restyle(look: Look, ch: Character, rng) -> Look:
+def restyle(look: Look, ch: Character, rng: np.random.Generator) -> Look:
     """The drawn look in the character's own manner."""
     if ch.look == "flat":
         look.head = [replace(s, fill=None) if s.fill else s for s in look.head]
@@ -28,7 +29,7 @@ def restyle(look: Look, ch: Character, rng) -> Look:
     return look
 
 
-def _solid(look: Look, ch: Character, rng) -> Look:
+def _solid(look: Look, ch: Character, rng: np.random.Generator) -> Look:
     """Every large part rounded and lit; teeth and tongue too."""
     light, clay = Light.random(rng), ch.look == "clay"
     skin = CLAY if clay else {"animal": FUR, "robot": METAL, "person": SKIN}.get(ch.kind, VINYL)
@@ -48,7 +49,7 @@ def _solid(look: Look, ch: Character, rng) -> Look:
     return look
 
 
-def _face(shape: Shape, ch: Character, rng, light: Light, material: Material) -> Picture:
+def _face(shape: Shape, ch: Character, rng: np.random.Generator, light: Light, material: Material) -> Picture:
     """The painted face with relief: a rounded head, a muzzle, cheeks, fur or prints."""
     unit = _SIDE / (2 * _REACH)
     mask = np.zeros((_SIDE, _SIDE), np.uint8)
@@ -72,7 +73,10 @@ def _face(shape: Shape, ch: Character, rng, light: Light, material: Material) ->
     return Picture(pixels, -_REACH, -_REACH, unit)
 
 
-def combed(x, y, center, density: float, rng, name: str = "strands") -> np.ndarray:
+def combed(
+    x: np.ndarray, y: np.ndarray, center: tuple[float, float], density: float, rng: np.random.Generator,
+    name: str = "strands",
+) -> np.ndarray:
     """Noise over the points x (1, W), y (H, 1), combed away from a centre; `density` strands to the radian or so."""
     x, y = x - center[0], y - center[1]
     start = rng.integers(0, TILE, 2)
@@ -82,7 +86,7 @@ def combed(x, y, center, density: float, rng, name: str = "strands") -> np.ndarr
     return cv2.remap(tiles()[name], *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
-def anime(ch: Character, rng) -> Look:
+def anime(ch: Character, rng: np.random.Generator) -> Look:
     """A person with large eyes, hardly a nose, hair in flat tones and shadows with hard edges."""
     look, skin, style = Look(), ch.skin, ch.species
     line, shade = darker(mix(skin, ch.hair, 0.4), 0.55), mix(darker(skin, 0.16), (220, 110, 120), 0.16)
@@ -111,7 +115,7 @@ def anime(ch: Character, rng) -> Look:
     return look
 
 
-def _fringe(ch, look, rng, line):
+def _fringe(ch: Character, look: Look, rng: np.random.Generator, line: Color) -> None:
     w, top = ch.head_width, ch.head_top
     x = np.linspace(-0.95, 0.95, int(rng.integers(6, 10))) * w
     tips = np.stack([x, rng.uniform(-0.46, -0.24, len(x)) + 0.2 * (x / w) ** 2], -1)
@@ -126,7 +130,7 @@ def _fringe(ch, look, rng, line):
     look.front.append(Shape(shine, lighter(ch.hair, 0.4), 0.22, alpha=0.75))
 
 
-def _cel(ch: Character, shade, side) -> Picture:
+def _cel(ch: Character, shade: Color, side: int) -> Picture:
     """Two tones with a hard edge: under the hair, beside the face, below the nose."""
     unit = _SIDE / (2 * _REACH)
     x = ((np.arange(_SIDE, dtype=np.float32) + 0.5) / unit - _REACH)[None]

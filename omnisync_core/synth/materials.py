@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from .relief import Light, column, noise, pixels_of
-from .shapes import Picture, Shape
+from .shapes import Color, Picture, Shape
 
 _SMALLEST = 0.02  # head units squared; smaller shapes stay flat
 
@@ -35,7 +35,9 @@ VINYL = Material("fine", 0.006, 0.16, 70.0, 40.0)
 METAL = Material("weave", 0.02, 0.06, 110.0, 50.0)
 
 
-def sprite(shapes: list[Shape], rng, light: Light, unit: float, material: Callable[[Shape], Material]) -> Picture:
+def sprite(
+    shapes: list[Shape], rng: np.random.Generator, light: Light, unit: float, material: Callable[[Shape], Material]
+) -> Picture:
     """Shapes as one lit picture."""
     points = np.concatenate([s.points for s in shapes])
     left, top = np.maximum(points.min(0), -2.4) - 0.05
@@ -57,7 +59,7 @@ def sprite(shapes: list[Shape], rng, light: Light, unit: float, material: Callab
     return Picture(pixels_of(rgb, cover), float(left), float(top), unit)
 
 
-def lit(shape: Shape, rng, light: Light, unit: float, material: Material) -> Shape:
+def lit(shape: Shape, rng: np.random.Generator, light: Light, unit: float, material: Material) -> Shape:
     """The shape filled with its own lit picture; small, moving, sheer or already filled shapes stay as they are."""
     if shape.fill or shape.points.ndim == 3 or shape.alpha < 1:
         return shape
@@ -69,7 +71,9 @@ def lit(shape: Shape, rng, light: Light, unit: float, material: Material) -> Sha
     return replace(shape, fill=picture)
 
 
-def _lit(color, area, rng, light, unit, material):
+def _lit(
+    color: Color, area: np.ndarray, rng: np.random.Generator, light: Light, unit: float, material: Material
+) -> np.ndarray:
     """Planes (3, H, W) of a rounded thing of one colour."""
     form = cv2.GaussianBlur(area, (0, 0), max(material.round * unit, 0.5))
     grain = noise(material.noise, area.shape, rng)

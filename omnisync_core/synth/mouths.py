@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,10 @@ from .shapes import HIDDEN, Color, Picture, Shape, darker, ramp, stroke
 MOUTH_PARAMS = ("opening", "width", "rounding", "teeth", "tongue")
 GAP = 0.55  # height of the inner gap at opening 1, in mouth widths
 _U = -np.cos(np.linspace(0, np.pi, 33))  # across the mouth, denser at the corners
+
+
+Add = Callable[..., None]
+"""Adds a shape to a display list."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ def mouth_curves(style: MouthStyle, mouth_T5: np.ndarray) -> MouthCurves:
     bottom = low + m * full * (style.lower_lip * body + rim)
     outer = half + m * (0.025 + 0.06 * rounding)
 
-    def curve(x, y):
+    def curve(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.stack(np.broadcast_arrays(x * u, y), -1)
 
     drop = style.jaw * (1 - style.raised) * gap[:, 0]
@@ -100,7 +106,7 @@ def mouth_shapes(
     c, m = mouth_curves(style, mouth_T5), style.size
     shapes: list[Shape] = []
 
-    def add(points, color, alpha=1.0, shown=None, **more):
+    def add(points: np.ndarray, color: Color, alpha: float = 1.0, shown: np.ndarray | None = None, **more: Any) -> None:
         if shown is not None:
             points = np.where(shown[:, None, None], points, HIDDEN)
         shapes.append(Shape(points, color, style.depth, alpha, **more))
@@ -133,13 +139,13 @@ def mouth_shapes(
     return shapes
 
 
-def _add_interior(add, style, c, mouth_T5, interior):
+def _add_interior(add: Add, style: MouthStyle, c: MouthCurves, mouth_T5: np.ndarray, interior: Interior) -> None:
     """Throat, tongue, rows of teeth, and the lips' shadows on them."""
     m, opened = style.size, c.gap_T > 1e-4
     gap = _between(c.upper_inner, c.lower_inner)
     roof, floor = c.upper_inner[:, 16, 1], c.lower_inner[:, 16, 1]
 
-    def at(y_T):
+    def at(y_T: np.ndarray) -> np.ndarray:
         return np.stack([np.zeros_like(y_T), y_T], -1)
 
     add(gap, style.inside, 1.0, opened, fill=interior.throat, shift_T2=at(roof))
@@ -170,17 +176,17 @@ def jaw_weight(style: MouthStyle, points: np.ndarray) -> np.ndarray:
     return ramp(y, low, max(style.chin_y, low + 0.1)) * np.clip(1 - (x / (1.0 * style.size)) ** 2, 0, 1) ** 1.5
 
 
-def _add_tongue(add, style, c, tongue_T):
+def _add_tongue(add: Add, style: MouthStyle, c: MouthCurves, tongue_T: np.ndarray) -> None:
     outline, _, shown = _tongue(style, c, tongue_T)
     add(outline, style.tongue, 1.0, shown)
 
 
-def _add_teeth(add, style, c, teeth_T):
+def _add_teeth(add: Add, style: MouthStyle, c: MouthCurves, teeth_T: np.ndarray) -> None:
     outline, _, shown = _teeth(style, c, teeth_T)
     add(outline, style.teeth, 1.0, shown)
 
 
-def _tongue(style, c, tongue_T):
+def _tongue(style: MouthStyle, c: MouthCurves, tongue_T: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Outline, its highest y (T,) and when it is seen."""
     part = slice(4, -4)
     up, low = c.upper_inner[:, part], c.lower_inner[:, part]
@@ -193,7 +199,7 @@ def _tongue(style, c, tongue_T):
     return np.concatenate([top, low[:, ::-1]], 1), y[:, y.shape[1] // 2], shown
 
 
-def _teeth(style, c, teeth_T):
+def _teeth(style: MouthStyle, c: MouthCurves, teeth_T: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Outline of the upper row, its edge's middle y (T,) and when it is seen."""
     part = slice(3, -3)
     up, low = c.upper_inner[:, part], c.lower_inner[:, part]
@@ -205,11 +211,11 @@ def _teeth(style, c, teeth_T):
     return np.concatenate([up, edge[:, ::-1]], 1), y[:, y.shape[1] // 2], shown
 
 
-def _between(a, b):
+def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.concatenate([a, b[:, ::-1]], 1)
 
 
-def _grown(c, by):
+def _grown(c: MouthCurves, by: float) -> np.ndarray:
     top, bottom = c.upper_outer.copy(), c.lower_outer.copy()
     top[..., 1] -= by
     bottom[..., 1] += by
@@ -219,7 +225,7 @@ def _grown(c, by):
     return np.concatenate([top, bottom[:, ::-1]], 1)
 
 
-def _gloss(c):
+def _gloss(c: MouthCurves) -> np.ndarray:
     part = slice(10, -10)
     low, out = c.lower_inner[:, part], c.lower_outer[:, part]
     bend = (1 - np.linspace(-1, 1, low.shape[1]) ** 2)[:, None]
@@ -227,7 +233,7 @@ def _gloss(c):
     return np.concatenate([a, b[:, ::-1]], 1)
 
 
-def _bar(c, x, width):
+def _bar(c: MouthCurves, x: float, width: float) -> np.ndarray:
     at = np.interp(x, _U, np.arange(len(_U)))
     i, f = int(at), at - int(at)
     top = c.upper_inner[:, i] * (1 - f) + c.upper_inner[:, i + 1] * f

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from .render import Placement
 from .shapes import Color, Picture, Shape, darker, ellipse, lighter, mix, rgb, smooth, stroke
 
 KINDS = ("hand", "fist", "microphone", "cup", "glass", "paper", "phone", "spoon", "ball", "leaf")
+Parts = Iterator[tuple[np.ndarray, Color, float]]
+"""Outline, colour and alpha, back to front."""
 _UNIT = 96  # pixels of a picture per mouth width
 
 
@@ -27,7 +30,7 @@ class Occluder:
     phase: float
     turn: float
 
-    def place(self, times_T) -> Placement:
+    def place(self, times_T: np.ndarray) -> Placement:
         """Where the parts lie in the frame."""
         t = np.asarray(times_T, np.float64)
         swing = 0.5 - 0.5 * np.cos(2 * np.pi * (t / self.period + self.phase))
@@ -40,7 +43,10 @@ class Occluder:
         return Placement(matrix, np.zeros_like(origin), origin)
 
 
-def random_occluder(fixed, moving, mouth, width: float, duration: float, *, shaded: bool, skin: Color) -> Occluder:
+def random_occluder(
+    fixed: np.random.Generator, moving: np.random.Generator, mouth: tuple[float, float], width: float, duration: float,
+    *, shaded: bool, skin: Color,
+) -> Occluder:
     """The thing is drawn from `fixed`, its path from `moving`; hands are often of the character's own `skin`."""
     kind = KINDS[fixed.integers(len(KINDS))]
     parts = [Shape(p, c, alpha=a, space="occluder") for p, c, a in _MAKERS[kind](fixed, skin)]
@@ -56,7 +62,7 @@ def random_occluder(fixed, moving, mouth, width: float, duration: float, *, shad
         float(side * moving.uniform(0, 0.35)))  # fmt: skip
 
 
-def _shaded(parts: list[Shape], rng, kind: str) -> list[Shape]:
+def _shaded(parts: list[Shape], rng: np.random.Generator, kind: str) -> list[Shape]:
     """One lit picture, a soft shadow below it; sheer parts stay sheer."""
     material = _MATERIALS.get(kind, VINYL)
     sheer = [s for s in parts if kind == "glass" and s.alpha < 1]
@@ -69,7 +75,7 @@ def _shaded(parts: list[Shape], rng, kind: str) -> list[Shape]:
     return [*shadow, Shape(picture.corners, solid[0].color, space="occluder", fill=picture), *sheer]
 
 
-def _hand(rng, own):
+def _hand(rng: np.random.Generator, own: Color) -> Parts:
     skin = _skin(rng, own)
     cloth, line = _cloth(rng), darker(skin, 0.35)
     yield (smooth([(-0.44, 0.1), (0.44, 0.1), (0.46, 0.7), (0.3, 1.0), (-0.3, 1.0), (-0.46, 0.7)]), skin, 1.0)
@@ -95,7 +101,7 @@ def _hand(rng, own):
         lighter(skin, 0.08), 1.0)  # fmt: skip
 
 
-def _fist(rng, own):
+def _fist(rng: np.random.Generator, own: Color) -> Parts:
     skin = _skin(rng, own)
     line = darker(skin, 0.4)
     yield (
@@ -131,7 +137,7 @@ def _fist(rng, own):
     yield (ellipse(0.1, 0.31, 0.07, 0.06), lighter(mix(skin, (240, 170, 160), 0.4), 0.25), 0.8)
 
 
-def _microphone(rng, _):
+def _microphone(rng: np.random.Generator, _: Color) -> Parts:
     metal = rgb(("8a929c", "c7b07a", "4a4f5c", "2c2e34")[rng.integers(4)])
     yield (np.array([(-0.13, 0.3), (0.13, 0.3), (0.09, 3.4), (-0.09, 3.4)]), (40, 42, 50), 1.0)
     yield (ellipse(0, 0, 0.3, 0.34), metal, 1.0)
@@ -142,7 +148,7 @@ def _microphone(rng, _):
     yield (ellipse(0, 0.33, 0.2, 0.06), darker(metal, 0.45), 1.0)
 
 
-def _cup(rng, _):
+def _cup(rng: np.random.Generator, _: Color) -> Parts:
     color = rgb(("e9e2d3", "d95d4e", "3d8f88", "ecbc4f", "5a5aa8", "39424e")[rng.integers(6)])
     yield (
         smooth([(-0.46, -0.28), (0.46, -0.28), (0.4, 0.62), (0.26, 0.76), (-0.26, 0.76), (-0.4, 0.62)], per=4),
@@ -162,7 +168,7 @@ def _cup(rng, _):
     yield (ellipse(0.04, 0.26, 0.14, 0.14), darker(color, 0.3), 0.7)
 
 
-def _glass(rng, _):
+def _glass(rng: np.random.Generator, _: Color) -> Parts:
     drink = rgb(("f2b84a", "7c2436", "cfe6ee", "e07a50")[rng.integers(4)])
     yield (np.array([(-0.36, 0.92), (0.36, 0.92), (0.34, 1.0), (-0.34, 1.0)]), (215, 225, 230), 1.0)
     yield (np.array([(-0.46, -0.5), (0.46, -0.5), (0.36, 1.0), (-0.36, 1.0)]), (225, 238, 244), 0.2)
@@ -173,7 +179,7 @@ def _glass(rng, _):
     yield (np.array([(0.32, -0.35), (0.35, -0.35), (0.28, 0.9), (0.26, 0.9)]), (255, 255, 255), 0.35)
 
 
-def _paper(rng, _):
+def _paper(rng: np.random.Generator, _: Color) -> Parts:
     color = rgb(("f4f1e8", "efe2c4", "e4ecf2")[rng.integers(3)])
     w, h = rng.uniform(0.6, 1.0), rng.uniform(0.7, 1.2)
     yield (np.array([(-w, -h), (w, -h + 0.05), (w * 0.98, h), (-w * 1.02, h - 0.06)]), color, 1.0)
@@ -184,7 +190,7 @@ def _paper(rng, _):
         yield (np.array([(-w * 0.8, 0), (0, 0), (0, h * 0.6), (-w * 0.8, h * 0.55)]), _cloth(rng), 0.8)
 
 
-def _phone(rng, own):
+def _phone(rng: np.random.Generator, own: Color) -> Parts:
     color = rgb(("1f2024", "d8d9dc", "3a4a66", "8c3b44")[rng.integers(4)])
     yield (ellipse(0, 0.5, 0.42, 0.85, power=7), color, 1.0)
     yield (ellipse(-0.2, -0.08, 0.14, 0.17, power=4), darker(color, 0.4), 1.0)
@@ -213,7 +219,7 @@ def _phone(rng, own):
     )
 
 
-def _spoon(rng, _):
+def _spoon(rng: np.random.Generator, _: Color) -> Parts:
     metal = rgb(("c3c8cf", "b8a070", "8f8a86")[rng.integers(3)])
     yield (smooth([(-0.05, 0.2), (0.05, 0.2), (0.07, 2.6), (-0.07, 2.6)]), metal, 1.0)
     yield (ellipse(0, -0.08, 0.24, 0.36), metal, 1.0)
@@ -223,7 +229,7 @@ def _spoon(rng, _):
             rgb(("f3ead8", "8c4a2c", "d95d4e")[rng.integers(3)]), 1.0)  # fmt: skip
 
 
-def _ball(rng, _):
+def _ball(rng: np.random.Generator, _: Color) -> Parts:
     color = rgb(("e0503f", "3f78c4", "f0b73c", "6fae75")[rng.integers(4)])
     yield (ellipse(0, 0, 0.5, 0.5), color, 1.0)
     yield (stroke(smooth([(-0.48, -0.1), (0, 0.12), (0.48, -0.1)], closed=False), 0.09, taper=0.3),
@@ -232,7 +238,7 @@ def _ball(rng, _):
     yield (ellipse(-0.18, -0.2, 0.13, 0.1), (255, 255, 255), 0.5)
 
 
-def _leaf(rng, _):
+def _leaf(rng: np.random.Generator, _: Color) -> Parts:
     color = rgb(("7fa650", "c9803c", "b5503a", "d9a93f")[rng.integers(4)])
     yield (smooth([(-0.75, 0.1), (-0.3, -0.34), (0.3, -0.3), (0.8, 0.0), (0.3, 0.3), (-0.3, 0.32)]), color, 1.0)
     yield (stroke(smooth([(-1.0, 0.16), (-0.3, 0.03), (0.7, 0.0)], closed=False), 0.04, taper=0.7),
@@ -242,13 +248,13 @@ def _leaf(rng, _):
         yield (stroke([(x, 0.02), (x + 0.1, 0.11), (x + 0.2, 0.19)], 0.025, taper=1), darker(color, 0.3), 0.8)
 
 
-def _skin(rng, own: Color) -> Color:
+def _skin(rng: np.random.Generator, own: Color) -> Color:
     if rng.random() < 0.6:
         return own
     return rgb(("f0c4a0", "dca47c", "bd7f55", "8d5738", "5c3624")[rng.integers(5)])
 
 
-def _cloth(rng) -> Color:
+def _cloth(rng: np.random.Generator) -> Color:
     return rgb(("3f77ad", "d95d4e", "39424e", "6fae75", "e9e2d3")[rng.integers(5)])
 
 

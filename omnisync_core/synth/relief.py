@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,7 +25,7 @@ class Light:
     shine: float = 1.0
 
     @staticmethod
-    def random(rng) -> Light:
+    def random(rng: np.random.Generator) -> Light:
         """From the side, above; soft or hard, warm or cold."""
         x, y, z = float(rng.choice((-1, 1))) * rng.uniform(0.1, 1.0), -rng.uniform(0.15, 0.9), rng.uniform(0.5, 1.1)
         norm = float(np.sqrt(x * x + y * y + z * z))
@@ -33,7 +34,10 @@ class Light:
             x / norm, y / norm, z / norm, key, 1.12 - 0.72 * key, rng.uniform(-0.7, 0.9), rng.uniform(0.4, 1.4)
         )
 
-    def shade(self, height, unit: float, *, wrap=(0.45, 0.25, 0.18), strength: float = 1.0):
+    def shade(
+        self, height: np.ndarray, unit: float, *, wrap: tuple[float, float, float] = (0.45, 0.25, 0.18),
+        strength: float = 1.0,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Colour factors (3, H, W) and gloss (H, W) of a relief in its own units at `unit` pixels each."""
         height, scale = np.asarray(height, np.float32), -0.125 * unit * strength
         nx, ny = (cv2.Sobel(height, cv2.CV_32F, a, b, ksize=3, scale=scale) for a, b in ((1, 0), (0, 1)))
@@ -52,22 +56,22 @@ class Light:
         return out, gloss
 
 
-def column(color) -> np.ndarray:
+def column(color: Sequence[float] | np.ndarray) -> np.ndarray:
     """A colour (3, 1, 1), to multiply pictures of planes (3, H, W)."""
     return np.asarray(color, np.float32)[:, None, None]
 
 
-def resized(planes, width: int, height: int) -> np.ndarray:
+def resized(planes: np.ndarray, width: int, height: int) -> np.ndarray:
     """Planes (3, h, w) at another size."""
     return np.stack([cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR) for p in planes])
 
 
-def pixels_of(planes, cover) -> np.ndarray:
+def pixels_of(planes: np.ndarray, cover: np.ndarray) -> np.ndarray:
     """(H, W, 4) uint8 of planes (3, H, W) and cover (H, W) 0..1."""
     return cv2.merge([*(cv2.convertScaleAbs(p) for p in np.maximum(planes, 0)), cv2.convertScaleAbs(cover, alpha=255)])
 
 
-def hollow(height, sigma: float, strength: float) -> np.ndarray:
+def hollow(height: np.ndarray, sigma: float, strength: float) -> np.ndarray:
     """Darkening factor (H, W) of places lower than what is around them."""
     return np.clip(1 + strength * np.minimum(height - cv2.GaussianBlur(height, (0, 0), sigma), 0.01), 0.25, 1.0)
 
@@ -78,7 +82,7 @@ def tiles() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(20)
     white = [rng.standard_normal((TILE, TILE)).astype(np.float32) for _ in range(6)]
 
-    def blur(noise, x, y):
+    def blur(noise: np.ndarray, x: float, y: float) -> np.ndarray:
         soft = cv2.GaussianBlur(np.pad(noise, 64, mode="wrap"), (0, 0), sigmaX=x, sigmaY=y)[64:-64, 64:-64]
         return soft / soft.std()
 
@@ -97,7 +101,7 @@ def tiles() -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray((n - n.mean()) / n.std(), np.float32) for name, n in made.items()}
 
 
-def noise(name: str, shape: tuple[int, int], rng) -> np.ndarray:
+def noise(name: str, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """A random part of a tile; repeated beyond TILE."""
     tile = tiles()[name]
     if max(shape) > TILE:

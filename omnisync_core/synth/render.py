@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .backdrops import BACKDROP_SIZE, MARGIN, Backdrop
-from .shapes import Shape
+from .shapes import Picture, Shape
 from .warp import HeadWarp
 
 _SUB = 4  # bits of sub-pixel coordinates
@@ -24,14 +24,15 @@ class Placement:
     turn_T2: np.ndarray
     origin_T2: np.ndarray
 
-    def apply(self, points, depth) -> np.ndarray:
+    def apply(self, points: np.ndarray, depth: float | np.ndarray) -> np.ndarray:
         """Points (n, 2) or (T, n, 2) -> (T, n, 2) in frame units; depth is a number or (n, 1)."""
         moved = np.matmul(points, np.swapaxes(self.matrix_T22, 1, 2))
         return moved + self.origin_T2[:, None] + depth * self.turn_T2[:, None]
 
 
 def draw(
-    shapes: list[Shape], places: dict[str, Placement], warp: HeadWarp | None, backdrop: Backdrop, view_T3, size: int
+    shapes: list[Shape], places: dict[str, Placement], warp: HeadWarp | None, backdrop: Backdrop,
+    view_T3: np.ndarray, size: int,
 ) -> np.ndarray:
     """uint8 (T, size, size, 3) RGB; `view_T3` is centre x, centre y and side in frame units."""
     fine = size * (2 if size < 160 else 3)
@@ -66,7 +67,9 @@ def draw(
     return out
 
 
-def _pixels(shapes, places, view, fine):
+def _pixels(
+    shapes: list[Shape], places: dict[str, Placement], view: np.ndarray, fine: int
+) -> tuple[np.ndarray, np.ndarray]:
     """All shapes' points as one int32 (T, N, 2) in canvas sub-pixels, and where each shape starts."""
     count = len(view)
     starts = np.cumsum([0] + [s.points.shape[-2] for s in shapes])
@@ -88,7 +91,7 @@ def _pixels(shapes, places, view, fine):
     return np.round(np.clip(frame, -8000, 16000) * (1 << _SUB)).astype(np.int32), starts[:-1]
 
 
-def _shrink(points, starts):
+def _shrink(points: np.ndarray, starts: np.ndarray) -> None:
     """Pulls outlines in by what fillPoly adds: it also paints every pixel that the outline touches."""
     after = np.arange(1, starts[-1] + 1)
     after[starts[1:] - 1] = starts[:-1]
@@ -103,7 +106,7 @@ def _shrink(points, starts):
     points[..., 1] += along[..., 0] * step
 
 
-def _backdrop(backdrop, view, fine):
+def _backdrop(backdrop: Backdrop, view: np.ndarray, fine: int) -> np.ndarray:
     scale = fine / view[2] * (1 + 2 * MARGIN) / BACKDROP_SIZE  # canvas pixels per picture pixel
     corner = (view[:2] - view[2] / 2 + MARGIN) / (1 + 2 * MARGIN) * BACKDROP_SIZE
     shift = -corner * scale + 0.5 * scale - 0.5
@@ -113,7 +116,10 @@ def _backdrop(backdrop, view, fine):
     )
 
 
-def _filled(canvas, polygon, shape, low, high, places, t, view, fine):
+def _filled(
+    canvas: np.ndarray, polygon: np.ndarray, shape: Shape, low: np.ndarray, high: np.ndarray,
+    places: dict[str, Placement], t: int, view: np.ndarray, fine: int,
+) -> None:
     """Paints the shape's picture inside its outline."""
     x0, y0 = np.maximum(low, 0)
     x1, y1 = np.minimum(high + 2, fine)
@@ -128,7 +134,7 @@ def _filled(canvas, polygon, shape, low, high, places, t, view, fine):
     cv2.copyTo(soft, mask, canvas[y0:y1, x0:x1])
 
 
-def _picture_matrix(shape, places, t, view, fine):
+def _picture_matrix(shape: Shape, places: dict[str, Placement], t: int, view: np.ndarray, fine: int) -> np.ndarray:
     """(2, 3): from the fill's pixels to the canvas's."""
     picture, place, scale = shape.fill, places[shape.space], fine / view[2]
     x, y = picture.left + 0.5 / picture.unit, picture.top + 0.5 / picture.unit
@@ -142,7 +148,7 @@ def _picture_matrix(shape, places, t, view, fine):
     return np.array(((a * step, b * step, left * scale - 0.5), (c * step, d * step, top * scale - 0.5)))
 
 
-def _head_maps(warp, picture, place, view, fine):
+def _head_maps(warp: HeadWarp, picture: Picture, place: Placement, view: np.ndarray, fine: int) -> list[np.ndarray]:
     """Coarse maps (T, G, G, 2) into the resting head's pixels, above and below the lips' seam; a cell too wide."""
     cells = fine // _CELL + 2
     at = (np.arange(cells, dtype=np.float32) - 0.5) / (cells - 2) - 0.5
@@ -154,7 +160,9 @@ def _head_maps(warp, picture, place, view, fine):
     return [((m - corner) * np.float32(picture.unit) - 0.5).reshape(len(view), cells, cells, 2) for m in maps]
 
 
-def _warped(canvas, picture, above, below, seam, fine):
+def _warped(
+    canvas: np.ndarray, picture: Picture, above: np.ndarray, below: np.ndarray, seam: np.ndarray, fine: int
+) -> None:
     """Paints a head that follows its mouth; `seam` is the outline of all that lies below the lips' line."""
     whole = fine + 2 * _CELL
     maps = [
@@ -169,11 +177,14 @@ def _warped(canvas, picture, above, below, seam, fine):
     cv2.copyTo(soft, _covered(soft), canvas)
 
 
-def _covered(pixels):
+def _covered(pixels: np.ndarray) -> np.ndarray:
     return cv2.threshold(cv2.extractChannel(pixels, 3), 127, 255, cv2.THRESH_BINARY)[1]
 
 
-def _blend(canvas, polygon, alpha, color, low, high):
+def _blend(
+    canvas: np.ndarray, polygon: np.ndarray, alpha: float, color: tuple[int, int, int, int], low: np.ndarray,
+    high: np.ndarray,
+) -> None:
     x0, y0 = np.maximum(low, 0)
     x1, y1 = np.minimum(high + 2, canvas.shape[0])
     part = canvas[y0:y1, x0:x1]

@@ -34,13 +34,13 @@ class Waves:
     phase: np.ndarray
 
     @staticmethod
-    def random(rng, reach: float) -> Waves:
+    def random(rng: np.random.Generator, reach: float) -> Waves:
         """Three waves that together stay within `reach`."""
         share = rng.uniform(0.3, 1, 3) * (1, 0.6, 0.35)
         share *= reach * rng.uniform(0.35, 1) / share.sum()
         return Waves(share, rng.uniform((0.06, 0.16, 0.35), (0.16, 0.35, 0.6)), rng.uniform(0, 2 * np.pi, 3))
 
-    def at(self, times_T) -> np.ndarray:
+    def at(self, times_T: np.ndarray) -> np.ndarray:
         """Values at the times."""
         t = np.asarray(times_T, np.float64)[:, None]
         return (self.amplitude * np.sin(2 * np.pi * self.frequency * t + self.phase)).sum(1)
@@ -69,14 +69,14 @@ class Blinks:
     phase: float
     period: float
 
-    def blink_at(self, times_T) -> np.ndarray:
+    def blink_at(self, times_T: np.ndarray) -> np.ndarray:
         """0 open .. 1 closed."""
         t = np.asarray(times_T, np.float64) / self.period + self.phase
         moment = 0.2 + 0.6 * _hash(np.floor(t) + 17 * self.phase)
         away = np.abs(t - np.floor(t) - moment) * self.period
         return np.clip(1.6 - away / 0.075, 0, 1) ** 1.5
 
-    def gaze_at(self, times_T) -> np.ndarray:
+    def gaze_at(self, times_T: np.ndarray) -> np.ndarray:
         """(T, 2) in -1..1; rests, then jumps."""
         t = np.asarray(times_T, np.float64) / (0.6 * self.period) + 2.7 * self.phase
         key = np.floor(t)
@@ -122,20 +122,20 @@ class Scene:
         """The resting mouth's width over the frame's."""
         return self.pose.scale * self.character.mouth.size
 
-    def mouth_center(self, times_T) -> np.ndarray:
+    def mouth_center(self, times_T: np.ndarray) -> np.ndarray:
         """(T, 2) in frame units."""
         style = self.character.mouth
         place = self._places(np.atleast_1d(times_T))["head"]
         return place.apply(np.array([[0.0, style.center_y]]), style.depth)[:, 0]
 
-    def mouth_box(self, mouth_T5, times_T) -> np.ndarray:
+    def mouth_box(self, mouth_T5: np.ndarray, times_T: np.ndarray) -> np.ndarray:
         """(T, 4) xyxy in frame units: lips, mouth and the part of the chin that moves."""
         moments = self._exposed(np.asarray(mouth_T5), np.atleast_1d(np.asarray(times_T, np.float64)))
         boxes = np.stack([self._sharp_box(*moment) for moment in moments])
         low, high = boxes[..., :2].min(0), boxes[..., 2:].max(0)
         return np.concatenate([low - self.film.reach, high + self.film.reach], 1)
 
-    def _sharp_box(self, mouth, times):
+    def _sharp_box(self, mouth: np.ndarray, times: np.ndarray) -> np.ndarray:
         style = self.character.mouth
         place = self._places(times)["head"]
         drawn = mouth_shapes(style, mouth, self._look.interior, lips=not self._look.painted_lips)
@@ -157,7 +157,9 @@ class Scene:
         points, away = np.concatenate(moved, 1), np.concatenate(hidden, 1)[..., None]
         return np.concatenate([np.where(away, np.inf, points).min(1), np.where(away, -np.inf, points).max(1)], 1)
 
-    def render(self, mouth_T5, times_T, *, size: int, view=None) -> np.ndarray:
+    def render(
+        self, mouth_T5: np.ndarray, times_T: np.ndarray, *, size: int, view: np.ndarray | None = None
+    ) -> np.ndarray:
         """uint8 (T, size, size, 3) RGB; `view` (T, 3) is centre x, centre y and side in frame units,
         None the whole frame."""
         times = np.atleast_1d(np.asarray(times_T, np.float64))
@@ -178,7 +180,7 @@ class Scene:
             still[t, y0:y1, x0:x1] = frames[t, y0:y1, x0:x1]
         return still
 
-    def _developed(self, mouth, times, view, size):
+    def _developed(self, mouth: np.ndarray, times: np.ndarray, view: np.ndarray, size: int) -> np.ndarray:
         """Frames before what spreads over their neighbourhood: that is done with a closed mouth beyond the box."""
         seen = [self._drawn(*moment, view, size) for moment in self._exposed(mouth, times)]
         frames = (
@@ -188,11 +190,11 @@ class Scene:
         )
         return self.film.develop(frames, times, view)
 
-    def _drawn(self, mouth, times, view, size):
+    def _drawn(self, mouth: np.ndarray, times: np.ndarray, view: np.ndarray, size: int) -> np.ndarray:
         warp = HeadWarp(self.character, mouth) if self._follows else None
         return draw(self._shapes(mouth, times, warp), self._places(times), warp, self.background, view, size)
 
-    def _exposed(self, mouth, times):
+    def _exposed(self, mouth: np.ndarray, times: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """The moments that the open shutter sees: mouths and times, early and late."""
         if not self.film.shutter or len(times) < 2:
             return [(mouth, times)]
@@ -200,7 +202,7 @@ class Scene:
         moved, passed = part * np.gradient(mouth, axis=0), part * np.gradient(times)
         return [(np.maximum(mouth + sign * moved, 0), times + sign * passed) for sign in (-1, 1)]
 
-    def _shapes(self, mouth, times, warp) -> list[Shape]:
+    def _shapes(self, mouth: np.ndarray, times: np.ndarray, warp: HeadWarp | None) -> list[Shape]:
         look, style = self._look, self.character.mouth
         drop = mouth_curves(style, mouth).chin_drop_T
         blink, gaze = self.blinks.blink_at(times), self.blinks.gaze_at(times)
@@ -215,7 +217,7 @@ class Scene:
         shapes += [self._lowered(s, drop) if s.jaw else s for s in look.front]
         return shapes + list(self.occluder.parts if self.occluder else ())
 
-    def _lowered(self, shape: Shape, drop_T) -> Shape:
+    def _lowered(self, shape: Shape, drop_T: np.ndarray) -> Shape:
         weight = jaw_weight(self.character.mouth, shape.points)
         points = np.repeat(shape.points[None], len(drop_T), 0)
         points[..., 1] += drop_T[:, None] * weight
@@ -225,14 +227,14 @@ class Scene:
     def _follows(self) -> bool:
         return self._look.painted_lips
 
-    def _depth(self, points):
+    def _depth(self, points: np.ndarray) -> np.ndarray:
         return depth_at(self.character, points[..., 0], points[..., 1])[..., None]
 
     @cached_property
     def _look(self) -> Look:
         return build_look(self.character)
 
-    def _places(self, times) -> dict[str, Placement]:
+    def _places(self, times: np.ndarray) -> dict[str, Placement]:
         p, t = self.pose, np.asarray(times, np.float64)
         yaw, pitch, scale = (
             _FARTHEST * np.tanh((p.turn + p.yaw.at(t)) / _FARTHEST),
@@ -266,7 +268,7 @@ def _background(key: int, seed: int) -> Backdrop:
     return random_backdrop(np.random.default_rng([key, seed, 6]))
 
 
-def _random_pose(fixed, moving, character) -> Pose:
+def _random_pose(fixed: np.random.Generator, moving: np.random.Generator, character: Character) -> Pose:
     size = character.mouth.size
     width = np.exp(fixed.uniform(np.log(0.15), np.log(min(0.27, 0.36 * size))))
     scale = width / size
@@ -289,6 +291,6 @@ def _random_pose(fixed, moving, character) -> Pose:
     )
 
 
-def _hash(key):
+def _hash(key: np.ndarray) -> np.ndarray:
     value = np.sin(key * 12.9898 + 4.1414) * 43758.5453
     return value - np.floor(value)

@@ -37,7 +37,7 @@ def words_of(language: str, split: str) -> frozenset[str]:
     return frozenset(word for text in _WORDS[language][1:] for word in _of_split(text, split))
 
 
-def _of_split(text, split):
+def _of_split(text: str, split: str) -> list[str]:
     words = [word.strip() for word in text.split("|")]
     return [word for index, word in enumerate(words) if (index % HELD_OUT_EVERY == 4) == (split == "test")]
 

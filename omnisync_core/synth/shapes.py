@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Color = tuple[int, int, int]
 HIDDEN = -9000.0  # a coordinate that every view culls
@@ -37,7 +38,7 @@ class Picture:
     unit: float
 
     @staticmethod
-    def around(pixels, x: float, y: float, unit: float) -> Picture:
+    def around(pixels: np.ndarray, x: float, y: float, unit: float) -> Picture:
         """The picture's middle lies at x, y."""
         height, width = pixels.shape[:2]
         return Picture(pixels, x - width / unit / 2, y - height / unit / 2, unit)
@@ -75,7 +76,9 @@ def lighter(color: Color, share: float) -> Color:
     return mix(color, (255, 250, 240), share)
 
 
-def ellipse(x, y, rx, ry, *, n=30, power=2.0, turn=0.0) -> np.ndarray:
+def ellipse(
+    x: float, y: float, rx: float, ry: float, *, n: int = 30, power: float = 2.0, turn: float = 0.0
+) -> np.ndarray:
     """(n, 2) superellipse; power above 2 is boxier, `turn` in degrees."""
     angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
     cos, sin = np.cos(angle), np.sin(angle)
@@ -85,7 +88,7 @@ def ellipse(x, y, rx, ry, *, n=30, power=2.0, turn=0.0) -> np.ndarray:
     return np.stack([x + px * np.cos(a) - py * np.sin(a), y + px * np.sin(a) + py * np.cos(a)], -1)
 
 
-def smooth(points, *, closed=True, per=5) -> np.ndarray:
+def smooth(points: ArrayLike, *, closed: bool = True, per: int = 5) -> np.ndarray:
     """Catmull-Rom curve through the points, `per` samples for each."""
     p = np.asarray(points, np.float64)
     if closed:
@@ -100,7 +103,7 @@ def smooth(points, *, closed=True, per=5) -> np.ndarray:
     return curve if closed else np.concatenate([curve, p[-1:]])
 
 
-def stroke(points, width, *, taper=0.0) -> np.ndarray:
+def stroke(points: ArrayLike, width: float, *, taper: float = 0.0) -> np.ndarray:
     """Polygon (..., 2n, 2) of a line of the given width; taper 1 thins both ends to nothing."""
     p = np.asarray(points, np.float64)
     normal = _normals(np.gradient(p, axis=-2))
@@ -109,7 +112,7 @@ def stroke(points, width, *, taper=0.0) -> np.ndarray:
     return np.concatenate([p + normal * half, (p - normal * half)[..., ::-1, :]], -2)
 
 
-def grow(points, by: float) -> np.ndarray:
+def grow(points: ArrayLike, by: float) -> np.ndarray:
     """A closed polygon (..., n, 2) moved outwards by `by` along its normals."""
     p = np.asarray(points, np.float64)
     normal = _normals(np.roll(p, -1, -2) - np.roll(p, 1, -2))
@@ -118,17 +121,17 @@ def grow(points, by: float) -> np.ndarray:
     return p + normal * by * np.sign(area)[..., None, None]
 
 
-def mirror(points) -> np.ndarray:
+def mirror(points: ArrayLike) -> np.ndarray:
     """Left and right swapped about x = 0."""
     return np.asarray(points, np.float64) * (-1, 1)
 
 
-def ramp(x, low, high):
+def ramp(x: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
     """0 below `low`, 1 above `high`, smooth between."""
     t = np.clip((np.asarray(x, np.float64) - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _normals(tangent):
+def _normals(tangent: np.ndarray) -> np.ndarray:
     length = np.hypot(tangent[..., 0], tangent[..., 1])[..., None] + 1e-9
     return np.stack([tangent[..., 1], -tangent[..., 0]], -1) / length

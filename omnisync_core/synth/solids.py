@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .character import _HAIRS, _SKINS
 from .shapes import rgb
@@ -39,7 +40,9 @@ def solid_heads(rng: np.random.Generator, views: int = 1, size: int = 208) -> li
     return [_view(rng, face, surface, size) for _ in range(views)]
 
 
-def _view(rng, face, surface, size) -> Cutout:
+def _view(
+    rng: np.random.Generator, face: _Face, surface: tuple[np.ndarray, np.ndarray, np.ndarray], size: int
+) -> Cutout:
     points, colors, normals = surface
     yaw = float(rng.choice([rng.normal(0, 0.35), rng.uniform(-1.5, 1.5)], p=[0.6, 0.4]))
     turn = _turn(yaw, float(np.clip(rng.normal(-0.05, 0.22), -0.6, 0.5)), float(rng.normal(0, 0.12)))
@@ -57,7 +60,7 @@ def _view(rng, face, surface, size) -> Cutout:
 class _Face:
     """One head's measures; x right, y down, z to the viewer; the head's half height is 1."""
 
-    def __init__(self, rng):
+    def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
         self.wide, self.deep = rng.uniform(0.68, 0.82), rng.uniform(0.82, 0.98)
         self.skin = np.float32(rgb(rng.choice(_SKINS.split()))) * rng.uniform(0.8, 1.05)
@@ -84,7 +87,7 @@ class _Face:
         self.front = np.cos(turn)[None] * np.ones_like(self.v) > 0
         self.turn = turn
 
-    def surface(self):
+    def surface(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Points, colours and outward normals, (DOWN, AROUND, 3) each."""
         x = np.sin(self.turn)[None] * self.round
         z = np.cos(self.turn)[None] * self.round
@@ -103,7 +106,7 @@ class _Face:
         around = np.sqrt(1 - self.mouth**2) * (1 - 0.3 * max(0.0, self.mouth - 0.1) ** 1.5)
         return 2 * self.half * self.wide * around
 
-    def shown_mouth(self, points, normals):
+    def shown_mouth(self, points: np.ndarray, normals: np.ndarray) -> tuple[float, float, float]:
         """Middle x, y of the part of the mouth that is seen, and how much that is (0..1)."""
         row = int(np.abs(self.v[:, 0] - self.mouth - 0.3 * self.open).argmin())
         here = (np.abs(self.u[row]) < self.half) & self.front[row]
@@ -114,16 +117,16 @@ class _Face:
         middle = (points[row, here] * (weight > 0)[:, None]).sum(0) / (weight > 0).sum()
         return float(middle[0]), float(middle[1]), float((weight > 0).mean())
 
-    def middle_of_eyes(self):
+    def middle_of_eyes(self) -> np.ndarray:
         return np.array([0.0, self.eyes, self.deep])
 
-    def _spot(self, x, y, across, along, both=True):
+    def _spot(self, x: float, y: float, across: float, along: float, both: bool = True) -> np.ndarray:
         spot = np.exp(-(((self.u - x) / across) ** 2) - ((self.v - y) / along) ** 2)
         if both and x:
             spot = spot + np.exp(-(((self.u + x) / across) ** 2) - ((self.v - y) / along) ** 2)
         return spot * self.front
 
-    def _bumps(self):
+    def _bumps(self) -> np.ndarray:
         rng, eyes, mouth = self.rng, self.eyes, self.mouth
         tip = eyes + rng.uniform(0.28, 0.36)
         ridge = np.clip((self.v - eyes + 0.1) / (tip - eyes + 0.1), 0, 1)
@@ -139,14 +142,14 @@ class _Face:
             bumps = bumps + self._hair() * rng.uniform(0.03, 0.14)
         return bumps * self.front + (0 if self.bald else 0.06) * ~self.front
 
-    def _hair(self):
+    def _hair(self) -> np.ndarray:
         """0..1: where hair grows on the skull."""
         edge = self.line + 0.35 * np.abs(self.u) ** 3 + 0.04 * np.sin(9 * self.u + 3 * self.half)
         side = np.where(self.front, np.clip((np.abs(self.u) - 0.93) * 14, 0, 1) * (self.v < self.mouth * 0.5), 1.0)
         back = (~self.front) * np.clip((0.75 - self.v) * 8, 0, 1)
         return np.clip(np.maximum(np.clip((edge - self.v) * 14, 0, 1), np.where(self.front, side, back)), 0, 1)
 
-    def _colors(self):
+    def _colors(self) -> np.ndarray:
         rng, v, front = self.rng, self.v, self.front
         color = np.broadcast_to(self.skin, (*v.shape, 3)).copy()
         blotch = cv2.resize(
@@ -168,7 +171,7 @@ class _Face:
         self._mouth(color)
         return np.where(front[..., None] | (self._hair()[..., None] > 0.5), color, color * 0.95)
 
-    def _grow_beard(self, color, hair):
+    def _grow_beard(self, color: np.ndarray, hair: np.ndarray) -> None:
         u, v = self.u, self.v
         below = np.clip((v - self.mouth + 0.28 - 0.75 * np.clip(np.abs(u) - 0.35, 0, 1)) * 9, 0, 1)
         rough = np.clip(self.rng.normal(1, 0.25, v.shape), 0, 1.4)
@@ -177,7 +180,7 @@ class _Face:
         _mix(color, hair, (self.beard * beard * self.front * rough).clip(0, 1))
         _mix(color, hair, (self.moustache * lip * self.front * rough).clip(0, 1))
 
-    def _eyes(self, color):
+    def _eyes(self, color: np.ndarray) -> None:
         rng, u, v, front = self.rng, self.u, self.v, self.front
         at, wide, tall = rng.uniform(0.36, 0.43), rng.uniform(0.13, 0.17), rng.uniform(0.0, 0.075)
         gaze = rng.uniform(-0.04, 0.04)
@@ -200,7 +203,7 @@ class _Face:
         if self.glasses:
             color[(np.abs(u) < 0.18) & (np.abs(v - self.eyes + 0.02) < 0.015) & front] = 30
 
-    def _mouth(self, color):
+    def _mouth(self, color: np.ndarray) -> None:
         rng = self.rng
         s = self.u / self.half
         inside = np.clip(1 - s * s, 0, 1) * self.front
@@ -233,11 +236,11 @@ class _Face:
         )
 
 
-def _mix(color, other, share):
+def _mix(color: np.ndarray, other: ArrayLike, share: np.ndarray) -> None:
     color += (np.asarray(other, np.float32) - color) * np.clip(share, 0, 1)[..., None].astype(np.float32)
 
 
-def _turn(yaw, pitch, roll):
+def _turn(yaw: float, pitch: float, roll: float) -> np.ndarray:
     c, s = np.cos(yaw), np.sin(yaw)
     turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
     c, s = np.cos(pitch), np.sin(pitch)
@@ -246,7 +249,7 @@ def _turn(yaw, pitch, roll):
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ turn
 
 
-def _lit(rng, colors, normals):
+def _lit(rng: np.random.Generator, colors: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """Colours under a main light, a sky and a little shine."""
     light = rng.normal(0, 1, 3) * (1, 0.7, 0.5) + (0, -0.5, 0.9)
     light /= np.linalg.norm(light)
@@ -261,7 +264,9 @@ def _lit(rng, colors, normals):
     return np.clip(colors * shade + shine, 0, 255)
 
 
-def _splat(points, normals, colors, radius, middle, size):
+def _splat(
+    points: np.ndarray, normals: np.ndarray, colors: np.ndarray, radius: float, middle: np.ndarray, size: int
+) -> np.ndarray:
     """The visible surface as an RGBA picture: far points first, near ones over them."""
     shown = normals[..., 2] > -0.05
     p, c = points[shown], colors[shown]
@@ -280,7 +285,9 @@ def _splat(points, normals, colors, radius, middle, size):
     return cv2.GaussianBlur(image, (0, 0), 0.6).astype(np.uint8)
 
 
-def _behind(rng, face, image, turn, radius, middle):
+def _behind(
+    rng: np.random.Generator, face: _Face, image: np.ndarray, turn: np.ndarray, radius: float, middle: np.ndarray
+) -> np.ndarray:
     """Neck, shoulders and long hair behind the head."""
     size = len(image)
     back = np.zeros_like(image)

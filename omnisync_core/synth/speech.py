@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     build_corpus(chosen.count, chosen.split, chosen.seed, chosen.seconds, chosen.workers, chosen.out)
 
 
-def _speak(job):
+def _speak(job: dict) -> tuple[np.ndarray, int, list[tuple[float, str | None]], int]:
     """Runs the worker: samples (S,), their rate, phoneme events, how many of the sentences it said."""
     request = json.dumps({**_espeak_paths(), **job}).encode() + b"\n"
     done = subprocess.run([sys.executable, "-I", "-S", str(_WORKER)], input=request, capture_output=True, check=False)
@@ -186,7 +186,7 @@ def _speak(job):
 
 
 @lru_cache(maxsize=1)
-def _espeak_paths():
+def _espeak_paths() -> dict[str, str]:
     try:
         import espeakng_loader
     except ImportError:

@@ -1,10 +1,18 @@
 """Phonemes (IPA) to mouth parameters over time, with coarticulation by dominance."""
 
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
+
+Mouth = tuple[float, float, float, float, float]
+"""A number for each of `MOUTH_PARAMS`."""
+Event = tuple[float, str | None]
+"""When it begins, seconds, and its IPA; empty or None is silence."""
+Segment = tuple[float, float, str | None]
+"""Start, stop, letter; None is silence."""
 
 MOUTH_PARAMS = ("opening", "width", "rounding", "teeth", "tongue")  # each 0..1; width .5 is neutral
 REST = (0.0, 0.5, 0.0, 0.0, 0.0)
@@ -55,7 +63,7 @@ _MARKS = frozenset("ˈˌː-ʰʲʷˠᵝ'ˑ^~")
 _CONSONANT_SHARE = 0.6
 
 
-def mouth_curve(events, wave_S: np.ndarray, sample_rate: int) -> np.ndarray:
+def mouth_curve(events: Sequence[Event], wave_S: np.ndarray, sample_rate: int) -> np.ndarray:
     """Mouth parameters (M, 5) at `CURVE_RATE` over the wave, from [(start s, IPA; empty or None is silence), ...]."""
     duration = len(wave_S) / sample_rate
     count = int(np.ceil(duration * CURVE_RATE)) + 1
@@ -84,7 +92,7 @@ def known(letter: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _parts(name):
+def _parts(name: str) -> tuple[str, ...]:
     letters = []
     for symbol in name:
         base = symbol if symbol in _SHAPES else unicodedata.normalize("NFD", symbol)[0]
@@ -93,7 +101,7 @@ def _parts(name):
     return tuple(letters)
 
 
-def _segments(events, duration, energy_W):
+def _segments(events: Sequence[Event], duration: float, energy_W: np.ndarray) -> list[Segment]:
     """[(start, stop, letter or None)] without gaps; a plosive takes its closure from what comes before."""
     starts = []
     for index, (start, name) in enumerate(events):
@@ -108,7 +116,7 @@ def _segments(events, duration, energy_W):
     return segments
 
 
-def _closure(energy_W, start, letter):
+def _closure(energy_W: np.ndarray, start: float, letter: str) -> float:
     """Seconds of near silence before `start`: espeak-ng reports a plosive at its burst."""
     stop = int(start * _WORK_RATE)
     first = max(stop - int(_LONGEST_CLOSURE * _WORK_RATE), 0)
@@ -120,7 +128,7 @@ def _closure(energy_W, start, letter):
     return max(quiet / _WORK_RATE, _SHORTEST_CLOSURE if letter in _LIPS_CLOSED else 0.0)
 
 
-def _split(start, stop, letters):
+def _split(start: float, stop: float, letters: Sequence[str]) -> list[Segment]:
     if not letters:
         return [(start, stop, None)]
     shares = np.array([1.0 if letter in _VOWELS else _CONSONANT_SHARE for letter in letters])
@@ -128,7 +136,7 @@ def _split(start, stop, letters):
     return list(zip(edges[:-1], edges[1:], letters, strict=True))
 
 
-def _paint(segments, count):
+def _paint(segments: list[Segment], count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Targets (W, 5), dominances (W, 5), lips closed (W,) and vowel (W,) on the working grid."""
     target_WP = np.tile(np.array(REST), (count, 1))
     weight_WP = np.tile(np.array(_SILENCE_DOMINANCE), (count, 1))
@@ -143,13 +151,13 @@ def _paint(segments, count):
     return target_WP, weight_WP, closed_W, vowel_W
 
 
-def _shape(letter):
+def _shape(letter: str) -> tuple[Mouth, Mouth]:
     if letter in _VOWELS:
         return _VOWELS[letter], _VOWEL_DOMINANCE
     return _SHAPES.get(letter, _DEFAULT)
 
 
-def _energy(wave_S, sample_rate, count):
+def _energy(wave_S: np.ndarray, sample_rate: int, count: int) -> np.ndarray:
     """Root mean square in 10 ms around each point of the working grid."""
     half = sample_rate // 200
     total = np.concatenate([[0.0], np.cumsum(np.square(wave_S, dtype=np.float64))])
@@ -158,7 +166,7 @@ def _energy(wave_S, sample_rate, count):
     return np.sqrt(np.maximum(total[last] - total[first], 0) / (2 * half))
 
 
-def _loudness(energy_W):
+def _loudness(energy_W: np.ndarray) -> np.ndarray:
     """0..1.1 of the utterance's own loud level."""
     smooth_W = ndimage.gaussian_filter1d(energy_W, _LOUDNESS_WINDOW * _WORK_RATE / 2.35, mode="nearest")
     return np.clip(smooth_W / max(np.quantile(smooth_W, 0.95), 1e-9), 0, 1.1)

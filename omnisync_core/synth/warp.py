@@ -19,7 +19,7 @@ PULLED_ABOVE, _BELOW = 0.42, 0.55  # how far the lips drag what is above and bel
 _BINS = 512
 
 
-def depth_at(ch: Character, x, y) -> np.ndarray:
+def depth_at(ch: Character, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Depth of the head's surface in head units; the mouth's own depth wherever lips can be."""
     style = ch.mouth
     rim = (x / ch.head_width) ** 2 + ((y - 0.1) / 1.32) ** 2
@@ -33,7 +33,7 @@ def depth_at(ch: Character, x, y) -> np.ndarray:
 class HeadWarp:
     """The mouth's pull at T times as columns over x."""
 
-    def __init__(self, ch: Character, mouth_T5: np.ndarray):
+    def __init__(self, ch: Character, mouth_T5: np.ndarray) -> None:
         self.character, self.style = ch, ch.mouth
         style = ch.mouth
         now, rest = mouth_curves(style, mouth_T5), mouth_curves(style, REST)
@@ -63,7 +63,9 @@ class HeadWarp:
         low = np.broadcast_to(np.array([(4.0, 6.0), (-4.0, 6.0)]), ends.shape)
         return np.concatenate([ends[:, :1], line, ends[:, 1:], low], 1)
 
-    def maps(self, matrix_T22, turn_T2, origin_T2, x_TP, y_TP):
+    def maps(
+        self, matrix_T22: np.ndarray, turn_T2: np.ndarray, origin_T2: np.ndarray, x_TP: np.ndarray, y_TP: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """`sources` of points of the frame (T, P) for heads placed so."""
         undo = np.linalg.inv(matrix_T22)
         slide = (undo @ turn_T2[..., None])[..., 0].astype(np.float32)
@@ -76,7 +78,7 @@ class HeadWarp:
             depth = depth_at(self.character, at_x, at_y)
         return self.sources(x - depth * slide[:, :1], y - depth * slide[:, 1:])
 
-    def sources(self, x_TP, y_TP) -> tuple[np.ndarray, np.ndarray]:
+    def sources(self, x_TP: np.ndarray, y_TP: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where (x, y) comes from on the resting head, each (T, P, 2): as skin above the lips' seam, as below it."""
         style, size = self.style, np.float32(self.style.size)
         bins = np.clip((x_TP + self.reach) * ((_BINS - 1) / (2 * self.reach)) + 0.5, 0, _BINS - 1).astype(np.int32)
@@ -101,7 +103,7 @@ class HeadWarp:
         lower = y_TP + np.where(y_TP < bottom, fade * on_lip + (1 - fade) * jaw, fade * below + (1 - fade) * jaw)
         return np.stack([x_rest, upper], -1), np.stack([x_rest, lower], -1)
 
-    def _unlowered(self, x, y):
+    def _unlowered(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """What to add to y to undo the chin's drop there."""
         style = self.style
         start = style.center_y + 0.1 * style.size
@@ -114,6 +116,6 @@ class HeadWarp:
         return rest - y
 
 
-def _step(t):
+def _step(t: np.ndarray) -> np.ndarray:
     t = np.clip(t, 0, 1)
     return t * t * (3 - 2 * t)

@@ -18,7 +18,7 @@ KL_WEIGHT = 1e-4
 class AutoencoderTraining(nn.Module):
     """The autoencoder as one differentiable pass: posterior sample, decode."""
 
-    def __init__(self, vae: nn.Module):
+    def __init__(self, vae: nn.Module) -> None:
         super().__init__()
         self.vae = vae
 

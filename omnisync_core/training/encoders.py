@@ -21,7 +21,7 @@ WORDS = ("person", "man", "woman", "character", "cat", "dog", "animal", "robot",
 
 
 class SpeechReader(nn.Module):
-    def __init__(self, config: dict):
+    def __init__(self, config: dict) -> None:
         super().__init__()
         self.encoder = WhisperEncoder(config)
         self.head = nn.Linear(self.encoder.width, len(MOUTH_PARAMS))
@@ -79,7 +79,7 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
 
 
 class CaptionReader(nn.Module):
-    def __init__(self, config: dict):
+    def __init__(self, config: dict) -> None:
         super().__init__()
         self.encoder = TextEncoder(config)
         self.head = nn.Linear(self.encoder.width, 1)

@@ -57,7 +57,7 @@ class GeneratorOptions:
 class Generator(nn.Module):
     """Transformer and autoencoder as they are trained together; the encoder stays as it is."""
 
-    def __init__(self, dit: DiT, vae: VideoVAE):
+    def __init__(self, dit: DiT, vae: VideoVAE) -> None:
         super().__init__()
         self.dit, self.vae, self.adversary = dit, vae, Adversary()
         vae.encoder.requires_grad_(False)
@@ -102,7 +102,7 @@ def encode_reels(shard: Path, out: Path, vae: VideoVAE, bank: FeatureBank, batch
 class Reels:
     """Drawn frames beside their latents, shard by shard; frames are mapped from the disk."""
 
-    def __init__(self, drawn: Sequence[Path], encoded: Sequence[Path]):
+    def __init__(self, drawn: Sequence[Path], encoded: Sequence[Path]) -> None:
         self.shards = []
         for frames, latents in zip(drawn, encoded, strict=True):
             with np.load(latents) as data:

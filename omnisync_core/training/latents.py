@@ -34,7 +34,7 @@ def latent_statistics(vae: VideoVAE, shards: list[Path]) -> tuple[torch.Tensor, 
 class FeatureBank:
     """Features of every utterance of a corpus. Windows of all utterances are encoded together, once."""
 
-    def __init__(self, encoder: WhisperEncoder, corpus: list[Utterance], tokens: int, batch: int = 64):
+    def __init__(self, encoder: WhisperEncoder, corpus: list[Utterance], tokens: int, batch: int = 64) -> None:
         lead = round(_LEAD * SAMPLE_RATE)
         waves = [ArrayWave(np.pad(said.wave_S, lead)) for said in corpus]
         self.known = [SpeechFeatures(encoder, wave, tokens, kept_windows=1_000_000) for wave in waves]

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from accelerate import PartialState
-from torch import nn
+from torch import Tensor, nn
 
 from ..checkpoint import write_bundle
 from ..errors import InputError
@@ -157,7 +158,7 @@ def _reels(config: dict, work: Path, split: str) -> list[Path]:
 
 
 def _speech(options: dict, work: Path, corpus: list, seed: int) -> whisper.WhisperEncoder:
-    def loss_of(model, step):
+    def loss_of(model: Any, step: int) -> dict[str, Tensor]:
         return speech_loss(model, *speech_batch(corpus, whisper.MINI, options["batch"], step_rng(seed, 1, step)))
 
     model = _fresh(lambda: SpeechReader(whisper.MINI), seed)
@@ -166,7 +167,7 @@ def _speech(options: dict, work: Path, corpus: list, seed: int) -> whisper.Whisp
 
 
 def _captions(options: dict, work: Path, seed: int) -> text.TextEncoder:
-    def loss_of(model, step):
+    def loss_of(model: Any, step: int) -> dict[str, Tensor]:
         return caption_loss(model, options["batch"], step_rng(seed, 2, step))
 
     model = _fresh(lambda: CaptionReader(text.MINI), seed)
@@ -179,11 +180,11 @@ def _autoencoder(config: dict, work: Path, reels: dict[str, list[Path]]) -> Vide
     shards = [dict(np.load(path)) for path in reels["train"][: options["shards"]]]
     test = dict(np.load(reels["test"][0]))
 
-    def loss_of(model, step):
+    def loss_of(model: Any, step: int) -> dict[str, Tensor]:
         rng = step_rng(seed, 3, step)
         return autoencoder_loss(model, *pixel_batch(shards, options["batch"], options["frames"], options["size"], rng))
 
-    def sheet(model, step):
+    def sheet(model: Any, step: int) -> None:
         figures, picture = psnr_sheet(model.vae, test)
         cv2.imwrite(str(work / f"vae_{step:06d}.png"), picture[..., ::-1])
         print(f"autoencoder, step {step}: " + ", ".join(f"{key} {value:.2f} dB" for key, value in figures.items()))
@@ -216,14 +217,14 @@ def _transformer(config: dict, work: Path, latents: dict[str, list[Path]], capti
     shards = {split: [dict(np.load(path)) for path in paths] for split, paths in latents.items()}
     texts = encode_captions(captions)
 
-    def loss_of(model, step):
+    def loss_of(model: Any, step: int) -> dict[str, Tensor]:
         rng = step_rng(seed, 4, step)
         if step >= objective.piece_share * options["steps"]:
             return flow_loss(model, draw_batch(shards["train"], texts, options["batch"], objective, rng), objective)
         batch = draw_batch(shards["train"], texts, options["piece_batch"], coarse, rng)
         return flow_loss(model, cut_pieces(batch, min(objective.piece, *batch["target"].shape[-2:]), rng), objective)
 
-    def report(model, step):
+    def report(model: Any, step: int) -> None:
         fixed = np.random.default_rng(5)
         with torch.no_grad():
             batches = [draw_batch(shards["test"], texts, 16, objective, fixed) for _ in range(4)]

@@ -20,7 +20,7 @@ class Optimiser:
     `muon_decay` keeps those matrices from growing, which deep networks of noisy batches otherwise do.
     """
 
-    def __init__(self, model: nn.Module, lr: float, *, muon_ratio: float = 3.0, muon_decay: float = 0.01):
+    def __init__(self, model: nn.Module, lr: float, *, muon_ratio: float = 3.0, muon_decay: float = 0.01) -> None:
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         matrices = [p for name, p in named if p.ndim == 2 and not any(part in name for part in _AT_THE_EDGE)]
         inside = {id(p) for p in matrices}

@@ -115,7 +115,9 @@ def _scene_seed(options: ReelOptions, index: int) -> int:
     return options.seed * 1_000_000 + index
 
 
-def _view(options: ReelOptions, scene: Scene, rng, start: float, times_T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _view(
+    options: ReelOptions, scene: Scene, rng: np.random.Generator, start: float, times_T: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Scene times and crop views (T, 3): centre x, y and side; the centre follows the head's slow movement."""
     at_T = start + times_T
     center_T2 = scene.mouth_center(at_T)

@@ -14,7 +14,7 @@ from .config import XDubConfig
 class AudioEmbedding(nn.Module):
     """(B, f, P, sound) -> (B, f, P, D). Features attend to those of their own latent frame."""
 
-    def __init__(self, config: XDubConfig, maker: Maker):
+    def __init__(self, config: XDubConfig, maker: Maker) -> None:
         super().__init__()
         self.proj_in = maker.linear(config.audio_dim, config.audio_width)
         self.layers = nn.ModuleList(AudioLayer(config, maker) for _ in range(config.audio_depth))
@@ -30,7 +30,7 @@ class AudioEmbedding(nn.Module):
 class AudioLayer(nn.Module):
     """Positions go into the attention alone, not along with what passes by it."""
 
-    def __init__(self, config: XDubConfig, maker: Maker):
+    def __init__(self, config: XDubConfig, maker: Maker) -> None:
         super().__init__()
         width = config.audio_width
         self.norm1 = maker.layer_norm(width)

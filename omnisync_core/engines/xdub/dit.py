@@ -60,7 +60,7 @@ class XDubDiT(nn.Module):
         dtype: torch.dtype | None = None,
         operations: Any = nn,
         attention: Attention = attend,
-    ):
+    ) -> None:
         super().__init__()
         self.config, self.dtype = config, dtype or torch.float32
         make, width = {"device": device, "dtype": dtype}, config.width
@@ -159,7 +159,7 @@ class Block(nn.Module):
     frames, where the official program holds three copies by token.
     """
 
-    def __init__(self, config: XDubConfig, make: dict, operations: Any, attention: Attention):
+    def __init__(self, config: XDubConfig, make: dict, operations: Any, attention: Attention) -> None:
         super().__init__()
         width, parts = config.width, (config.width, config.width, config.heads, make, operations, attention)
         self.norm1 = layer_norm(width, make, operations, affine=False)
@@ -197,7 +197,7 @@ class Block(nn.Module):
 class Head(nn.Module):
     """The target's tokens to latent patches."""
 
-    def __init__(self, config: XDubConfig, make: dict, operations: Any):
+    def __init__(self, config: XDubConfig, make: dict, operations: Any) -> None:
         super().__init__()
         outputs = PATCH[0] * PATCH[1] * PATCH[2] * config.latent_channels
         self.norm = layer_norm(config.width, make, operations, affine=False)

@@ -115,7 +115,7 @@ class Denoiser(Protocol):
 class PlacedDiT:
     """A `Denoiser` of a transformer that already lies where it runs; the branches of a step are one batch."""
 
-    def __init__(self, network: XDubDiT):
+    def __init__(self, network: XDubDiT) -> None:
         self.dtype, self.device = network.dtype, network.patch_embedding.weight.device
         self.predict = network.__call__
 

@@ -58,7 +58,7 @@ class XDubSpeech:
     stands what both make of silence; up to it their last states repeat.
     """
 
-    def __init__(self, whisper: WholeSound, wav2vec: Callable[[np.ndarray], np.ndarray], wave: Wave):
+    def __init__(self, whisper: WholeSound, wav2vec: Callable[[np.ndarray], np.ndarray], wave: Wave) -> None:
         self._end = wave.duration * STATES_PER_SECOND
         self._streams = WhisperStates(whisper), WavStates(wav2vec, wave)
 
@@ -84,7 +84,7 @@ class XDubSpeech:
 class WhisperStates:
     """The last states of a whole sound, without their axis of layers."""
 
-    def __init__(self, sound: WholeSound):
+    def __init__(self, sound: WholeSound) -> None:
         self._sound = sound
 
     @property
@@ -102,7 +102,7 @@ class WhisperStates:
 class WavStates:
     """The states of wav2vec2 over a sound that is normalised as a whole, whatever its length."""
 
-    def __init__(self, encode: Callable[[np.ndarray], np.ndarray], wave: Wave, seconds: int = WAV_SECONDS):
+    def __init__(self, encode: Callable[[np.ndarray], np.ndarray], wave: Wave, seconds: int = WAV_SECONDS) -> None:
         self._encode, self._wave, self._seconds = encode, wave, seconds
         self._samples = max(round(wave.duration * SAMPLE_RATE), WAV_REACH)
         self.count = (self._samples - WAV_REACH) // WAV_STEP + 1
@@ -159,7 +159,7 @@ class WavStates:
 class _WavWindows(SpeechFeatures):
     """Blended windows of states; the last one, beyond the sound's end, repeats."""
 
-    def __init__(self, encode: Callable[[int, int], np.ndarray], wave: Wave, width: int, seconds: int):
+    def __init__(self, encode: Callable[[int, int], np.ndarray], wave: Wave, width: int, seconds: int) -> None:
         super().__init__(StatesShape(width, seconds), wave, 1)
         self._encode = encode
 

@@ -90,7 +90,7 @@ def sample(
 class _Held:
     """Puts border and motion in their place at a noise level."""
 
-    def __init__(self, noise: Tensor, ref_latents: Tensor, motion_latents: Tensor | None, border: int):
+    def __init__(self, noise: Tensor, ref_latents: Tensor, motion_latents: Tensor | None, border: int) -> None:
         self._noise, self._ref, self._motion = noise, ref_latents, motion_latents
         self._inside = torch.zeros(noise.shape[-2:], dtype=torch.bool, device=noise.device)
         height, width = noise.shape[-2:]
@@ -109,7 +109,7 @@ class _Guided:
 
     def __init__(
         self, velocity: Velocity, ref_scale: float, audio_scale: float, dynamic: bool, reuse: int, unguided_below: float
-    ):
+    ) -> None:
         self._velocity, self._scales, self._dynamic = velocity, (ref_scale, audio_scale), dynamic
         self._reuse, self._below, self._step = reuse, unguided_below, 0
         self._differences: Tensor | None = None
