@@ -13,10 +13,12 @@ import torch
 from comfy_api.latest import Input, InputImpl
 
 from ..omnisync_core import media
+from ..omnisync_core.audio import loudness
 from ..omnisync_core.errors import InputError
-from ..omnisync_core.mouth.looks import small_frames
+from ..omnisync_core.mouth.looks import hearing, small_frames
+from ..omnisync_core.mouth.speaking import Hear
 from .host.video import open_video, working_folder
-from .types import rgb_frames
+from .types import mono_wave, rgb_frames
 
 USUAL_FPS = 25
 """Of an IMAGE, which has no frame rate."""
@@ -28,6 +30,8 @@ class Pictures:
 
     images: torch.Tensor
     fps: Fraction | float = USUAL_FPS
+    hear: Hear | None = None
+    """How loud their own sound is at times."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -72,6 +76,10 @@ class File:
     def times(self) -> np.ndarray:
         return self.video.times_N
 
+    @property
+    def hear(self) -> Hear:
+        return hearing(self.video)
+
     def read(self) -> Iterator[tuple[float, np.ndarray]]:
         return small_frames(self.video)
 
@@ -94,13 +102,21 @@ def open_frames(source, fps: float = USUAL_FPS, seconds: float | None = None) ->
         raise InputError(f"source must be IMAGE or VIDEO, got {type(source).__name__}; connect Load Video")
     elif isinstance(source, InputImpl.VideoFromComponents):
         parts = source.get_components()
-        yield Pictures(_first(rgb_frames(parts.images, "the video"), parts.frame_rate, seconds), parts.frame_rate)
+        images = _first(rgb_frames(parts.images, "the video"), parts.frame_rate, seconds)
+        yield Pictures(images, parts.frame_rate, _hearing(parts.audio))
     else:
         with working_folder() as folder:
             part = open_video(source, folder, lossless=False)
             if seconds is not None:
                 part = replace(part, stop=min(part.start + seconds, part.stop or math.inf))
             yield File(media.probe_video(part))
+
+
+def _hearing(sound) -> Hear | None:
+    if not sound or not sound["waveform"].numel():
+        return None
+    wave = mono_wave(sound)
+    return lambda times_N: loudness(wave, times_N)
 
 
 def _first(images_NHWC: torch.Tensor, fps: float, seconds: float | None) -> torch.Tensor:

@@ -92,7 +92,8 @@ def report(source, wave, fps: float, track=None) -> tuple:
 
     with open_frames(source, fps) as frames:
         if track is None:
-            track = mouth.track(counted(frames.read(), frames.count), frame_size=frames.size)
+            looked = counted(frames.read(), frames.count)
+            track = mouth.track(looked, frame_size=frames.size, hear=frames.hear)
         if len(track.pts_N) != frames.count:
             raise InputError(
                 f"the mouth track has {len(track.pts_N)} frames, the source {frames.count}: connect its own track"

@@ -48,7 +48,7 @@ def find_mouth(
                 samples.add(picture)
                 yield time, picture
 
-        track = mouth.track(looked(), how, choice=choice, frame_size=frames.size)
+        track = mouth.track(looked(), how, choice=choice, frame_size=frames.size, hear=frames.hear)
         masks = _masks(track, frames.size, per_frame=isinstance(frames, Pictures))
     chosen = samples.chosen()
     sheet = _image(draw(track, chosen))[None]

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from scipy import fft, ndimage, signal
 
-from .errors import InputError
+from .errors import InputError, NoSoundError
 from .media import open_audio, read_audio
 
 SAMPLE_RATE = 16000
@@ -35,6 +35,8 @@ _LOUDEST_FRAMES = 20
 _SHORTEST_FRAMES = 4
 _LEAD_FRAMES, _HANGOVER_FRAMES = 3, 15
 _EDGE_FRAMES = 4
+
+_LOUDNESS_SECONDS = 0.08
 
 
 class Wave(Protocol):
@@ -116,6 +118,22 @@ class SpeechWave:
             if len(self._kept) > _BLOCKS_KEPT:
                 self._kept.popitem(last=False)
         return self._kept[number]
+
+
+def own_sound(path: str | Path) -> SpeechWave | None:
+    """The sound of a video; None where it has no track or an empty one: both are silent."""
+    try:
+        return SpeechWave(path)
+    except NoSoundError:
+        return None
+
+
+def loudness(wave: Wave, times_N: np.ndarray) -> np.ndarray:
+    """Levels (N,) in dB of full scale around times in seconds; -100 in silence and outside the sound."""
+    middle_N = np.asarray(times_N, np.float64)
+    reach = _LOUDNESS_SECONDS / 2
+    power_N = [float(np.square(wave.read(time - reach, time + reach)).mean()) for time in middle_N]
+    return 10 * np.log10(np.array(power_N) + 1e-10)
 
 
 def resample(wave_CS: np.ndarray, source_rate: int, target_rate: int = SAMPLE_RATE) -> np.ndarray:

@@ -19,6 +19,10 @@ class InputError(ValueError):
         self.problem, self.hint = problem, hint
 
 
+class NoSoundError(InputError):
+    """A file has no sound track, or one without a single sample."""
+
+
 class OutputError(OSError):
     """The result cannot be written (no space, no folder, no permission)."""
 

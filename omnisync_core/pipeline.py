@@ -26,7 +26,7 @@ from .job.options import Speaker, SyncOptions
 from .job.report import Listener, Progress, Report
 from .job.store import Store
 from .job.summary import check_space, plan_of, report_of
-from .mouth.looks import small_frames
+from .mouth.looks import hearing, small_frames
 from .timing.playback import play
 from .timing.silence import GatedWave, Voice
 from .windows.composite import Compositor
@@ -90,7 +90,8 @@ def _find_mouth(job: Job, how: Any, store: Store) -> mouth.MouthTrack:
                 yield timed
                 job.tell(Progress("reading", number, count))
 
-        track = mouth.track(frames(), how, frame_size=(job.video.width, job.video.height))
+        size = job.video.width, job.video.height
+        track = mouth.track(frames(), how, frame_size=size, hear=hearing(job.video))
         if how == "auto" and not track.confidence_N.any():
             raise InputError(" ".join(track.warnings))
         store.write("track", **{name: np.asarray(value) for name, value in vars(track).items()})
@@ -126,7 +127,8 @@ def _speech(job: Job, role: Role) -> Speech:
     speech = job.engine.speech(wave)
     if not job.engine.hears_source:
         return speech
-    own = job.engine.speech(sound.SpeechWave(job.video.path)) if job.video.has_audio else None
+    wave = sound.own_sound(job.video.path)
+    own = None if wave is None else job.engine.speech(wave)
     return BothSounds(speech, own, job.timeline, job.video.times_N + job.video.start)
 
 

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from ..errors import InputError
+from ..errors import InputError, NoSoundError
 from .source import LONGEST, check_gap, long_time, open_media, zero_of
 
 RATES = (1000, 768000)
@@ -35,7 +35,7 @@ class AudioInfo:
 def open_audio(path: str | Path) -> AudioInfo:
     """What the first decodable sound track holds, by decoding it once.
 
-    InputError: no such file, no sound track that can be decoded, an empty one.
+    NoSoundError: no sound track that can be decoded, an empty one. InputError: no such file, a damaged one.
     """
     with open_media(path) as container:
         stream = audio_stream(container, path)
@@ -63,7 +63,7 @@ def audio_stream(container: InputContainer, path: str | Path) -> av.AudioStream:
         if stream.type == "audio" and stream.codec_context is not None and stream.codec_context.sample_rate:
             _check_shape(stream.codec_context, path)
             return stream
-    raise InputError(f"no sound track that can be decoded in {path}; give a file with sound")
+    raise NoSoundError(f"no sound track that can be decoded in {path}; give a file with sound")
 
 
 def _check_shape(context: av.AudioCodecContext, path: str | Path) -> None:
@@ -114,7 +114,7 @@ def _blocks(container: InputContainer, stream: av.AudioStream, path: str | Path,
         heard += out.samples
         yield _block(out)
     if heard == 0:
-        raise InputError(f"the sound track of {path} is empty; give a file with sound")
+        raise NoSoundError(f"the sound track of {path} is empty; give a file with sound")
 
 
 def _resampled(resampler: av.AudioResampler, frame: av.AudioFrame, path) -> list[av.AudioFrame]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
-import cv2
 import numpy as np
 
 from ..errors import InputError
 from .detect import Face
 from .finder import Find
 from .guided import EVERY, Guided
-from .pose import SIDE, Pose, patch, usual_pose
+from .pose import Pose, usual_pose
 from .record import Record
+from .speaking import Hear, who_speaks
 from .types import Choice, MouthTrack
 
 WAIT = 20
@@ -29,16 +28,16 @@ ONE_FACE = 2.0
 """Mouth widths around a surer mouth within which another one is no mouth: a nose, a chin."""
 GIVEN_UP = 50
 """Lost frames after which a speaker is chosen anew."""
-TALKS = 1.5
-"""How many times as much the liveliest mouth must move as another one to be preferred to it."""
+LISTENED = 60
+"""Frames of a shot that are looked at where several mouths are seen and the video has a sound."""
 
 
-def track_alone(looks, find: Find, choice: Choice, nothing: str) -> MouthTrack:
+def track_alone(looks, find: Find, choice: Choice, nothing: str, hear: Hear | None = None) -> MouthTrack:
     """Follow one speaker; a track without any mouth, with `nothing` as a warning, where none was found.
 
-    Holds at most WAIT looks. InputError: mouths were seen, but never as many as `choice` counts.
+    Holds at most LISTENED looks. InputError: mouths were seen, but never as many as `choice` counts.
     """
-    record, speaker = Record(), _Speaker(find, choice)
+    record, speaker = Record(), _Speaker(find, choice, hear)
     for look in looks:
         for done, pose, confidence, source in speaker.feed(look):
             record.add(done, pose, confidence, source)
@@ -54,8 +53,9 @@ def track_alone(looks, find: Find, choice: Choice, nothing: str) -> MouthTrack:
 class _Speaker:
     """Fed looks, gives each back with pose, confidence and source; the first ones of a shot late."""
 
-    def __init__(self, find: Find, choice: Choice):
-        self._find, self._choice = find, choice
+    def __init__(self, find: Find, choice: Choice, hear: Hear | None):
+        self._find, self._choice, self._hear = find, choice, hear
+        self._wait = WAIT
         self._waiting: list = []
         self._guided: Guided | None = None
         self._pose: Pose | None = None
@@ -71,15 +71,23 @@ class _Speaker:
                 self._guided = None
             return
         self._waiting.append(look)
-        if len(self._waiting) >= WAIT:
-            yield from self.settle()
+        if len(self._waiting) < self._wait:
+            return
+        if self._wait < LISTENED and self._must_listen():
+            self._wait = LISTENED
+            return
+        yield from self.settle()
+
+    def _must_listen(self) -> bool:
+        several = len(_candidates(self._waiting, self._find)) > 1
+        return several and self._hear is not None and self._choice.by != "index"
 
     def settle(self) -> Iterator[tuple]:
         """Choose among the mouths of the waiting frames and go through these."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._wait = self._waiting, [], WAIT
         seen = _candidates(waiting, self._find)
         self._most = max(self._most, len(seen))
-        chosen = _choose(seen, self._choice, waiting)
+        chosen = _choose(seen, self._choice, waiting, self._hear)
         start = len(waiting) if chosen is None else min(chosen.faces)
         for number, look in enumerate(waiting):
             if number < start:
@@ -156,22 +164,8 @@ def _same(a: Face, b: Face) -> bool:
     return bool(near and 1 / ALIKE < a.width / b.width < ALIKE)
 
 
-def _choose(seen: list[_Candidate], choice: Choice, looks) -> _Candidate | None:
-    """The speaker: the one with the user's number, else the largest, unless another one clearly talks."""
+def _choose(seen: list[_Candidate], choice: Choice, looks, hear: Hear | None) -> _Candidate | None:
+    """The speaker: the one with the user's number, else who speaks."""
     if choice.by == "index":
         return seen[choice.index] if choice.index < len(seen) else None
-    if len(seen) < 2:
-        return seen[0] if seen else None
-    moves = [_movement(one, looks) for one in seen]
-    lively = [one for one, move in zip(seen, moves, strict=True) if move * TALKS >= max(moves)]
-    return max(lively, key=lambda one: one.width)
-
-
-def _movement(candidate: _Candidate, looks) -> float:
-    """How much the lips change between two looks, gray levels."""
-    poses = {number: Pose(face.x, face.y, candidate.width, face.roll) for number, face in candidate.faces.items()}
-    patches = [patch(looks[number].gray, pose) for number, pose in sorted(poses.items())]
-    soft = [cv2.GaussianBlur(one, (0, 0), 2).astype(np.float32) for one in patches]
-    near, far = round(0.4 * SIDE), round(0.62 * SIDE)
-    changes = [np.abs(a - b)[near:far, near:far].mean() for a, b in pairwise(soft)]
-    return float(np.mean(changes)) if changes else 0.0
+    return who_speaks(seen, looks, hear) if seen else None

@@ -23,6 +23,7 @@ from .pose import USUAL_WIDTH, Pose, usual_pose
 from .record import FALLBACK_CONFIDENCE, Record
 from .search import track_alone
 from .shots import ShotFinder
+from .speaking import Hear
 from .types import Choice, MouthTrack, Point
 
 SHORT_SIDE = 480
@@ -46,6 +47,7 @@ def track(
     choice: Choice = Choice(),  # noqa: B008 - frozen
     frame_size=None,
     detectors: Path | None = None,
+    hear: Hear | None = None,
 ) -> MouthTrack:
     """Find the mouth in `frames`: (time in seconds, rgb H x W x 3, uint8 or float 0..1), taken one at a time.
 
@@ -55,6 +57,7 @@ def track(
     choice: which of the faces of a detector or of `Seen` speaks.
     frame_size: (width, height) that pixels refer to, where `frames` are smaller copies.
     detectors: folder with a user's detector files; None asks the environment's OMNISYNC_DETECTORS.
+    hear: how loud the video's own sound is at times; of several mouths the one that goes with it is the speaker's.
     Where no frame shows a mouth the confidence is 0 in all of them, and a warning says what to do.
     Raises InputError: no frames; a point off the frame; empty masks or a wrong number of them; another word; fewer
     faces than `choice` counts.
@@ -70,7 +73,7 @@ def track(
         if how == "auto":
             detector = open_detector(detectors)
             if detector is None and choice.by != "point":
-                return track_alone(looks, find_mouths, choice, NO_MOUTH)
+                return track_alone(looks, find_mouths, choice, NO_MOUTH, hear)
             if detector is None:
                 return _track_point(looks, choice.point, first)
             return _track_found(looks, detector, choice)

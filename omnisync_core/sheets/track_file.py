@@ -14,7 +14,7 @@ import numpy as np
 from .. import media, mouth
 from ..errors import InputError, OutputError
 from ..files import replacing
-from ..mouth.looks import small_frames
+from ..mouth.looks import hearing, small_frames
 from .track_sheet import Samples, draw
 
 
@@ -31,7 +31,7 @@ def find(
             yield time, picture
             told(number, info.frame_count)
 
-    track = mouth.track(frames(), how, frame_size=(info.width, info.height))
+    track = mouth.track(frames(), how, frame_size=(info.width, info.height), hear=hearing(info))
     return track, draw(track, samples.chosen())
 
 

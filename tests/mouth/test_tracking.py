@@ -8,6 +8,8 @@ from omnisync_core import mouth
 from omnisync_core.errors import InputError
 from omnisync_core.mouth import tracking
 from omnisync_core.mouth.detect import Face
+from omnisync_core.synth.character import random_character
+from omnisync_core.synth.scene import Scene
 
 FPS = 25
 FRAME = (288, 208)
@@ -100,8 +102,10 @@ def errors(track, truth):
 
 
 @pytest.fixture(autouse=True)
-def features_alone(monkeypatch):
-    """The finder sees nothing: what features do by themselves."""
+def features_alone(request, monkeypatch):
+    """The finder sees nothing: what features do by themselves; a test marked `finder` has it."""
+    if request.node.get_closest_marker("finder"):
+        return
     monkeypatch.setattr(tracking, "find_mouths", lambda rgb: [])
     monkeypatch.setattr(tracking, "mouth_at", lambda *_: None)
 
@@ -131,6 +135,42 @@ def test_a_rough_point_finds_the_mouth_and_its_width(walk, monkeypatch):
     assert np.median(wider) < 0.2
     assert "--mouth X,Y,WIDTH" in track.warnings[0]
     assert mouth.track(timed(frames[:9]), (x, y)).warnings == ()
+
+
+@pytest.mark.finder
+def test_lips_that_move_are_surer_than_what_stands_out():
+    """A fox's muzzle and bib stand out from its fur; its closed mouth is a thin line."""
+    seed = next(seed for seed in range(1000) if random_character(seed, "test").family == "animal/fox")
+    scene, times = Scene.random(seed, "test"), np.arange(60) / FPS
+    opening = np.clip(np.sin(6.28 * 3.1 * times), 0, 1)[:, None]
+    frames = scene.render(np.float32([1, 0.5, 0, 1, 1]) * opening, times, size=224)
+    truth = np.pad(224 * scene.mouth_center(times), ((0, 0), (0, 1)), constant_values=224 * scene.mouth_width)
+    away, wider = errors(mouth.track(timed(frames), (truth[0, 0], truth[0, 1] + 0.2 * truth[0, 2])), truth)
+    assert away.max() < 0.4 and wider.max() < 0.4
+
+
+@pytest.mark.finder
+@pytest.mark.parametrize("how", ["auto", "click"])
+def test_the_bundled_finder_and_features_hold_a_walking_head(walk, how):
+    frames, truth = walk
+    x, y, width = truth[0]
+    track = mouth.track(timed(frames), "auto" if how == "auto" else (x + 0.2 * width, y))
+    away, _ = errors(track, truth)
+    assert (track.confidence_N > 0).all() and np.quantile(away, 0.9) < 0.5
+
+
+@pytest.mark.finder
+def test_the_bundled_finder_sees_no_mouth_where_no_face_is():
+    track = mouth.track(timed(np.repeat(np.uint8(background(3)[None] * 255), 12, axis=0)), "auto")
+    assert not track.confidence_N.any() and "--mouth X,Y" in track.warnings[0]
+
+
+@pytest.mark.finder
+def test_a_hidden_mouth_is_lost_with_the_finder_as_well(walk):
+    frames, truth = walk[0].copy(), walk[1]
+    frames[20:45] = np.uint8(background(3) * 255)
+    track = mouth.track(timed(frames), tuple(truth[0]))
+    assert (track.confidence_N[22:44] == 0).all() and (track.confidence_N[50:] > 0).all()
 
 
 def test_small_copies_and_floats_give_the_same_place(walk):
