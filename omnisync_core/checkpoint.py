@@ -109,6 +109,14 @@ def check_strictly(module: nn.Module, tensors: Mapping[str, Tensor], name: str) 
             raise CheckpointError(f"{name}: {key} has shape {tuple(tensors[key].shape)}, expected {tuple(value.shape)}")
 
 
+def fitting(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors that `module` holds; others in the file are left alone. CheckpointError: missing, another shape."""
+    wanted = module.state_dict()
+    held = {key: value for key, value in tensors.items() if key in wanted}
+    check_strictly(module, held, name)
+    return held
+
+
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     """sha256 over the tensors' raw bytes, keys in sorted order."""
     sha = hashlib.sha256()

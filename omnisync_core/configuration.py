@@ -182,6 +182,7 @@ SPEC = {
     "latent_channels": CHANNELS,
     "crop_size": _Whole(32, 2048, 96, multiple=16),
     "crop_scale": _Number(0.5, 20, 2.4),
+    "head_scale": _Number(0, 100, 0.0),
     "window_frames": _Whole(5, 1025, 17),
     "overlap_frames": _Whole(0, 1024, 5),
     "max_fps": _Number(1, 1000, 30.5),

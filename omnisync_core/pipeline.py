@@ -109,7 +109,7 @@ def _fitted_track(track: mouth.MouthTrack, video: media.VideoInfo, count: int) -
             f"the mouth track has {found} frames, the video {video.frame_count}: make it from the same video, and "
             "of as many seconds"
         )
-    series = {name: value[:count] for name, value in vars(track).items() if name.endswith(("_N", "_N2"))}
+    series = {name: value[:count] for name, value in vars(track).items() if name.endswith(("_N", "_N2", "_N32"))}
     series["pts_N"] = video.times_N[:count]
     return replace(track, **series, frame_size=(video.width, video.height))
 

@@ -20,6 +20,9 @@ class VideoSpec:
     crop_size: int = 96
     crop_scale: float = 2.4
     """Side of the crop over the width of the mouth."""
+    head_scale: float = 0.0
+    """Side of the crop over the spread of brows and nose (see `crop/region.py`), where these are known; 0: the mouth's
+    width alone tells it."""
     window_frames: int = 17
     overlap_frames: int = 5
     max_fps: float = 30.5

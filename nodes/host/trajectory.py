@@ -51,9 +51,9 @@ class Focus:
         self._over(1.0)
 
     def guidance(self, cfg: float) -> Guidance | None:
-        """The weights, or None where they are OmniEdit's plain cfg: w_peak = w_base = cfg."""
+        """The weights, or None where they are OmniEdit's plain cfg: w_peak = w_base = cfg, and no fading."""
         weights = self._over(cfg)
-        return None if weights.w_peak == weights.w_base == cfg else weights
+        return None if weights.w_peak == weights.w_base == cfg and not weights.gamma else weights
 
     def _over(self, cfg: float) -> Guidance:
         w_peak, w_base = (cfg if weight is None else weight for weight in (self.w_peak, self.w_base))

@@ -99,7 +99,11 @@ class Region:
             shot_N=self.track.shot_N[at],
             frame_size=(self.size, self.size),
             roll_N=self.track.roll_N[at] if len(self.track.roll_N) else self.track.roll_N,
+            head_N32=self._heads()[at] if len(self.track.head_N32) else self.track.head_N32,
         )
+
+    def _heads(self) -> np.ndarray:
+        return np.concatenate([here.head_T32 for here in self.regions]).astype(np.float64)
 
     def _region(self, frame: int) -> region.ShotCrop:
         return next(here for here in self.regions if here.start <= frame < here.stop)

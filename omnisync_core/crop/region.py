@@ -56,6 +56,8 @@ class ShotCrop:
     """0 where there is no mouth to edit, else up to 1; rises and falls softly inside the shot, at once at a cut."""
     roll_T: np.ndarray
     """How far the head is turned, radians, clockwise; 0 where nobody knows."""
+    head_T32: np.ndarray
+    """x, y of left brow, right brow and nose inside the crop, 0..1; NaN where nobody knows."""
 
     def box(self, frame: int) -> Box:
         """The crop of frame `frame`, counted from the start of the video."""
@@ -164,7 +166,8 @@ def _plan_shot(track: MouthTrack, spec: VideoSpec, start: int, stop: int) -> Sho
     times, known = track.pts_N[here], track.confidence_N[here] > 0
     mouth_T2, width_T = track.center_N2[here] * size, track.width_N[here] * size[0]
     widths = width_T[known] if known.any() else width_T
-    side = max(8.0, spec.crop_scale * float(np.percentile(widths, 95)))
+    head_T32 = _heads(track, here) * size
+    side = max(8.0, _side(spec, widths, head_T32[known] if known.any() else head_T32))
     center_T2 = smooth(times, mouth_T2, STEADY_SECONDS, known.astype(float))
     off_T2 = mouth_T2 - center_T2
     limit = WANDER * side
@@ -173,7 +176,30 @@ def _plan_shot(track: MouthTrack, spec: VideoSpec, start: int, stop: int) -> Sho
     inside_T2 = (mouth_T2 - center_T2) / side + 0.5
     mouth_T3 = np.concatenate([inside_T2, width_T[:, None] / side], axis=1).astype(np.float32)
     roll_N = track.roll_N if len(track.roll_N) == len(track.pts_N) else np.zeros(len(track.pts_N))
-    return ShotCrop(start, stop, side, spec.crop_size, center_T2, mouth_T3, _strength(times, known), roll_N[here])
+    inside_T32 = ((head_T32 - center_T2[:, None]) / side + 0.5).astype(np.float32)
+    strength_T = _strength(times, known)
+    return ShotCrop(start, stop, side, spec.crop_size, center_T2, mouth_T3, strength_T, roll_N[here], inside_T32)
+
+
+def _heads(track: MouthTrack, here: slice) -> np.ndarray:
+    """(T, 3, 2) of the track, NaN where nobody knows."""
+    if len(track.head_N32) == len(track.pts_N):
+        return track.head_N32[here]
+    return np.full((len(track.pts_N[here]), 3, 2), np.nan)
+
+
+def _side(spec: VideoSpec, widths: np.ndarray, head_T32: np.ndarray) -> float:
+    """By the head where the engine asks for it and most frames tell it: lips that purse do not change a head's size."""
+    known_T = ~np.isnan(head_T32).any((1, 2))
+    if spec.head_scale and known_T.mean() > 0.5:
+        return spec.head_scale * float(np.percentile(head_spread(head_T32[known_T]), 95))
+    return spec.crop_scale * float(np.percentile(widths, 95))
+
+
+def head_spread(points_T32: np.ndarray) -> np.ndarray:
+    """(T,): standard deviation of the six centred numbers of brows and nose, LatentSync's measure of a face's size."""
+    centred = points_T32 - points_T32.mean(1, keepdims=True)
+    return centred.reshape(len(centred), -1).std(1, ddof=1)
 
 
 def _strength(times_T: np.ndarray, known_T: np.ndarray) -> np.ndarray:

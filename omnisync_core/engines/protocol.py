@@ -40,7 +40,7 @@ class Excerpt:
     speech_TND: Any
     """What `Speech.at` gave; with `Engine.hears_source` a pair, see there."""
     mouth_T3: np.ndarray
-    """x, y and width of the mouth in the crop, 0..1; with `Engine.sees_roll` (T, 4), see there."""
+    """x, y and width of the mouth in the crop, 0..1; with `Engine.sees_head` (T, 10), see there."""
     seed: int
     lead: int = 0
     """Frames shared with the end of the excerpt before, 1 + 4j; 0 = it starts anew."""
@@ -66,8 +66,9 @@ class Engine(ABC):
     has none)."""
     has_codec: bool = False
     """Pictures go through an autoencoder, which bounds what any edit can reach."""
-    sees_roll: bool = False
-    """The mouth has a fourth number: how far the head is turned, radians, clockwise."""
+    sees_head: bool = False
+    """The mouth has seven numbers more: how far the head is turned (radians, clockwise), and x, y in the crop of left
+    brow, right brow and nose, NaN where nobody knows."""
 
     @abstractmethod
     def speech(self, wave: Wave) -> Speech:

@@ -26,6 +26,15 @@ MOUTH_DOWN, MOUTH_WIDE = 0.8, 0.36
 """Where the mouth is in a face's box: how far down its height, how wide over its width."""
 
 
+Head = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+
+BROWS_468 = (70, 63, 105, 66, 107), (336, 296, 334, 293, 300)
+NOSE_468 = (1, 98, 327, 195)
+"""MediaPipe's mesh: brows, and tip, wings and lower bridge of the nose, whose mean lies at the tip's height."""
+BROW_APART, BROW_UP = 1.14, 0.304
+"""From the eyes to the brows in an average frontal face: as far apart, and how far above, over the eyes' distance."""
+
+
 @dataclass(frozen=True)
 class Face:
     """A mouth that a detector found: pixels of the picture, roll in radians."""
@@ -36,7 +45,9 @@ class Face:
     roll: float
     confidence: float
     source: str
-    """landmarks or detector."""
+    """landmarks, detector or finder."""
+    head: Head | None = None
+    """Left brow, right brow and nose (as the picture shows them), x and y each, where they are known."""
 
 
 class FaceDetector(Protocol):
@@ -90,7 +101,8 @@ class LandmarkerDetector:
         for marks in result.face_landmarks:
             left, right, upper, lower = (np.array([marks[k].x * width, marks[k].y * height]) for k in (61, 291, 13, 14))
             middle = (left + right + upper + lower) / 4
-            faces.append(_from_corners(left, right, 1.0, "landmarks", middle))
+            places = np.array([[mark.x * width, mark.y * height] for mark in marks])
+            faces.append(_from_corners(left, right, 1.0, "landmarks", middle, head_of_mesh(places)))
         return faces
 
 
@@ -110,7 +122,8 @@ class BlazeFaceDetector:
             mouth = max(0.85 * float(np.hypot(*across)), 0.34 * found.bounding_box.width)
             roll = float(np.arctan2(across[1], across[0]))
             score = float(found.categories[0].score)
-            faces.append(Face(float(points[3][0]), float(points[3][1]), mouth, roll, score, "detector"))
+            head = head_of_eyes(points[0], points[1], points[2])
+            faces.append(Face(float(points[3][0]), float(points[3][1]), mouth, roll, score, "detector", head))
         return faces
 
 
@@ -124,7 +137,12 @@ class YuNetDetector:
         self._net.setInputSize((rgb_HWC.shape[1], rgb_HWC.shape[0]))
         _, rows = self._net.detect(cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2BGR))
         rows = [] if rows is None else rows
-        return [_from_corners(row[10:12], row[12:14], float(row[14]), "detector") for row in rows]
+        return [
+            _from_corners(
+                row[10:12], row[12:14], float(row[14]), "detector", head=head_of_eyes(row[4:6], row[6:8], row[8:10])
+            )
+            for row in rows
+        ]
 
 
 class HaarDetector:
@@ -145,13 +163,32 @@ class HaarDetector:
         ]
 
 
-def _from_corners(right, left, score, source, middle=None) -> Face:
+def head_of_mesh(points_K2: np.ndarray) -> Head:
+    """Brows and nose of MediaPipe's mesh."""
+    return as_head([*(points_K2[list(brow)].mean(0) for brow in BROWS_468), points_K2[list(NOSE_468)].mean(0)])
+
+
+def head_of_eyes(left, right, nose) -> Head:
+    """Brows above two eyes (the left and the right one of the picture), and the nose's tip."""
+    left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
+    middle, across = (left + right) / 2, right - left
+    up = BROW_UP * np.array([across[1], -across[0]])
+    return as_head([middle - BROW_APART / 2 * across + up, middle + BROW_APART / 2 * across + up, nose])
+
+
+def as_head(points_32) -> Head:
+    left, right, nose = ((float(x), float(y)) for x, y in points_32)
+    return left, right, nose
+
+
+def _from_corners(right, left, score, source, middle=None, head=None) -> Face:
     across = np.asarray(left, float) - right
     x, y = (np.asarray(left, float) + right) / 2 if middle is None else middle
     # Corners close up in a half profile; a mouth is then wider than it looks, but the crop must not shrink to nothing.
     return Face(
-        float(x), float(y), max(4.0, float(np.hypot(*across))), float(np.arctan2(across[1], across[0])), score, source
-    )
+        float(x), float(y), max(4.0, float(np.hypot(*across))), float(np.arctan2(across[1], across[0])), score, source,
+        head,
+    )  # fmt: skip
 
 
 def _has_mediapipe() -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import InputError
-from .detect import Face
+from .detect import Face, Head
 from .follow import Follower
 from .lips import MouthStudy
 from .pose import Pose, usual_pose
@@ -37,7 +37,7 @@ def track_faces(looks, find: Find, choice: Choice, start: Callable, nothing: str
         pose, confidence, source = speaker.feed(look, find(number, look.rgb)) or (usual, 0.0, "fallback")
         if study and confidence > 0.5:
             study.add(look.rgb, pose)
-        record.add(look, pose, confidence, source)
+        record.add(look, pose, confidence, source, speaker.head)
     if not speaker.was_found:
         speaker.refuse_index()
         return replace(record.track(), warnings=(nothing,))
@@ -53,9 +53,11 @@ class _Speaker:
         self._pose = self._follower = self._known = None
         self._lost, self._most, self._first = 0, 0, True
         self.was_found = False
+        self.head: Head | None = None
+        """Of the face that was taken on the last look."""
 
     def feed(self, look, faces: list[Face]) -> tuple[Pose, float, str] | None:
-        self._most = max(self._most, len(faces))
+        self._most, self.head = max(self._most, len(faces)), None
         if look.cut:
             self._pose = self._follower = None
         found = self._choose(look, faces) if self._pose is None else self._go_on(look, faces)
@@ -110,6 +112,7 @@ class _Speaker:
         return pose, confidence, "filled"
 
     def _take(self, look, face: Face):
+        self.head = face.head
         return self._follow(look, Pose(face.x, face.y, face.width, face.roll), face.confidence, face.source)
 
     def _follow(self, look, pose: Pose, confidence: float, source: str):

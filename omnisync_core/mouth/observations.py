@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import InputError
-from .detect import MOUTH_DOWN, MOUTH_WIDE, Face
+from .detect import MOUTH_DOWN, MOUTH_WIDE, Face, Head, as_head, head_of_mesh
 
 LIPS = (61, 291, 13, 14)
 """MediaPipe's mesh: the lips' right and left corner, the middle of the upper and of the lower inner lip."""
 MOUTH_68 = slice(48, 68)
 """The mouth among the 68 (70 with the pupils) keypoints of a face; the first and the seventh are its corners."""
+BROWS_68, NOSE_68 = (slice(17, 22), slice(22, 27)), (29, 30, 31, 35)
 SURE = 0.3
 """Score from which a keypoint counts."""
 
@@ -40,7 +41,7 @@ class Seen:
         if frame >= len(self.faces_N):
             return []
         height, width = shape_HW
-        return [replace(f, x=f.x * width, y=f.y * height, width=f.width * width) for f in self.faces_N[frame]]
+        return [_in_pixels(face, width, height) for face in self.faces_N[frame]]
 
     def refuse_other_length(self, frames: int) -> None:
         """InputError unless there is one entry per frame, or a single one."""
@@ -88,8 +89,9 @@ def from_keypoints(keypoints, name: str = "pose_keypoints") -> Seen:
 
 def face_of_mesh(face: Mapping, size: tuple[int, int]) -> Face | None:
     """The mouth of one face of MediaPipe's mesh; `size` is the width and height its pixels refer to."""
-    points = np.asarray(face["landmarks_xy"], np.float64)[list(LIPS)]
-    return _from_points(points[0], points[1], points.mean(0), float(face.get("score", 1.0)), size)
+    places = np.asarray(face["landmarks_xy"], np.float64)
+    points, head = places[list(LIPS)], head_of_mesh(places)
+    return _from_points(points[0], points[1], points.mean(0), float(face.get("score", 1.0)), size, head)
 
 
 def _from_box(box: Mapping, frame_size, name) -> Face | None:
@@ -128,17 +130,37 @@ def _from_68(points_K3: np.ndarray, size) -> Face | None:
     known = points[sure]
     ends = (points[0], points[6]) if sure[0] and sure[6] else (known[known[:, 0].argmin()], known[known[:, 0].argmax()])
     middle = (known.min(0) + known.max(0)) / 2
-    return _from_points(*ends, middle, float(mouth_M3[sure, 2].mean()), size)
+    return _from_points(*ends, middle, float(mouth_M3[sure, 2].mean()), size, _head_68(points_K3, scale))
 
 
-def _from_points(right, left, middle, score: float, size) -> Face | None:
+def _head_68(points_K3: np.ndarray, scale: np.ndarray) -> Head | None:
+    """Brows and nose; None where most of one's points are not sure."""
+    means = []
+    for part in (*BROWS_68, list(NOSE_68)):
+        points = points_K3[part]
+        sure = (points[:, 2] >= SURE) & (points[:, :2] > 0).all(1)
+        if sure.sum() * 2 < len(points):
+            return None
+        means.append(points[sure, :2].mean(0) * scale)
+    return as_head(means)
+
+
+def _in_pixels(face: Face, width: int, height: int) -> Face:
+    head = None if face.head is None else as_head([(x * width, y * height) for x, y in face.head])
+    return replace(face, x=face.x * width, y=face.y * height, width=face.width * width, head=head)
+
+
+def _from_points(right, left, middle, score: float, size, head: Head | None = None) -> Face | None:
     """From the mouth's corners and middle in pixels of `size`; None where they are no numbers."""
     across = np.asarray(left) - right
     width = float(np.hypot(*across)) / size[0]
     if not (np.isfinite(width) and np.isfinite(middle).all() and width > 0):
         return None
     roll = float(np.arctan2(across[1], across[0]))
-    return Face(float(middle[0]) / size[0], float(middle[1]) / size[1], width, roll, _score(score), "landmarks")
+    if head is not None:
+        apart = np.hypot(*np.subtract(head[1], head[0]))
+        head = as_head(np.array(head) / size) if np.isfinite(head).all() and apart > 0 else None
+    return Face(float(middle[0]) / size[0], float(middle[1]) / size[1], width, roll, _score(score), "landmarks", head)
 
 
 def _score(value) -> float:

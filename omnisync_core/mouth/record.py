@@ -6,6 +6,7 @@ from array import array
 
 import numpy as np
 
+from .detect import Head
 from .pose import Pose
 from .smoothing import fill_gaps, smooth
 from .types import MouthTrack
@@ -14,6 +15,7 @@ CENTER_SECONDS, WIDTH_SECONDS = 0.05, 0.15
 """Gaussian sigma of the smoothing within a shot: width and roll are steadier than the place."""
 LONGEST_GAP = 0.5
 FILLED_CONFIDENCE, FALLBACK_CONFIDENCE = 0.5, 0.25
+UNKNOWN = (float("nan"),) * 6
 SOURCES = ("user", "landmarks", "detector", "finder", "filled", "fallback")
 
 
@@ -22,14 +24,15 @@ class Record:
 
     def __init__(self, warnings=()):
         self._warnings = tuple(warnings)
-        self._table, self._shot = array("d"), 0
+        self._table, self._heads, self._shot = array("d"), array("d"), 0
 
-    def add(self, look, pose: Pose, confidence: float, source: str):
-        """One frame; `pose` in pixels of the look's picture."""
+    def add(self, look, pose: Pose, confidence: float, source: str, head: Head | None = None):
+        """One frame; `pose` and `head` in pixels of the look's picture."""
         self._shot += look.cut
         height, width = look.gray.shape
         lengths = pose.x / width, pose.y / width, pose.width / width
         self._table.extend((look.time, *lengths, pose.roll, confidence, self._shot, SOURCES.index(source)))
+        self._heads.extend(UNKNOWN if head is None else np.ravel(head) / width)
         self._frame_size, self._aspect = look.frame_size, height / width
 
     def track(self, shift=None) -> MouthTrack:
@@ -49,8 +52,23 @@ class Record:
             values[here], confidence[here], sources[here] = parts
         center, width, roll, shot = values[:, :2], values[:, 2], values[:, 3], shot.astype(int)
         return MouthTrack(
-            times, center, width, confidence, sources, shot, self._frame_size, self._warnings, roll_N=roll
-        )
+            times, center, width, confidence, sources, shot, self._frame_size, self._warnings, roll_N=roll,
+            head_N32=self._smooth_heads(times, shot),
+        )  # fmt: skip
+
+    def _smooth_heads(self, times, shot) -> np.ndarray:
+        heads = np.array(self._heads).reshape(-1, 6)
+        if np.isnan(heads).all():
+            return np.zeros((0, 3, 2))
+        for number in np.unique(shot):
+            here = shot == number
+            known = ~np.isnan(heads[here]).any(1)
+            if known.any():
+                filled, more = fill_gaps(times[here], heads[here], known, LONGEST_GAP)
+                known |= more
+                values = smooth(times[here], np.where(known[:, None], filled, 0), CENTER_SECONDS, known.astype(float))
+                heads[here] = np.where(known[:, None], values, np.nan)
+        return heads.reshape(-1, 3, 2) / (1, self._aspect)
 
 
 def _smooth_shot(times, values, confidence, sources):

@@ -31,6 +31,9 @@ class MouthTrack:
     """What the user should know, one line each."""
     roll_N: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """How far the head is turned in the picture, radians, clockwise; empty where nobody knows."""
+    head_N32: np.ndarray = field(default_factory=lambda: np.zeros((0, 3, 2)))
+    """The head where landmarks or a detector tell it: x, y of left brow, right brow and nose (as the picture shows
+    them), 0..1 of the frame; NaN where nobody knows, empty where nobody ever does."""
 
     @property
     def mouth_N3(self) -> np.ndarray:

@@ -85,9 +85,9 @@ class Editor:
         positions = placement.positions(window)
         spots = [placement.spot(position) for position in positions]
         mouth_T3 = np.stack([spot.mouth_3 for spot in spots])
-        if self._engine.sees_roll:
-            rolls_T1 = np.array([[spot.roll] for spot in spots], np.float32)
-            mouth_T3 = np.concatenate([mouth_T3, rolls_T1], axis=1)
+        if self._engine.sees_head:
+            heads_T7 = np.array([[spot.roll, *spot.head_32.ravel()] for spot in spots], np.float32)
+            mouth_T3 = np.concatenate([mouth_T3, heads_T7], axis=1)
         fed = np.minimum(np.arange(chunks.fed_length(count, placement.spec)), count - 1)
         return Excerpt(
             crops_THWC[fed],

@@ -20,11 +20,13 @@ from . import chunks
 
 @dataclass(frozen=True)
 class Spot:
-    """The mouth on one frame: the crop's box in the source's pixels, x, y, width inside it (0..1), the head's roll."""
+    """The mouth on one frame: the crop's box in the source's pixels; inside it, 0..1, the mouth's x, y and width; the
+    head's roll, and its brows and nose in the crop."""
 
     box: region.Box
     mouth_3: np.ndarray
     roll: float
+    head_32: np.ndarray
 
 
 class Placement:
@@ -55,7 +57,8 @@ class Placement:
         """The mouth on a frame of the result."""
         frame = int(self.timeline.source_V[position])
         here = self._regions[self._region_N[frame]]
-        return Spot(here.box(frame), here.mouth_T3[frame - here.start], float(here.roll_T[frame - here.start]))
+        at = frame - here.start
+        return Spot(here.box(frame), here.mouth_T3[at], float(here.roll_T[at]), here.head_T32[at])
 
     def positions(self, window: chunks.Window) -> np.ndarray:
         """The frames of the result that a window edits."""

@@ -235,6 +235,64 @@ def test_the_edit_node(host, ltx, has_sound):
         host.run({**prompt, "e": {**prompt["e"], "inputs": {**inputs, "max_frames": 9}}})
 
 
+@pytest.fixture(scope="module")
+def audio_vae(host):
+    """The host's own VAE over LTX's audio autoencoder, tiny and random."""
+    import json
+
+    import comfy.sd
+    from comfy.ldm.lightricks.vae.audio_vae import AudioVAE as Network
+
+    sizes = {
+        "double_z": True,
+        "mel_bins": 64,
+        "z_channels": 8,
+        "resolution": 256,
+        "downsample_time": False,
+        "in_channels": 2,
+        "out_ch": 2,
+        "ch": 4,
+        "ch_mult": [1, 2, 4],
+        "num_res_blocks": 1,
+        "attn_resolutions": [],
+        "dropout": 0.0,
+        "mid_block_add_attention": False,
+        "norm_type": "pixel",
+        "causality_axis": "height",
+    }
+    config = {
+        "audio_vae": {
+            "model": {"params": {"ddconfig": sizes, "sampling_rate": 16000}},
+            "preprocessing": {"stft": {"filter_length": 1024, "hop_length": 160}},
+        },
+        "vocoder": {
+            "upsample_initial_channel": 32, "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3, 5]],
+        },
+    }  # fmt: skip
+    metadata, generator = {"config": json.dumps(config)}, torch.Generator().manual_seed(0)
+    state = {
+        key: torch.ones(value.shape) if "std-of-means" in key
+        else torch.randn(value.shape, generator=generator) / max(1, value[0].numel() if value.ndim > 1 else 9) ** 0.5
+        for key, value in Network(metadata).state_dict().items()
+    }  # fmt: skip
+    return comfy.sd.VAE(sd=state, metadata=metadata)
+
+
+@pytest.mark.parametrize("frames", [17, 33, 120])
+def test_the_model_hears_the_sound_at_its_own_time(host, audio_vae, frames):
+    """The host's VAE cuts what is over a multiple of 4096 samples off at both ends: up to 46 ms were lost in front."""
+    module = host.module("nodes.host.engines.ltx")
+    wave = 0.1 * torch.randn(1, 1, int((frames / FPS + 0.3) * 16000), generator=torch.Generator().manual_seed(1))
+    heard = module.encode_sound(audio_vae, wave, 16000, frames, FPS)
+    assert heard.shape == (1, 8, round(frames), 16)
+    import torchaudio
+
+    uncut = torchaudio.functional.resample(torch.nn.functional.pad(wave, (0, 16000)), 16000, 44100)
+    with torch.inference_mode():
+        whole = audio_vae.first_stage_model.encode(uncut, 44100)
+    torch.testing.assert_close(heard[:, :, : frames - 2], whole[:, :, : frames - 2], atol=1e-4, rtol=0)
+
+
 def test_wrong_models_are_told_before_anything_runs(host, ltx):
     module = host.module("nodes.host.engines.ltx")
     other = SimpleNamespace(latent_channels=16, latent_dim=3)

@@ -19,7 +19,7 @@ import comfy.supported_models_base
 import torch
 from torch import Tensor
 
-from ....omnisync_core.checkpoint import tensor_digest
+from ....omnisync_core.checkpoint import fitting, tensor_digest
 from ....omnisync_core.engines.latentsync import UNet, read_unet, read_whisper
 from ....omnisync_core.engines.latentsync.config import UNetConfig, read_config
 from ....omnisync_core.engines.latentsync.engine import LatentSyncEngine, Settings
@@ -51,7 +51,9 @@ def load_latentsync(unet: Path, whisper: Path, resolution: int, weight_dtype: st
 def load_unet_patcher(path: str, resolution: int, weight_dtype: str = "default", disable_dynamic: bool = False):
     """The MODEL alone, as the host rebuilds it for another device or without dynamic memory."""
     tensors = read_unet(path)
-    config = LatentSyncConfig(read_config(tensors))
+    sizes = read_config(tensors)
+    tensors = fitting(UNet(sizes, device="meta"), tensors, path)
+    config = LatentSyncConfig(sizes)
     build = partial(LatentSyncModel, config, resolution)
     patcher = model_patcher(config, build, tensors, path, weight_dtype, disable_dynamic)
     patcher.cached_patcher_init = (load_unet_patcher, (path, resolution, weight_dtype))

@@ -176,12 +176,18 @@ def encode_sound(audio_vae, waveform_BCS: Tensor, rate: int, frames: int, fps: f
     count = audio_vae.first_stage_model.num_of_latents_from_frames(frames, fps)
     wanted = getattr(audio_vae, "audio_sample_rate", 44100)
     wave = torchaudio.functional.resample(waveform_BCS[:1, :2].float(), rate, wanted)
-    missing = int((frames / fps + REACH_SECONDS) * wanted) - wave.shape[-1]
-    wave = torch.nn.functional.pad(wave, (0, max(0, missing)))
+    length = max(wave.shape[-1], int((frames / fps + REACH_SECONDS) * wanted))
+    length += -length % _step(audio_vae)
+    wave = torch.nn.functional.pad(wave, (0, length - wave.shape[-1]))
     latent = audio_vae.encode(wave.movedim(1, -1))
     if latent.shape[2] < count:
         raise InputError(f"the audio VAE gave {latent.shape[2]} latents for {frames} frames at {fps}, not {count}")
     return latent[:, :, :count]
+
+
+def _step(audio_vae) -> int:
+    """Samples of which the host's VAE takes whole multiples: it cuts what is over off at *both* ends."""
+    return int(getattr(audio_vae, "spacial_compression_encode", lambda: 1)())
 
 
 def edit_video(

@@ -15,6 +15,8 @@ from torch import Tensor
 TEMPLATE = np.array([[17, 20], [58, 20], [37.5, 40]])
 """Brows and nose on a face of 75 x 100 units."""
 FACE_UNITS = 75, 100
+SPREAD = 14.88
+"""Of the template (`crop/region.head_spread`), in its units."""
 RATIO = 2.8
 """Pixels per unit at a resolution of 256."""
 MOUTH, MOUTH_WIDTH = np.float32([37.8, 60.0]), 26.7

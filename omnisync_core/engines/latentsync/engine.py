@@ -69,6 +69,7 @@ class Settings:
             latent_channels=4,
             crop_size=self.resolution * 5 // 4,
             crop_scale=CROP_UNITS / align.MOUTH_WIDTH,
+            head_scale=CROP_UNITS / align.SPREAD,
             window_frames=WINDOW,
             overlap_frames=self.overlap_frames,
             mouth_height=float(align.MOUTH[1]) / align.FACE_UNITS[1],
@@ -129,7 +130,7 @@ class LatentSyncEngine(PublishedEngine[Settings, Denoiser, Codec]):
     """See `engines/protocol.py`."""
 
     name = "latentsync"
-    sees_roll = True
+    sees_head = True
     _faces: Mapping[bytes, Face] = {}
     """Of the window before."""
 
@@ -148,7 +149,11 @@ class LatentSyncEngine(PublishedEngine[Settings, Denoiser, Codec]):
         return self._put_back(frames_THWC, faces, self._decode(drawn), affines)
 
     def _affine(self, mouth: np.ndarray, size: int) -> np.ndarray:
-        """To the aligned face. The mouth gives place and turn; the size is the crop's, steady through a shot."""
+        """To the aligned face: by brows and nose, as officially; without them by the mouth's place, the head's turn and
+        the crop's size, which is steady through a shot."""
+        head = mouth[4:].reshape(-1, 2)
+        if len(head) and np.isfinite(head).all():
+            return align.from_points(head * size - 0.5, self.settings.resolution)
         x, y = mouth[:2] * size - 0.5
         steady = np.float32([x, y, size / self.spec.crop_scale])
         roll = float(mouth[3]) if len(mouth) > 3 else 0.0

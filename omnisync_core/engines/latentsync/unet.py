@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...checkpoint import check_strictly
+from ...checkpoint import fitting
 from ...errors import InputError
 from ...models.layers import Attention, attend, timestep_embedding
 from .blocks import Block, Downsampler, Given, Maker, Middle, Upsampler, norm_over_frames
@@ -32,13 +32,14 @@ def load_unet(
 ) -> UNet:
     """The UNet that a state dict belongs to, with its weights; whatever widths and blocks it has.
 
-    dtype: of the weights, None = float32. Nothing may be missing, unexpected or of another shape: CheckpointError.
+    dtype: of the weights, None = float32. Nothing may be missing or of another shape: CheckpointError. What the network
+    has no place for is left alone, as by the official program.
     Tensors on the meta device give a module without storage.
     """
     config = read_config(state_dict, heads, groups)
     unet = UNet(config, device="meta", dtype=dtype, operations=operations, attention=attention)
-    check_strictly(unet, state_dict, "the LatentSync UNet")
-    placed = {key: value.to(value.device if value.is_meta else device, unet.dtype) for key, value in state_dict.items()}
+    held = fitting(unet, state_dict, "the LatentSync UNet")
+    placed = {key: value.to(value.device if value.is_meta else device, unet.dtype) for key, value in held.items()}
     unet.load_state_dict(placed, assign=True)
     return unet.eval().requires_grad_(False)
 
