@@ -7,12 +7,13 @@ import torch
 
 from omnisync_core.mouth import finder
 from omnisync_core.synth.solids import solid_heads
+from omnisync_core.training import collage, cutouts
 from omnisync_core.training import mouth_finder as training
 
 
 @pytest.fixture(scope="module")
 def pool():
-    return training.draw_pool(3, 0)
+    return cutouts.draw_pool(5, 0)
 
 
 def test_a_solids_mouth_lies_on_it_below_its_eyes():
@@ -26,7 +27,7 @@ def test_a_solids_mouth_lies_on_it_below_its_eyes():
 
 
 def test_a_drawn_cutout_shows_the_character_without_its_backdrop():
-    cutout = training.drawn_head(7, np.random.default_rng(0))
+    cutout = cutouts.drawn_head(7, np.random.default_rng(0))
     mask = cutout.rgba_HW4[..., 3]
     x, y, *_ = cutout.mouth
     assert mask[2, 2] == 0 and mask[round(y), round(x)] == 255 and cutout.eyes[1] < y
@@ -37,8 +38,8 @@ def test_the_truth_marks_the_pasted_mouth(pool):
     for seed in range(5):
         mouths = []
         canvas = np.zeros((128, 128, 3), np.uint8)
-        training._paste(canvas, pool, np.random.default_rng(seed), mouths)
-        (x, y, width, roll, *_, shown), truth = mouths[0], training._truth(mouths, 128)
+        collage._paste(canvas, pool, np.random.default_rng(seed), mouths)
+        (x, y, width, roll, *_, shown), truth = mouths[0], collage._truth(mouths, 128)
         if not shown:
             assert truth[0].max() < 1
             continue
@@ -51,24 +52,24 @@ def test_the_truth_marks_the_pasted_mouth(pool):
 def test_a_covered_mouth_counts_neither_way():
     mouth = np.array([60.0, 60, 24, 0, 60, 40, 1])
     mask = np.zeros((128, 128), np.uint8)
-    assert training._hidden(mouth, mask)[6] == 1
+    assert collage._hidden(mouth, mask)[6] == 1
     cv2.circle(mask, (60, 60), 20, 255, -1)
-    truth = training._truth([training._hidden(mouth, mask)], 128)
+    truth = collage._truth([collage._hidden(mouth, mask)], 128)
     row = column = 60 // finder.CELL
     assert truth[1, row, column] == 0 and truth[2].sum() == 0 and truth[0].max() == 0
 
 
 def test_mirrored_twice_is_the_same(pool):
-    picture, truth = training.collage(pool, np.random.default_rng(2))
-    assert picture.shape == (training.SIDE, training.SIDE, 3) and picture.dtype == np.uint8
-    once = training.mirrored(picture, truth)
-    twice = training.mirrored(*once)
+    picture, truth = collage.collage(pool, np.random.default_rng(2))
+    assert picture.shape == (collage.SIDE, collage.SIDE, 3) and picture.dtype == np.uint8
+    once = collage.mirrored(picture, truth)
+    twice = collage.mirrored(*once)
     assert np.array_equal(twice[0], picture) and np.array_equal(twice[1], truth)
     assert not np.array_equal(once[0], picture)
 
 
 def test_the_loss_is_least_for_the_truth_itself(pool):
-    _, truth = training.collage(pool, np.random.default_rng(1))
+    _, truth = collage.collage(pool, np.random.default_rng(1))
     truth = torch.from_numpy(truth)[None]
     perfect = torch.cat([torch.where(truth[:, :1] > 0.999, 12.0, -12.0), truth[:, 3:]], 1)
     best, _ = training._loss(perfect, truth)
@@ -76,9 +77,51 @@ def test_the_loss_is_least_for_the_truth_itself(pool):
     assert best < 0.05 and worse > best
 
 
-def test_a_few_steps_write_a_finder_that_loads(pool, tmp_path):
-    path = tmp_path / "finder.safetensors"
+def test_a_bent_heads_mouth_moves_with_it(pool):
+    """A dot where the mouth is lies where the bent cut-out's mouth is said to be."""
+    for seed in range(8):
+        one = seed % len(pool.rgba)
+        marked, (x, y) = np.zeros_like(pool.rgba[one]), pool.mouth[one, :2]
+        cv2.circle(marked, (round(float(x)), round(float(y))), 4, (255, 255, 255, 255), -1)
+        bent, field = collage._bent(marked, np.random.default_rng(seed))
+        found = collage._moved(field, pool.mouth[one], pool.eyes[one])
+        rows, columns = np.nonzero(bent[..., 3] > 127)
+        assert np.hypot(columns.mean() - found[0], rows.mean() - found[1]) < 1.0
+
+
+def test_pools_hold_photographic_people_and_come_back_whole(pool, tmp_path):
+    kinds = [cutouts.random_character(number, "train").look for number in cutouts._characters(5, 0, "train", None)]
+    assert kinds[:3] == ["photo"] * 3
+    cutouts.save_pool(tmp_path / "pool.npz", pool)
+    again = cutouts.load_pool(tmp_path / "pool.npz")
+    assert all(np.array_equal(value, vars(again)[name]) for name, value in vars(pool).items())
+
+
+class Knowing(torch.nn.Module):
+    """Answers with a truth, moved by some pixels."""
+
+    def __init__(self, truth, off=0.0):
+        super().__init__()
+        self.out = np.concatenate([np.where(truth[:1] > 0.999, 9.0, -9.0), truth[3:]])
+        self.out[1] += off / finder.CELL
+
+    def forward(self, x):
+        return torch.from_numpy(self.out)[None]
+
+
+def test_right_and_wrong_answers_are_counted(pool):
+    tests = [collage.collage(pool, np.random.default_rng(seed)) for seed in range(40)]
+    tests = [one for one in tests if (one[1][0] > 0.999).sum() == 1 and one[1][1].min() == 1][:3]
+    for picture, truth in tests:
+        assert training.measured(Knowing(truth), [(picture, truth)]) == (1.0, 0.0)
+        assert training.measured(Knowing(truth, 400.0), [(picture, truth)])[0] == 0.0
+
+
+def test_a_run_is_taken_up_again_and_writes_a_finder_that_loads(pool, tmp_path):
+    path, record = tmp_path / "finder.safetensors", tmp_path / "record.pt"
     torch.manual_seed(0)
-    training.train(finder.MouthFinder(), pool, 1, 1e-3, 0, path)
-    assert path.stat().st_size < 2 * 2**20
-    assert not finder.load_finder(path).training
+    training.train(pool, pool, training.Course(1e-9, 1e-3), record, path)
+    assert path.stat().st_size < 2 * 2**20 and not finder.load_finder(path).training
+    assert torch.load(record, weights_only=True)["steps"] == 1
+    training.train(pool, pool, training.Course(1e3 * torch.load(record, weights_only=True)["spent"]), record, path)
+    assert torch.load(record, weights_only=True)["steps"] > 1
