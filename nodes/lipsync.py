@@ -87,19 +87,6 @@ def run_images(images_NHWC, sound: tuple[np.ndarray, int], fps: float, engine, o
         return *files.changed_images(images_NHWC, info, folder / "result.mkv", shown.source_V), report
 
 
-def mixed(sounds: Sequence[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
-    """Sounds (C, S) played together, at the highest of their rates; turned down as a whole where that is too loud."""
-    from ..omnisync_core.audio import resample
-
-    rate = max(rate for _, rate in sounds)
-    waves = [resample(wave_CS, own, rate) for wave_CS, own in sounds]
-    mix_CS = np.zeros((max(map(len, waves)), max(wave.shape[1] for wave in waves)), np.float32)
-    for wave_CS in waves:
-        same = len(wave_CS) in (1, len(mix_CS))
-        mix_CS[:, : wave_CS.shape[1]] += wave_CS if same else wave_CS.mean(0, keepdims=True)
-    return mix_CS / max(1.0, float(np.abs(mix_CS).max())), rate
-
-
 def described(report: Report) -> str:
     """A report for people, line by line."""
     lines = [
@@ -241,6 +228,7 @@ class LipSyncVideoNode(io.ComfyNode):
         cls, video, engine, seed, length_policy, silence_policy, preview_seconds, resume, lossless,
         audio=None, mouth_track=None, speakers=None,
     ) -> io.NodeOutput:  # fmt: skip
+        from ..omnisync_core.audio import mixed
         from .host.video import as_video
 
         roles = tuple(speakers or ())

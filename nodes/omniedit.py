@@ -46,14 +46,14 @@ class HuMoEngineNode(io.ComfyNode):
     @classmethod
     def execute(
         cls, model, clip, vae, audio_encoder, prompt, steps, start, end, cfg, noise_mode, ref_image=None,
-        crop_size=480, window_frames=97, overlap_frames=13, **weights,
+        crop_size=480, window_frames=97, overlap_frames=13, crop_scale=4.5, **weights,
     ) -> io.NodeOutput:  # fmt: skip
         from .host.engines import humo
 
         humo.check_humo(model, vae, audio_encoder)
         settings = humo.HuMoSettings(
             steps, start, end, finite("cfg", cfg, 0, 100), noise_mode, _read_focus(weights),
-            crop_size, window_frames, overlap_frames,
+            crop_size, window_frames, overlap_frames, finite("crop_scale", crop_scale, 3, 20),
         )  # fmt: skip
         reference = None if ref_image is None else rgb_frames(ref_image, "ref_image")[:1]
         return io.NodeOutput(
@@ -84,14 +84,14 @@ class LTXEngineNode(io.ComfyNode):
     @classmethod
     def execute(
         cls, model, clip, vae, audio_vae=None, prompt="", steps=40, start=12, end=40, cfg=10.0, noise_mode="estimated",
-        crop_size=512, window_frames=121, overlap_frames=17, **weights,
+        crop_size=512, window_frames=121, overlap_frames=17, crop_scale=4.5, **weights,
     ) -> io.NodeOutput:  # fmt: skip
         from .host.engines import ltx
 
         ltx.check_ltx(model, vae, audio_vae)
         settings = ltx.LTXSettings(
             steps, start, end, finite("cfg", cfg, 0, 100), noise_mode, _read_focus(weights),
-            crop_size, window_frames, overlap_frames,
+            crop_size, window_frames, overlap_frames, finite("crop_scale", crop_scale, 3, 20),
         )  # fmt: skip
         return io.NodeOutput(ltx.LTXHandle(model, vae, audio_vae, _text(clip, prompt), prompt, settings))
 
@@ -326,6 +326,12 @@ def _window(*, crop_size: int, crop_step: int, window_frames: int, window_step: 
         io.Int.Input(
             "overlap_frames", default=overlap_frames, min=0, max=97,
             tooltip="Frames that two windows share: the later one goes on from the earlier one's.",
+        ),
+        io.Float.Input(
+            "crop_scale", default=4.5, min=3.0, max=20.0, step=0.5,
+            tooltip="Side of the square that is edited, in mouth widths. 4.5: the face with some room, most pixels for "
+            "the mouth. 7 to 10: head and shoulders, calmer at hair and neck. More: nearly the whole frame, as "
+            "OmniEdit's own program edits; the mouth gets few pixels.",
         ),
     ])  # fmt: skip
 

@@ -43,3 +43,31 @@ def whole(low: int, high: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def mouth(text: str) -> str | tuple[float, ...]:
+    if text in ("auto", "centre"):
+        return text
+    try:
+        point = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        point = ()
+    if (
+        len(point) not in (2, 3)
+        or not all(math.isfinite(part) for part in point)
+        or (len(point) == 3 and point[2] <= 0)
+    ):
+        raise argparse.ArgumentTypeError(f"must be auto, centre, X,Y or X,Y,WIDTH in pixels, got {text!r}")
+    return point
+
+
+def speaker(text: str) -> tuple[Path, tuple[float, ...]]:
+    """A sound and a point: SOUND@X,Y or SOUND@X,Y,WIDTH."""
+    sound, at, place = text.rpartition("@")
+    try:
+        point = mouth(place)
+    except argparse.ArgumentTypeError:
+        point = ""
+    if not at or not sound or isinstance(point, str):
+        raise argparse.ArgumentTypeError(f"must be SOUND@X,Y or SOUND@X,Y,WIDTH in pixels, got {text!r}")
+    return Path(sound), point

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil, gcd
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from scipy import fft, ndimage, signal
 
 from .errors import InputError, NoSoundError
-from .media import open_audio, read_audio
+from .media import open_audio, read_audio, write_samples
 
 SAMPLE_RATE = 16000
 MEL_WINDOW, MEL_HOP = 400, 160
@@ -134,6 +135,25 @@ def loudness(wave: Wave, times_N: np.ndarray) -> np.ndarray:
     reach = _LOUDNESS_SECONDS / 2
     power_N = [float(np.square(wave.read(time - reach, time + reach)).mean()) for time in middle_N]
     return 10 * np.log10(np.array(power_N) + 1e-10)
+
+
+def mixed(sounds: Sequence[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
+    """Sounds (C, S) played together, at the highest of their rates; turned down as a whole where that is too loud."""
+    rate = max(rate for _, rate in sounds)
+    waves = [resample(wave_CS, own, rate) for wave_CS, own in sounds]
+    mix_CS = np.zeros((max(map(len, waves)), max(wave.shape[1] for wave in waves)), np.float32)
+    for wave_CS in waves:
+        same = len(wave_CS) in (1, len(mix_CS))
+        mix_CS[:, : wave_CS.shape[1]] += wave_CS if same else wave_CS.mean(0, keepdims=True)
+    return mix_CS / max(1.0, float(np.abs(mix_CS).max())), rate
+
+
+def mix_files(paths: Sequence[Path], output: Path) -> Path:
+    """Write sound files as one, `mixed`; held in memory whole. InputError: one of them has no sound."""
+    sounds = [(np.concatenate(list(read_audio(path)), axis=1), open_audio(path).rate) for path in paths]
+    mix_CS, rate = mixed(sounds)
+    write_samples(output, mix_CS, rate)
+    return output
 
 
 def resample(wave_CS: np.ndarray, source_rate: int, target_rate: int = SAMPLE_RATE) -> np.ndarray:

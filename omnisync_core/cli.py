@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .arguments import file, number, whole
+from .arguments import file, mouth, number, speaker, whole
 from .diffusion import CONVENTIONS
 from .errors import InputError, OutputError
 from .job.bars import JobBars
@@ -68,17 +68,20 @@ def _stoppable() -> Iterator[None]:
 
 
 def lipsync(options: argparse.Namespace) -> None:
-    from .engines.omnisync import load_engine
+    from .engines.choice import open_engine
+    from .job.cast import heard, read_cast
     from .pipeline import sync_video
 
+    speakers = read_cast(options.speaker, options.audio, options.mouth, options.show_mouth)
     sync = replace(_sync_options(options), preview_seconds=options.preview, resume=options.resume)
     if options.show_mouth is not None:
         sync = replace(sync, mouth=_shown_mouth(options.video, options.mouth, options.show_mouth))
-    engine = load_engine(options.model, **_engine_settings(options))
-    with warnings.catch_warnings(), _Bars() as bars:
+    settings = {**_engine_settings(options), **_given(options, "cfg", "resolution")}
+    engine = open_engine(options.model, options.vae, options.whisper, settings)
+    with warnings.catch_warnings(), heard(options.audio, speakers) as sound, _Bars() as bars:
         # What is wrong with the files is told once, in the report.
         warnings.simplefilter("ignore", UserWarning)
-        report = sync_video(options.video, options.audio, options.output, engine, sync, bars)
+        report = sync_video(options.video, sound, options.output, engine, sync, bars, speakers=speakers)
     _print_report(report)
 
 
@@ -302,10 +305,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _lipsync_parser(command: argparse.ArgumentParser) -> None:
+    command.usage = "%(prog)s --video V --audio A --output O [options]"
     command.set_defaults(command=lipsync)
     files = command.add_argument_group("files")
     files.add_argument("--video", type=Path, required=True, metavar="V")
-    files.add_argument("--audio", type=Path, required=True, metavar="A", help="a sound file, or a video with sound")
+    files.add_argument("--audio", type=Path, metavar="A", help="a sound file, or a video with sound")
     files.add_argument("--output", type=file, required=True, metavar="O", help="ends in .mp4, .mov or .mkv")
     files.add_argument("--lossless", action="store_true", help="FFV1 in the source's pixel format (.mkv)")
     files.add_argument("--resume", action="store_true", help="go on with a job that was stopped")
@@ -315,7 +319,14 @@ def _lipsync_parser(command: argparse.ArgumentParser) -> None:
     work.add_argument("--show-mouth", type=Path, metavar="PICTURE.png",
                       help="before the edit, write a picture of where the mouth was found")  # fmt: skip
     _work_options(work)
+    work.add_argument("--speaker", type=speaker, action="append", default=[], metavar="SOUND@X,Y[,WIDTH]",
+                      help="one of several people, once for each; without --audio their sounds are mixed")  # fmt: skip
     _model_options(command)
+    public = command.add_argument_group("LatentSync's public files (--model is its UNet)")
+    public.add_argument("--vae", type=Path, metavar="FILE", help="sd-vae-ft-mse")
+    public.add_argument("--whisper", type=Path, metavar="FILE", help="Whisper's tiny.pt")
+    public.add_argument("--resolution", type=int, choices=(256, 512), help="256: LatentSync 1.5; 512: 1.6 (default)")
+    public.add_argument("--cfg", type=number(0, 100, least=True), help="strength of the sound (default 1.5)")
 
 
 def _batch_parser(command: argparse.ArgumentParser) -> None:
@@ -334,29 +345,31 @@ def _batch_parser(command: argparse.ArgumentParser) -> None:
 def _work_options(work: argparse.ArgumentParser) -> None:
     _mouth_option(work)
     work.add_argument("--length", choices=POLICIES, default="source",
-                      help="; ".join(f"{name}: {text}" for name, text in POLICIES.items()))  # fmt: skip
+                      help="where sound and video differ in length (default source; more in the README)")  # fmt: skip
     work.add_argument("--silence", choices=SILENCE, default="close",
                       help="where nobody speaks, close the mouth or keep the source's (default close)")  # fmt: skip
 
 
 def _model_options(command: argparse.ArgumentParser) -> None:
     model = command.add_argument_group("model")
-    model.add_argument("--model", type=Path, metavar="BUNDLE", help="a .safetensors bundle (default: the bundled one)")
+    model.add_argument("--model", type=Path, metavar="FILE", help="a .safetensors bundle (default: the bundled one)")
     model.add_argument("--adapter", type=Path, metavar="PERSON", help="what `adapt` learned of this person")
     model.add_argument("--prompt", help="how it is spoken, e.g. 'A person speaks loudly with clear teeth.'")
     model.add_argument("--steps", type=whole(1, 1000), help="default: as the model wants (the bundled one: 1)")
     model.add_argument("--tau", type=number(0, 1), help="noise at the start, in (0, 1]; default: as the model wants")
     model.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="default 0")
+    model.add_argument("--device", help="auto (default), cuda, mps, cpu")
+    model.add_argument("--dtype", choices=DTYPES, help="default auto: what suits the device")
+
+    model = command.add_argument_group("guidance (default: as the model wants)")
     model.add_argument("--w-peak", type=number(0, 100, least=True), help="guidance at the mouth")
     model.add_argument("--w-base", type=number(0, 100, least=True), help="guidance elsewhere")
     model.add_argument("--gamma", type=number(0, 100, least=True), help="how fast guidance fades with the noise")
     model.add_argument("--convention", choices=CONVENTIONS, help="reading of the guidance formula")
-    model.add_argument("--device", help="auto (default), cuda, mps, cpu")
-    model.add_argument("--dtype", choices=DTYPES, help="default auto: what suits the device")
 
 
 def _mouth_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--mouth", type=_mouth, default="auto", metavar="{auto,centre,X,Y[,WIDTH]}",
+    command.add_argument("--mouth", type=mouth, default="auto", metavar="{auto,centre,X,Y[,WIDTH]}",
                          help="X,Y in pixels of the first frame (default auto: it is looked for)")  # fmt: skip
 
 
@@ -364,22 +377,6 @@ def _clips(command: argparse.ArgumentParser, clips: int) -> None:
     command.add_argument("--clips", type=whole(1, 10**6), default=clips, metavar="N", help=f"default {clips}")
     command.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, metavar="S", help="default 0")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
-
-
-def _mouth(text: str) -> str | tuple[float, ...]:
-    if text in ("auto", "centre"):
-        return text
-    try:
-        point = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        point = ()
-    if (
-        len(point) not in (2, 3)
-        or not all(math.isfinite(part) for part in point)
-        or (len(point) == 3 and point[2] <= 0)
-    ):
-        raise argparse.ArgumentTypeError(f"must be auto, centre, X,Y or X,Y,WIDTH in pixels, got {text!r}")
-    return point
 
 
 class _Bars(JobBars):

@@ -13,7 +13,7 @@ from scipy.io import wavfile
 from omnisync_core import cli, pipeline
 from omnisync_core.engines import omnisync
 from omnisync_core.errors import CheckpointError, OutputError
-from omnisync_core.job.options import SyncOptions
+from omnisync_core.job.options import Speaker, SyncOptions
 from omnisync_core.job.report import Plan, Progress
 from tests.fake import FakeEngine, pictures, write_sound, write_video
 
@@ -55,7 +55,7 @@ def test_lipsync_says_what_it_takes_and_what_it_did(loaded, files, tmp_path, cap
 def test_settings_arrive(loaded, files, monkeypatch, tmp_path):
     synced = {}
 
-    def sync(video, audio, output, engine, options, progress):
+    def sync(video, audio, output, engine, options, progress, speakers):
         synced["options"] = options
         return pipeline.Report(str(output), 1, 1, 1, (), {}, 1, (), 0.5)
 
@@ -98,6 +98,10 @@ def test_settings_arrive(loaded, files, monkeypatch, tmp_path):
         ("--mouth 3,nan", "X,Y"),
         ("--mouth 3,4,0", "X,Y"),
         ("--dtype int8", "bfloat16"),
+        ("--speaker a.wav", "SOUND@X,Y"),
+        ("--speaker a.wav@auto", "SOUND@X,Y"),
+        ("--speaker @3,4", "SOUND@X,Y"),
+        ("--resolution 300", "512"),
         ("--fast", "--fast"),
         ("--seed 1 --seed 2", "--seed: is given twice"),
         ("--video a.mp4", "--video: is given twice"),
@@ -108,6 +112,53 @@ def test_bad_settings_are_one_line(files, capsys, given, says):
         cli.main([*files, *given.split()])
     out, err = capsys.readouterr()
     assert stop.value.code == 2 and says in err and err.count("\n") == 1 and not out
+
+
+def test_several_speakers_each_have_a_sound_and_a_point(loaded, files, monkeypatch, tmp_path):
+    synced = {}
+
+    def sync(video, audio, output, engine, options, progress, speakers):
+        synced.update(speakers=speakers, sound=wavfile.read(audio)[1], options=options)
+        return pipeline.Report(str(output), 1, 1, 1, (), {}, 1, (), 0.5)
+
+    monkeypatch.setattr(pipeline, "sync_video", sync)
+    write_sound(tmp_path / "b@home.wav", 0.6)
+    first, second = f"{tmp_path / 'in.wav'}@20,30", f"{tmp_path / 'b@home.wav'}@44,30.5,9"
+    without = [*files[:3], *files[5:]]
+    assert cli.main([*without, "--speaker", first, "--speaker", second]) == 0
+    assert synced["speakers"] == [
+        Speaker(tmp_path / "in.wav", (20, 30)),
+        Speaker(tmp_path / "b@home.wav", (44, 30.5, 9)),
+    ]
+    _, longer = wavfile.read(tmp_path / "b@home.wav")
+    assert len(synced["sound"]) == len(longer) and synced["options"].mouth == "auto"
+    assert cli.main([*files, "--speaker", first]) == 0
+    assert len(synced["sound"]) == len(wavfile.read(tmp_path / "in.wav")[1])
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [(["--mouth", "3,4"], "--mouth is for one mouth"), (["--show-mouth", "a.png"], "--show-mouth is for one mouth")],
+)
+def test_one_mouth_and_several_are_not_mixed_up(loaded, files, capsys, more, says):
+    assert cli.main([*files, "--speaker", f"{files[4]}@3,4", *more]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_without_any_sound_it_says_what_to_give(loaded, files, capsys):
+    assert cli.main([*files[:3], *files[5:]]) == 2
+    assert "--speaker SOUND@X,Y" in capsys.readouterr().err
+
+
+def test_help_of_lipsync_is_grouped_and_fits_a_screen(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit):
+        cli.main(["lipsync", "--help"])
+    told = capsys.readouterr().out
+    assert len(told.splitlines()) <= 60
+    assert all(
+        group in told for group in ("files:", "what happens:", "model:", "guidance", "LatentSync's public files")
+    )
 
 
 @pytest.mark.parametrize(

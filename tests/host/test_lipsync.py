@@ -448,7 +448,7 @@ def test_two_speakers_in_one_job(host, clip, sync):
 
 
 def test_sounds_are_mixed(host):
-    mixed = host.module("nodes.lipsync").mixed
+    mixed = host.module("omnisync_core.audio").mixed
     low, loud, late = (np.full((1, 800), 0.5, np.float32), np.full((2, 1600), 0.75, np.float32), np.ones((6, 9)))
     wave, rate = mixed([(low, 8000), (loud, 8000)])
     assert rate == 8000 and wave.shape == (2, 1600)

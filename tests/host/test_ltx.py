@@ -16,12 +16,23 @@ TINY = {
 FPS = 25.0
 
 
+NEWER = TINY | {
+    "apply_gated_attention": True, "connector_apply_gated_attention": True, "caption_proj_before_connector": True,
+    "caption_projection_first_linear": False, "cross_attention_adaln": True,
+}  # fmt: skip
+"""LTX-2.3: gates, modulated cross-attention, and a text that is projected by the text encoder."""
+
+
 @pytest.fixture(scope="module")
 def ltx(host):
+    return network(TINY)
+
+
+def network(sizes):
     import comfy.model_patcher
     import comfy.supported_models
 
-    config = comfy.supported_models.LTXAV(TINY)
+    config = comfy.supported_models.LTXAV(sizes)
     config.set_inference_dtype(torch.float32, None)
     model, generator = config.get_model({}, ""), torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -72,11 +83,13 @@ class AudioVAE:
 
 
 class Clip:
+    width = 7680
+
     def tokenize(self, text):
         return text
 
     def encode_from_tokens_scheduled(self, text):
-        return [[torch.randn(1, 128, 7680, generator=torch.Generator().manual_seed(len(text))), {}]]
+        return [[torch.randn(1, 128, self.width, generator=torch.Generator().manual_seed(len(text))), {}]]
 
 
 def words(seed):
@@ -209,6 +222,24 @@ def test_the_engine_edits_a_window(host, ltx):
     held = host.edit_alone(engine, frames, (speech.at(times), None), mouth, **{**given, "anchor": frames[:9]})
     kept = [np.abs(one.edited_THWC - one.reference_THWC)[:9].mean() for one in (held, changed)]
     assert kept[0] < 0.2 * kept[1]
+
+
+def test_ltx_2_3_edits_a_window(host):
+    """The same for the newer transformer: equal sounds leave the picture, another sound changes it."""
+    newer = network(NEWER)
+    prompt = engine_prompt(host, newer)
+    clip = Clip()
+    clip.width = 64 + 32
+    prompt["g"] = host.give(newer, clip, VideoVAE(newer), AudioVAE(newer))
+    engine = host.run(prompt)["e"][0].open()
+    generator = np.random.default_rng(0)
+    wave = generator.normal(0, 0.1, 32000).astype(np.float32)
+    heard = engine.speech(host.module("omnisync_core.audio").ArrayWave(wave)).at(np.arange(17) / FPS)
+    frames, mouth = generator.random((17, 64, 64, 3), np.float32), np.tile(np.float32([0.5, 0.6, 0.3]), (17, 1))
+    same = host.edit_alone(engine, frames, (heard, heard), mouth, seed=5)
+    changed = host.edit_alone(engine, frames, (heard, None), mouth, seed=5)
+    np.testing.assert_allclose(same.edited_THWC, same.reference_THWC, atol=2e-3)
+    assert np.abs(changed.edited_THWC - changed.reference_THWC).max() > 1e-3
 
 
 @pytest.mark.parametrize("has_sound", [True, False])

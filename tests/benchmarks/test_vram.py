@@ -1,0 +1,41 @@
+"""The card's peak, and which templates can be measured at all."""
+
+import importlib.util
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLIC = sorted((ROOT / "workflows" / "api" / "public").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def vram():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    spec = importlib.util.spec_from_file_location("vram", ROOT / "benchmarks" / "vram.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    sys.path.remove(str(ROOT / "benchmarks"))
+
+
+def test_the_peak_is_the_fullest_moment(vram):
+    levels = iter([3, 5, 9, 4])
+    with vram.Peak(lambda: next(levels, 4), every=0.01) as peak:
+        time.sleep(0.2)
+    assert (peak.before, peak.bytes) == (3, 9)
+
+
+@pytest.mark.parametrize("path", PUBLIC, ids=lambda path: path.stem)
+def test_every_public_template_names_its_files_and_takes_the_clip(vram, path):
+    prompt = vram.queue.read_workflow(path)
+    nothing = {name: [] for node in prompt.values() for name in node["inputs"]}
+    missing = vram.lacking(prompt, lambda kind: nothing)
+    assert missing and all(Path(name).suffix in (".safetensors", ".pt") for name in missing)
+    everything = dict.fromkeys(nothing, missing)
+    assert vram.lacking(prompt, lambda kind: everything) == []
+    assert any(text.endswith("source.mp4") for text in vram.settings(prompt, None))
+    assert all(vram.queue.read_setting(prompt, text) for text in vram.settings(prompt, None))
+    assert vram.sizes(prompt)
