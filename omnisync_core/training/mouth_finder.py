@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ BATCH, FRESH, KEPT = 16, 7, 5000
 """Pictures a step, how many of them are new, and how many are kept to be seen again."""
 AVERAGED = 0.998
 """How much of the running mean of the weights a step keeps."""
+TESTS = 240
+"""Unseen pictures that a record is measured on."""
 SAVED = 100
 """Steps between two records."""
 
@@ -67,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train(pool: Pool, unseen: Pool, course: Course, record: Path, out: Path) -> None:
     """Goes on from `record` where it exists; writes it and the weights' running mean (`out`) on its way."""
     run = _Run(course, record)
-    tests = [collage(unseen, np.random.default_rng([99, number])) for number in range(240)]
+    tests = [collage(unseen, np.random.default_rng([99, number])) for number in range(TESTS)]
     kept, seen = [], []
     while run.spent < course.hours:
         began = time.monotonic()
@@ -118,7 +121,7 @@ class _Run:
         self.steps += 1
         done = min(1.0, self.spent / self.course.hours)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.course.rate * min(1, self.steps / 100) * (0.5 + 0.5 * np.cos(np.pi * done))
+            group["lr"] = self.course.rate * min(1, self.steps / 100) * (0.5 + 0.5 * math.cos(math.pi * done))
         with torch.autocast("cpu", torch.bfloat16):
             answer = self.finder(x_B3HW)
         loss, parts = _loss(answer.float(), truth_B9hw)

@@ -188,6 +188,14 @@ def sampled(host, patcher, conds, latent, sigmas, *, seed=42, focus=None, mouth=
         return guider.sample(zeros, latent, sampler, torch.cat([sigmas, torch.zeros(1)]), seed=seed, disable_pbar=True)
 
 
+def test_gamma_alone_fades_a_plain_cfg(host):
+    focus = host.module("nodes.host.trajectory").Focus
+    assert focus().guidance(4.0) is None and focus(convention="paper").guidance(4.0) is None
+    faded, mouth = focus(gamma=1.0).guidance(4.0), torch.tensor([[0.5, 0.5, 0.2]])
+    for sigma, weight in ((1.0, 4.0), (0.5, 2.5), (0.0, 1.0)):
+        torch.testing.assert_close(faded.weight(sigma, mouth, (3, 3)), torch.full((1, 3, 3), weight))
+
+
 def test_humo_is_algorithm_1_around_the_hosts_forward(host, humo):
     conds, sigmas = humo_conds(), host.module("omnisync_core.engines.omniedit").humo_sigmas(7)
     latent = torch.randn(1, 16, 3, 8, 8, generator=torch.Generator().manual_seed(3))
