@@ -39,6 +39,8 @@ def _add_run(command: argparse.ArgumentParser) -> None:
                          "latentsync:FILE.json, humo:, ltx:, xdub:, comfy: (a workflow in API form)")  # fmt: skip
     command.add_argument("--host", metavar="URL", default="http://127.0.0.1:8188",
                          help="the ComfyUI server of a workflow (default %(default)s)")  # fmt: skip
+    command.add_argument("--set", action="append", default=[], dest="settings", metavar="NAME=VALUE",
+                         help="how mini samples: steps, tau, w_peak, w_base, gamma, convention")  # fmt: skip
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
     command.add_argument("--metrics", type=lambda text: text.split(","), metavar="NAME,...", help="default: all")
     command.add_argument("--limit", type=whole(1, 10**9), metavar="N", help="only the first clips")
@@ -80,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
 
     bench(
         options.manifest, options.engine, options.out, metrics=options.metrics, limit=options.limit,
-        frames=options.frames, device=options.device, host=options.host,
+        frames=options.frames, device=options.device, host=options.host, settings=options.settings,
     )  # fmt: skip
 
 

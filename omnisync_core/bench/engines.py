@@ -6,7 +6,7 @@ import tempfile
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ import torch
 from .. import media
 from ..checkpoint import read_bundle
 from ..demo import peak_rss_mb
-from ..engines.omnisync import BUNDLED, build_spec
+from ..engines.omnisync import BUNDLED, Sampling, build_spec, choose_sampling
 from ..engines.protocol import Engine
 from ..errors import InputError
 from ..evaluation.bench import bundled, own
 from ..job.manifest import file_digest
 from ..job.options import SyncOptions
-from ..job.report import Progress, Report
+from ..job.report import Report
 from ..manifest import Row
 from ..pipeline import sync_video
 from ..queue import queue, read_workflow
@@ -36,6 +36,8 @@ HELP = (
     "mini, mini:BUNDLE.safetensors, latentsync:FILE.json (also humo, ltx, xdub, comfy: a workflow in API form on a "
     "ComfyUI server), results:FOLDER (videos named by the ids), source or truth (the clips as they are)"
 )
+KINDS = {"steps": int, "tau": float, "w_peak": float, "w_base": float, "gamma": float, "convention": str}
+"""What of a bundle's sampling may be changed."""
 SERVER = "http://127.0.0.1:8188"
 
 
@@ -60,15 +62,20 @@ class Maker(ABC):
         return None
 
 
-def open_maker(text: str, host: str = SERVER) -> Maker:
-    """The maker of an `--engine`. InputError: none is called so, or its file is not there."""
+def open_maker(text: str, host: str = SERVER, settings: Sequence[str] = ()) -> Maker:
+    """The maker of an `--engine`. InputError: none is called so, or its file is not there.
+
+    settings: `name=value` (of `Sampling` and `Guidance`) that a bundle is sampled with instead of its own.
+    """
+    if settings and text.partition(":")[0] != "mini":
+        raise InputError(f"--set changes how mini samples; {text!r} is given as it is")
     kind, _, rest = text.partition(":")
     if kind == "results" and rest:
         return Results(Path(rest))
     if text in ("source", "truth"):
         return Given(text)
     if kind == "mini":
-        return Mini(rest or None)
+        return Mini(rest or None, settings)
     if kind in IN_COMFYUI and rest:
         return InComfyUI(kind, Path(rest), host)
     if kind in IN_COMFYUI:
@@ -161,9 +168,9 @@ class InComfyUI(Maker):
 class Mini(Maker):
     """A bundle of this project, sampled as it wants to be; a row's `prompt` is its prompt."""
 
-    def __init__(self, bundle: str | None, tell: Callable[[Progress], None] | None = None) -> None:
-        self.name = "mini" if bundle is None else Path(bundle).stem
-        self._engines, self._sampling, self._tell = bundled(bundle), own(bundle), tell
+    def __init__(self, bundle: str | None, settings: Sequence[str] = ()) -> None:
+        self.name = ", ".join(["mini" if bundle is None else Path(bundle).stem, *settings])
+        self._engines, self._sampling = bundled(bundle), sampled(own(bundle), settings)
         self.spec = build_spec(read_bundle(bundle or BUNDLED))
 
     def fingerprint(self, row: Row) -> dict[str, Any]:
@@ -196,7 +203,22 @@ class Mini(Maker):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # what is wrong with the files is in the report
             state = output.parent / UNFINISHED
-            return sync_video(video, audio, output, self._engine(row), options, self._tell, state=state)
+            return sync_video(video, audio, output, self._engine(row), options, state=state)
+
+
+def sampled(usual: Sampling, settings: Sequence[str]) -> Sampling:
+    """A bundle's sampling with some of it changed. InputError: an unknown name, or a value that cannot be."""
+    values: dict[str, Any] = {}
+    for text in settings:
+        name, _, value = text.partition("=")
+        if name not in KINDS:
+            raise InputError(f"--set needs NAME=VALUE with a name of {', '.join(KINDS)}, got {text!r}")
+        try:
+            values[name] = KINDS[name](value)
+        except ValueError:
+            raise InputError(f"--set {name} must be a number, got {value!r}") from None
+    steps, tau = values.pop("steps", None), values.pop("tau", None)
+    return choose_sampling(usual, steps, tau, values or None, usual.prompt)
 
 
 def _reset_vram() -> None:

@@ -55,16 +55,17 @@ def run(
     frames: int = FRAMES,
     device: str = "auto",
     host: str = SERVER,
+    settings: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
     """Bench an engine on the clips of a list; returns a record a clip. InputError, OutputError: nothing can be done.
 
     metrics: names (None: all); those whose file or library is not there are told once and left out.
-    host: the ComfyUI server of an engine that runs there.
+    host: the ComfyUI server of an engine that runs there; settings: `name=value` of how a bundle samples.
     """
     need_parquet()
     rows = read_manifest(manifest)[:limit]
-    maker = engine if isinstance(engine, Maker) else open_maker(engine, host)
+    maker = engine if isinstance(engine, Maker) else open_maker(engine, host, settings)
     measures, lacking = opened(chosen(metrics), metrics_folder(), _device(device))
     for name, line in lacking.items():
         say(f"{name}: left out, it {line}")
@@ -114,7 +115,7 @@ def _known(bench: Bench, row: Row, record: dict[str, Any]) -> dict[str, Any]:
     """The record with what was measured of the same result before."""
     files = {"video": row.video, "audio": row.audio} | ({"truth": row.truth} if row.truth else {})
     job = {name: file_digest(path) for name, path in files.items()}
-    job |= {"mouth": plain(row.mouth), "engine": plain(bench.maker.fingerprint(row)), "frames": bench.frames}
+    job |= {"mouth": plain(row.mouth), "engine": plain(bench.maker.fingerprint(row))}
     record["job"] = json.loads(json.dumps(job))
     before = _read(_path(bench, row.id, "json"))
     if before.get("job") != record["job"]:
@@ -137,7 +138,7 @@ def _measure(bench: Bench, row: Row, record: dict[str, Any]) -> None:
     clip.back_path = Path(made["back"]) if made.get("back") else None
     kept = {name: one for name, one in record["metrics"].items() if one["key"] == _key(bench, name)}
     wanted = {name: measure for name, measure in bench.measures.items() if name not in kept}
-    features = _features(bench, row.id)
+    features = {key: value for key, value in _features(bench, row.id).items() if key.split("_")[0] in kept}
     for name, taken in take(clip, wanted).items():
         kept[name] = {"key": _key(bench, name), **_json(taken)}
         features |= taken.features
@@ -161,7 +162,11 @@ def _json(taken: Taken) -> dict[str, Any]:
 
 
 def _key(bench: Bench, name: str) -> str | None:
-    return bench.measures[name].key if name in bench.measures else None
+    """What decides a metric's figures of a result; None where it is not taken."""
+    measure = bench.measures.get(name)
+    if measure is None:
+        return None
+    return f"{measure.key}, {bench.frames} frames" if measure.sees_moments else measure.key
 
 
 def _told(bench: Bench, record: Mapping[str, Any]) -> str:
@@ -218,9 +223,11 @@ def _features(bench: Bench, name: str) -> dict[str, np.ndarray]:
 
 
 def _keep_features(bench: Bench, name: str, features: Mapping[str, np.ndarray]) -> None:
-    if features:
-        with replacing(_path(bench, name, "npz")) as part, part.open("wb") as file:
-            np.savez(file, **features)
+    if not features:
+        _path(bench, name, "npz").unlink(missing_ok=True)
+        return
+    with replacing(_path(bench, name, "npz")) as part, part.open("wb") as file:
+        np.savez(file, **features)
 
 
 def _path(bench: Bench, name: str, suffix: str) -> Path:

@@ -1,5 +1,7 @@
 """Every metric by a library through its own path, with small stand-in weights; and the geometry of our own ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -232,6 +234,13 @@ def test_a_clip_shorter_than_syncnet_s_window_is_a_dash_with_its_reason(clips):
     clip = Clip(read_manifest(clips / "list.csv")[0], clips / "short.mkv")
     clip.__dict__["track"] = still_track(20, (64, 48))
     assert "SyncNet needs 6 frames" in take(clip, {"lse": Sync(None, "x")})["lse"].note
+
+
+def test_a_clip_without_sound_is_a_dash_with_its_reason(clips):
+    row = replace(read_manifest(clips / "list.csv")[0], audio=clips / "v1.mkv")
+    clip = Clip(row, clips / "v0.mkv")
+    clip.__dict__["track"] = still_track(20, (64, 48))
+    assert "sound" in take(clip, {"lse": Sync(None, "x")})["lse"].note
 
 
 def test_identity_is_the_cosine_of_two_faces():

@@ -11,12 +11,13 @@ import pytest
 from omnisync_core.bench import engines, measure, registry
 from omnisync_core.bench import run as bench
 from omnisync_core.bench.clip import Clip, face_crop
-from omnisync_core.bench.engines import Maker, open_maker
+from omnisync_core.bench.engines import Maker, open_maker, sampled
 from omnisync_core.bench.frechet import distance
 from omnisync_core.bench.measure import Column, Measure, Metric, Taken, Taking, WeightFile
 from omnisync_core.bench.prepare import prepare
 from omnisync_core.bench.run import run, take
 from omnisync_core.bench.table import markdown, read_bench
+from omnisync_core.engines.omnisync import Sampling
 from omnisync_core.errors import InputError, JobError
 from omnisync_core.evaluation.bench import take as as_results
 from omnisync_core.evaluation.figures import pooled
@@ -109,6 +110,24 @@ def test_another_source_or_other_frames_are_measured_anew(clips, seen):
     assert seen[3:] == ["clip 1"]
     bench_of(clips, frames=4)
     assert seen[4:] == ["clip 0", "clip 1", "clip 2"]
+
+
+def test_other_frames_ask_for_no_new_result(clips, seen):
+    made = []
+
+    class Counting(Maker):
+        name = "counting"
+
+        def fingerprint(self, row):
+            return {}
+
+        def make(self, row, output):
+            made.append(row.id)
+            return row.video, {}
+
+    bench_of(clips, Counting(), limit=1)
+    bench_of(clips, Counting(), limit=1, frames=4)
+    assert made == ["clip 0"] and seen == ["clip 0", "clip 0"]
 
 
 def test_a_bench_that_was_stopped_goes_on(clips, seen):
@@ -216,6 +235,18 @@ def test_results_of_other_tools_are_found_by_their_ids(clips, seen):
 def test_an_engine_that_is_none_is_refused_in_one_line(text, message):
     with pytest.raises(InputError, match=message):
         open_maker(text)
+
+
+def test_a_setting_changes_that_one_alone():
+    usual = Sampling()
+    changed = sampled(usual, ["tau=1", "w_peak=4"])
+    assert (changed.tau, changed.guidance.w_peak) == (1.0, 4.0)
+    assert (changed.steps, changed.guidance.gamma) == (usual.steps, usual.guidance.gamma)
+    for text, message in (("tua=1", "a name of steps, tau"), ("steps=x", "steps must be a number, got 'x'")):
+        with pytest.raises(InputError, match=message):
+            sampled(usual, [text])
+    with pytest.raises(InputError, match="--set changes how mini samples"):
+        open_maker("source", settings=["tau=1"])
 
 
 def test_a_metric_that_is_none_is_refused_before_any_work(clips):

@@ -14,6 +14,7 @@ import pytest
 from omnisync_core.bench import answers, study
 from omnisync_core.bench.answers import cronbach, find, markdown, read_study, wilson
 from omnisync_core.bench.study_figure import draw
+from omnisync_core.cli import main
 from omnisync_core.errors import InputError
 from omnisync_core.synth.clips import read_video
 from tests.bench.browser import Browser, find_browser
@@ -187,6 +188,21 @@ def test_two_people_pass_the_page_in_a_browser(clips, page):
     assert other.is_inattentive  # said yes to the foreign sound as well
     orders = [list(rater.scores) for rater in found.raters]
     assert orders[0] != orders[1]
+
+
+def test_the_command_line_makes_a_page_and_reads_answers(clips, capsys):
+    ours = benched(clips, "ours")
+    assert main(["bench", "study", str(ours), "--out", str(clips / "study.html"), "--limit", "2"]) == 0
+    key = key_of(clips / "study.html")
+    given = [{"video": token, "scores": [4] * 5, "sync": video["method"] is not None, "seconds": 1}
+             for token, video in key["videos"].items()]  # fmt: skip
+    told = {"format": 1, "study": key["study"], "rater": "a", "name": "Ann", "answers": given}
+    (clips / "ann.json").write_text(json.dumps(told))
+    assert main(["bench", "study", "read", str(clips / "ann.json"), "--out", str(clips / "told")]) == 0
+    assert "| ours | 4.00 [4.00, 4.00] |" in capsys.readouterr().out
+    assert {path.name for path in (clips / "told").iterdir()} == {"study.md", "study.json", "study.png"}
+    assert main(["bench", "study", "read"]) == 2
+    assert "needs the files that people saved" in capsys.readouterr().err
 
 
 CRITERIA = [name for name, _ in study.CRITERIA]
