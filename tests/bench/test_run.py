@@ -5,6 +5,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from omnisync_core.bench.frechet import distance
 from omnisync_core.bench.measure import Column, Measure, Metric, Taken, Taking, WeightFile
 from omnisync_core.bench.prepare import prepare
 from omnisync_core.bench.run import run, take
+from omnisync_core.bench.sheet import write_sheet
 from omnisync_core.bench.table import markdown, read_bench
 from omnisync_core.engines.omnisync import Sampling
 from omnisync_core.errors import InputError, JobError
@@ -68,6 +70,7 @@ def seen(monkeypatch):
         "csim": Metric("csim", (Column("csim", "CSIM"),), lambda folder, device: absent.find(folder), files=(absent,)),
     }
     monkeypatch.setattr(registry, "METRICS", {**registry.METRICS, **stand_ins})
+    monkeypatch.setattr(bench, "write_sheet", lambda *_: None)  # drawn in a test of its own
     return began
 
 
@@ -83,7 +86,7 @@ def states(records):
     return [(record["id"], record["state"], record["reason"]) for record in records]
 
 
-def test_every_clip_is_a_row_in_parquet_json_markdown_and_on_the_sheet(clips, seen):
+def test_every_clip_is_a_row_in_parquet_json_and_markdown(clips, seen):
     records = bench_of(clips)
     assert states(records) == [(f"clip {at}", "done", "") for at in range(3)]
     rows = read_table(clips / "out" / "results.parquet")
@@ -93,7 +96,14 @@ def test_every_clip_is_a_row_in_parquet_json_markdown_and_on_the_sheet(clips, se
     told = (clips / "out" / "table.md").read_text(encoding="utf-8")
     assert f"| source | 3 of 3 | – | {np.mean(levels):.3f} [" in told
     assert "csim: needs the file absent.bin" in told and "example.org/weights (MIT)" in told
-    assert (clips / "out" / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_sheet_shows_every_clip(clips):
+    records = bench_of(clips, metrics=("cost",))
+    page = cv2.imread(str(clips / "out" / "sheet.png"))
+    assert page.shape[1] == 1600 and page.shape[0] > 3 * 100
+    write_sheet(clips / "one.png", records[:1], "one")
+    assert cv2.imread(str(clips / "one.png")).shape[0] < page.shape[0]
 
 
 def test_what_is_done_is_not_done_again(clips, seen):
