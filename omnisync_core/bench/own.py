@@ -64,7 +64,11 @@ class _Drawn(Taking):
             {"result": opening_T, "source": told.source_mouth_T5[:, 0], "truth": told.truth_mouth_T5[:, 0]},
             told.box_T4, self._outside(frames, told.source_frames, told.point),
         )  # fmt: skip
-        return Taken(drawn_values(found), detail=asdict(found))
+        values, detail = drawn_values(found), asdict(found)
+        if clip.spec is None:  # whose edit it was is not known, nor where it was allowed to change something
+            detail["outside"] = None
+            del values["outside"]
+        return Taken(values, detail=detail)
 
     def _outside(self, frames: np.ndarray, source: np.ndarray, point: tuple[float, float]) -> float:
         clip = self._clip

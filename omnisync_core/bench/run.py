@@ -183,7 +183,7 @@ def _write(bench: Bench, records: Sequence[dict[str, Any]]) -> None:
         "format": FORMAT, "engine": bench.maker.name, "frames": bench.frames, "metrics": list(bench.measures),
         "lacking": dict(bench.lacking), "rows": list(records),
     }  # fmt: skip
-    _replace(bench.out / "results.json", json.dumps(told, indent=1))
+    _replace(bench.out / "results.json", json.dumps(told, indent=1, allow_nan=False))
     write_table(bench.out / "results.parquet", [_flat(bench, record) for record in records])
     text = markdown([read_bench(bench.out)])
     _replace(bench.out / "table.md", text)
@@ -211,7 +211,7 @@ def _number(value: float | None) -> float:
 
 
 def _keep(bench: Bench, record: Mapping[str, Any]) -> None:
-    _replace(_path(bench, record["id"], "json"), json.dumps(record))
+    _replace(_path(bench, record["id"], "json"), json.dumps(record, allow_nan=False))
 
 
 def _features(bench: Bench, name: str) -> dict[str, np.ndarray]:
