@@ -62,7 +62,7 @@ def _halved(x_HW: np.ndarray) -> np.ndarray:
 
 
 def _gradient(x_HW: np.ndarray) -> np.ndarray:
-    kernel = np.float32([[1, 0, -1]] * 3) / 3
+    kernel = np.array([[1, 0, -1]] * 3, np.float32) / 3
     across, down = (cv2.filter2D(x_HW, -1, k, borderType=cv2.BORDER_REFLECT) for k in (kernel, kernel.T))
     return np.sqrt(across**2 + down**2)
 

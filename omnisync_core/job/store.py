@@ -65,7 +65,7 @@ class Store:
         except OSError as error:
             raise OutputError(f"cannot make the folder {self.folder}: {error.strerror}") from None
 
-    def _go_on(self, manifest: dict, *, resume: bool, own: bool) -> None:
+    def _go_on(self, manifest: Mapping[str, Any], *, resume: bool, own: bool) -> None:
         finished = self.finished()
         if finished and not resume and not own:
             raise InputError(f"{self.folder} holds {finished} finished windows of a job that was stopped", "resume")

@@ -54,6 +54,14 @@ def layout_of(pix_fmt: str) -> Layout | None:
     return None
 
 
+def known_layout(pix_fmt: str) -> Layout:
+    """The layout of a format that has one. ValueError: it has none."""
+    layout = layout_of(pix_fmt)
+    if layout is None:
+        raise ValueError(f"samples of {pix_fmt} cannot be reached one by one")
+    return layout
+
+
 _SUBSAMPLING = {"444": (0, 0), "440": (0, 1), "422": (1, 0), "420": (1, 1), "411": (2, 0), "410": (2, 2)}
 
 

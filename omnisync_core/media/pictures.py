@@ -12,7 +12,7 @@ import numpy as np
 from av.container import OutputContainer
 
 from ..errors import InputError
-from .formats import layout_of
+from .formats import known_layout
 from .planes import Colour, add_rgb, channel_view
 
 BT709 = Colour(0.2126, 0.0722, full_range=False)
@@ -95,14 +95,14 @@ def _stream(output: OutputContainer, shape: tuple[int, int, int], rate: Fraction
     context = stream.codec_context
     stream.height, stream.width, stream.pix_fmt = shape[0], shape[1], pix_fmt
     context.time_base = stream.time_base = 1 / rate
-    if layout_of(pix_fmt).kind == "yuv":
+    if known_layout(pix_fmt).kind == "yuv":
         context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
     return stream
 
 
 def _frame(picture_HWC: np.ndarray, pix_fmt: str) -> av.VideoFrame:
     """The picture added to black: swscale, at odd sizes, would mix in memory that nobody wrote."""
-    layout, black = layout_of(pix_fmt), 0
+    layout, black = known_layout(pix_fmt), 0
     height, width = picture_HWC.shape[:2]
     frame = av.VideoFrame(width, height, pix_fmt)
     for index, channel in enumerate(layout.channels):

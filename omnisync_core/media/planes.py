@@ -12,7 +12,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from .formats import Channel, Layout, layout_of
+from .formats import Channel, Layout, known_layout
 
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole pixels; x1 and y1 are excluded."""
@@ -110,7 +110,7 @@ def repack(native: av.VideoFrame, pix_fmt: str, colour: Colour) -> av.VideoFrame
     """
     if native.format.name == pix_fmt:
         return native
-    source, target = layout_of(native.format.name), layout_of(pix_fmt)
+    source, target = known_layout(native.format.name), known_layout(pix_fmt)
     if source.kind == "rgb" and target.kind == "yuv":
         mixed = native.reformat(format=pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
         mixed.colorspace, mixed.color_range = 1, 1

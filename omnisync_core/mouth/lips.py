@@ -30,7 +30,7 @@ def find_mouth(rgb_HWC, x, y, likely, widths, reach=0.9):
     reach: how far from the point the centre may be, in widths. A blob's score is how far its pixels (CIELAB) are from
     the mean of the ring around it, over the ring's own spread; redder than the ring and nearer to the point is better.
     """
-    lab = _lab(rgb_HWC) * np.float32([0.5, 1, 1])
+    lab = _lab(rgb_HWC) * np.array([0.5, 1, 1], np.float32)
     sums = _integral(np.dstack([lab, (lab * lab).sum(axis=-1)]).astype(np.float64))
     best, at_best = ENOUGH, None
     for width in widths[0] * 1.1 ** np.arange(1 + int(np.log(widths[1] / widths[0]) / np.log(1.1))):

@@ -58,7 +58,7 @@ FAMILIES = {
 _PERSON = {
     "photo": 10, "drawn": 2.4, "anime": 2.2, "flat": 1.3, "clay": 1.2, "pencil": 0.9, "pixel": 1, "render": 0.7,
 }  # fmt: skip
-LOOKS = {
+LOOKS: dict[str, dict[str, dict[str, float]]] = {
     "train": {
         "person": _PERSON,
         "cartoon": {"drawn": 4, "render": 4, "flat": 2.5, "clay": 2, "pencil": 1, "pixel": 1.5},
@@ -141,7 +141,8 @@ def random_character(seed: int, split: str) -> Character:
 def _with_look(ch: Character, split: str, rng: np.random.Generator) -> Character:
     names, weights = zip(*LOOKS[split][ch.kind].items(), strict=True)
     look = names[rng.choice(len(names), p=np.array(weights) / sum(weights))]
-    mouth, traits = ch.mouth, {}
+    mouth = ch.mouth
+    traits: dict[str, Any] = {}
     if look == "photo":
         full = rng.uniform(0.72, 1.3) * (0.9 if "man" in ch.traits else 1.05)
         mouth = replace(
@@ -167,8 +168,9 @@ def _with_look(ch: Character, split: str, rng: np.random.Generator) -> Character
 
 def _pick(rng: np.random.Generator, colors: str | Sequence[str]) -> Color:
     colors = colors.split() if isinstance(colors, str) else colors
-    color = rgb(colors[rng.integers(len(colors))])
-    return tuple(int(np.clip(c + rng.integers(-7, 8), 0, 255)) for c in color)
+    color = rgb(colors[int(rng.integers(len(colors)))])
+    red, green, blue = (int(np.clip(c + rng.integers(-7, 8), 0, 255)) for c in color)
+    return red, green, blue
 
 
 def _base(rng: np.random.Generator, family: str, **traits: Any) -> dict:
@@ -322,6 +324,7 @@ def _robot(rng: np.random.Generator, family: str) -> Character:
     mouth = _mouth(
         rng, glow if led else darker(metal, 0.35), metal, upper_lip=0.05, lower_lip=0.05, seam=0.03, **common
     )
+    colors: dict[str, Color]
     if led:
         colors = {
             "inside": mix(darker(glow, 0.55), (10, 20, 30), 0.25),

@@ -112,7 +112,7 @@ def mouth_shapes(
         shapes.append(Shape(points, color, style.depth, alpha, **more))
 
     opened = c.gap_T > 1e-4
-    if not lips:
+    if interior and not lips:
         _add_interior(add, style, c, mouth_T5, interior)
         return shapes
     middle = 0.5 * (c.upper_inner + c.lower_inner)

@@ -41,10 +41,11 @@ def draw(
     points, starts = _pixels(shapes, places, view, fine)
     low = np.minimum.reduceat(points, starts, axis=1) >> _SUB
     high = np.maximum.reduceat(points, starts, axis=1) >> _SUB
-    shown = ((high >= 0) & (low < fine)).all(2) | [s.warped for s in shapes]
+    shown = ((high >= 0) & (low < fine)).all(2) | np.array([s.warped for s in shapes])
     ends = [*starts[1:], points.shape[1]]
     colors = [(*s.color, 255) for s in shapes]
-    maps = next((_head_maps(warp, s.fill, places["head"], view, fine) for s in shapes if s.warped), None)
+    heads = (s.fill for s in shapes if s.fill and s.warped)
+    maps = next((_head_maps(warp, fill, places["head"], view, fine) for fill in heads if warp), None)
     out = np.empty((count, size, size, 3), np.uint8)
     still = bool(np.ptp(view, axis=0).max() == 0)
     base = None
@@ -55,10 +56,10 @@ def draw(
         for i in np.flatnonzero(shown[t]):
             shape = shapes[i]
             polygon = points[t, starts[i] : ends[i]]
-            if shape.warped:
+            if maps and shape.fill and shape.warped:
                 _warped(canvas, shape.fill, maps[0][t], maps[1][t], polygon, fine)
             elif shape.fill:
-                _filled(canvas, polygon, shape, low[t, i], high[t, i], places, t, view[t], fine)
+                _filled(canvas, polygon, shape, shape.fill, low[t, i], high[t, i], places, t, view[t], fine)
             elif shape.alpha < 1:
                 _blend(canvas, polygon, shape.alpha, colors[i], low[t, i], high[t, i])
             else:
@@ -117,26 +118,28 @@ def _backdrop(backdrop: Backdrop, view: np.ndarray, fine: int) -> np.ndarray:
 
 
 def _filled(
-    canvas: np.ndarray, polygon: np.ndarray, shape: Shape, low: np.ndarray, high: np.ndarray,
+    canvas: np.ndarray, polygon: np.ndarray, shape: Shape, picture: Picture, low: np.ndarray, high: np.ndarray,
     places: dict[str, Placement], t: int, view: np.ndarray, fine: int,
 ) -> None:
     """Paints the shape's picture inside its outline."""
     x0, y0 = np.maximum(low, 0)
     x1, y1 = np.minimum(high + 2, fine)
     size = (int(x1 - x0), int(y1 - y0))
-    to_canvas = _picture_matrix(shape, places, t, view, fine)
+    to_canvas = _picture_matrix(shape, picture, places, t, view, fine)
     to_canvas[:, 2] -= (x0, y0)
-    soft = cv2.warpAffine(shape.fill.pixels, to_canvas, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    soft = cv2.warpAffine(picture.pixels, to_canvas, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     mask = np.zeros((size[1], size[0]), np.uint8)
     cv2.fillPoly(mask, [polygon - (np.array([x0, y0], np.int32) << _SUB)], 255, cv2.LINE_8, _SUB)
-    if not shape.fill.solid:
+    if not picture.solid:
         mask &= _covered(soft)
     cv2.copyTo(soft, mask, canvas[y0:y1, x0:x1])
 
 
-def _picture_matrix(shape: Shape, places: dict[str, Placement], t: int, view: np.ndarray, fine: int) -> np.ndarray:
+def _picture_matrix(
+    shape: Shape, picture: Picture, places: dict[str, Placement], t: int, view: np.ndarray, fine: int
+) -> np.ndarray:
     """(2, 3): from the fill's pixels to the canvas's."""
-    picture, place, scale = shape.fill, places[shape.space], fine / view[2]
+    place, scale = places[shape.space], fine / view[2]
     x, y = picture.left + 0.5 / picture.unit, picture.top + 0.5 / picture.unit
     if shape.shift_T2 is not None:
         x, y = x + shape.shift_T2[t, 0], y + shape.shift_T2[t, 1]

@@ -58,12 +58,14 @@ class Picture:
 
 def rgb(hex_code: str) -> Color:
     """'e8b48f' -> (232, 180, 143)."""
-    return tuple(int(hex_code[i : i + 2], 16) for i in (0, 2, 4))
+    red, green, blue = (int(hex_code[i : i + 2], 16) for i in (0, 2, 4))
+    return red, green, blue
 
 
 def mix(a: Color, b: Color, share: float) -> Color:
     """`a` with `share` of `b` in it."""
-    return tuple(round(min(255, max(0, x + (y - x) * share))) for x, y in zip(a, b, strict=True))
+    red, green, blue = (round(min(255, max(0, x + (y - x) * share))) for x, y in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def darker(color: Color, share: float) -> Color:
@@ -126,7 +128,7 @@ def mirror(points: ArrayLike) -> np.ndarray:
     return np.asarray(points, np.float64) * (-1, 1)
 
 
-def ramp(x: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
+def ramp(x: ArrayLike, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
     """0 below `low`, 1 above `high`, smooth between."""
     t = np.clip((np.asarray(x, np.float64) - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)

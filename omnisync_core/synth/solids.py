@@ -63,8 +63,8 @@ class _Face:
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
         self.wide, self.deep = rng.uniform(0.68, 0.82), rng.uniform(0.82, 0.98)
-        self.skin = np.float32(rgb(rng.choice(_SKINS.split()))) * rng.uniform(0.8, 1.05)
-        self.hair = np.float32(rgb(rng.choice(_HAIRS.split())))
+        self.skin = np.array(rgb(rng.choice(_SKINS.split())), np.float32) * rng.uniform(0.8, 1.05)
+        self.hair = np.array(rgb(rng.choice(_HAIRS.split())), np.float32)
         self.eyes = rng.uniform(-0.12, 0.02)
         self.mouth = rng.uniform(0.5, 0.6)
         self.half = rng.uniform(0.29, 0.4)
@@ -190,16 +190,16 @@ class _Face:
             _mix(color, self.skin * 0.6, 0.6 * np.exp(-((x / wide) ** 4) - ((y + 0.02) / 0.1) ** 2) * front)
             if tall > 0.015:
                 inside = (np.abs(y) < tall * lid) & front
-                color[inside] = np.float32((225, 220, 215)) * rng.uniform(0.7, 1)
+                color[inside] = np.array((225, 220, 215), np.float32) * rng.uniform(0.7, 1)
                 iris = inside & ((x - gaze) ** 2 + y**2 < (0.06) ** 2)
-                color[iris] = np.float32((60, 50, 45)) * rng.uniform(0.4, 1.6)
+                color[iris] = np.array((60, 50, 45), np.float32) * rng.uniform(0.4, 1.6)
                 color[inside & ((x - gaze) ** 2 + y**2 < 0.028**2)] = 12
             _mix(color, (30, 20, 18), (0.8 * np.exp(-(((y + tall * lid) / 0.014) ** 2)) * (lid > 0) * front))
             brow = np.exp(-(((y + 0.17 + 0.1 * x * x - 0.02 * side * x) / 0.03) ** 2)) * (np.abs(x) < 0.2) * front
             _mix(color, self.hair * 0.8, brow * rng.uniform(0.4, 0.95))
             if self.glasses:
                 ring = np.abs(np.hypot(x / 1.25, y - 0.02) - 0.19) < 0.02
-                color[ring & front] = np.float32((25, 22, 22)) + 60 * (self.half > 0.36)
+                color[ring & front] = np.array((25, 22, 22), np.float32) + 60 * (self.half > 0.36)
         if self.glasses:
             color[(np.abs(u) < 0.18) & (np.abs(v - self.eyes + 0.02) < 0.015) & front] = 30
 
@@ -211,7 +211,7 @@ class _Face:
         upper, lower = middle - 0.25 * self.open * inside, middle + 0.9 * self.open * inside
         bow = self.lips * (0.85 * inside**0.7 - 0.25 * np.exp(-((s / 0.16) ** 2)))
         top, bottom = upper - bow, lower + 1.25 * self.lips * inside**0.7
-        red = np.float32((rng.uniform(150, 200), rng.uniform(60, 105), rng.uniform(70, 105)))
+        red = np.array((rng.uniform(150, 200), rng.uniform(60, 105), rng.uniform(70, 105)), np.float32)
         lip = self.skin * (1 - (share := rng.uniform(0.15, 0.7))) + red * share * self.skin.mean() / 150
         soft = 60.0
         on = np.clip((self.v - top) * soft, 0, 1) * np.clip((bottom - self.v) * soft, 0, 1) * (inside > 0)
@@ -223,12 +223,12 @@ class _Face:
         )
         if self.open > 0:
             gap = (self.v > upper) & (self.v < lower) & (inside > 0)
-            color[gap] = np.float32((55, 18, 20)) * rng.uniform(0.4, 1.3)
+            color[gap] = np.array((55, 18, 20), np.float32) * rng.uniform(0.4, 1.3)
             if self.teeth:
                 tooth = gap & (self.v < upper + min(0.075, 0.7 * self.open) * inside) & (np.abs(s) < 0.8)
-                color[tooth] = np.float32((225, 215, 200)) * rng.uniform(0.65, 1.05)
+                color[tooth] = np.array((225, 215, 200), np.float32) * rng.uniform(0.65, 1.05)
             tongue = gap & (self.v > lower - 0.35 * self.open * inside) & (np.abs(s) < 0.6)
-            color[tongue] = np.float32((170, 80, 85)) * rng.uniform(0.5, 1.1)
+            color[tongue] = np.array((170, 80, 85), np.float32) * rng.uniform(0.5, 1.1)
         _mix(
             color,
             self.skin * 0.55,

@@ -103,14 +103,14 @@ def _parts(name: str) -> tuple[str, ...]:
 
 def _segments(events: Sequence[Event], duration: float, energy_W: np.ndarray) -> list[Segment]:
     """[(start, stop, letter or None)] without gaps; a plosive takes its closure from what comes before."""
-    starts = []
+    starts: list[tuple[float, tuple[str, ...]]] = []
     for index, (start, name) in enumerate(events):
         letters = parts(name)
         before = starts[-1][0] if starts else 0.0
         if letters and letters[0] in _PLOSIVES and index and parts(events[index - 1][1]):
             start = max(start - _closure(energy_W, start, letters[0]), (before + start) / 2)
         starts.append((max(start, before), letters))
-    segments = [(0.0, starts[0][0] if starts else duration, None)]
+    segments: list[Segment] = [(0.0, starts[0][0] if starts else duration, None)]
     for (start, letters), (stop, _) in zip(starts, [*starts[1:], (duration, ())], strict=True):
         segments += _split(start, stop, letters)
     return segments

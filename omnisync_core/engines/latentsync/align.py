@@ -19,7 +19,7 @@ SPREAD = 14.88
 """Of the template (`crop/region.head_spread`), in its units."""
 RATIO = 2.8
 """Pixels per unit at a resolution of 256."""
-MOUTH, MOUTH_WIDTH = np.float32([37.8, 60.0]), 26.7
+MOUTH, MOUTH_WIDTH = np.array([37.8, 60.0], np.float32), 26.7
 """The mouth of an average frontal face (mean of the 68-point faces) aligned to the template, in its units."""
 GREY = 127.0
 """What stands for pixels beyond the picture, 0..255."""

@@ -155,7 +155,7 @@ class LatentSyncEngine(PublishedEngine[Settings, Denoiser, Codec]):
         if len(head) and np.isfinite(head).all():
             return align.from_points(head * size - 0.5, self.settings.resolution)
         x, y = mouth[:2] * size - 0.5
-        steady = np.float32([x, y, size / self.spec.crop_scale])
+        steady = np.array([x, y, size / self.spec.crop_scale], np.float32)
         roll = float(mouth[3]) if len(mouth) > 3 else 0.0
         return align.from_points(align.points_of_mouth(steady, roll), self.settings.resolution)
 
@@ -198,7 +198,7 @@ class LatentSyncEngine(PublishedEngine[Settings, Denoiser, Codec]):
         width, height = align.face_size(self.settings.resolution)
         inside = []
         for (x, y, across), affine in zip(mouth_T3 * size, affines, strict=True):
-            place = affine @ np.float32([x - 0.5, y - 0.5, 1])
+            place = affine @ np.array([x - 0.5, y - 0.5, 1], np.float32)
             inside.append([place[0] / width, place[1] / height, across * np.linalg.norm(affine[:, 0]) / width])
         mouths_T3, side = torch.tensor(np.array(inside)), self.settings.resolution // mask.LATENT
         return lambda timestep: guidance.weight(timestep / TRAIN_STEPS, mouths_T3.float(), (side, side))
