@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _stoppable() -> Iterator[None]:
     """A system that ends the program, or a terminal that closes, stops it as the user does."""
 
-    def stop(number: int, _) -> None:
+    def stop(number: int, _: object) -> None:
         raise KeyboardInterrupt(number)
 
     names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
@@ -213,7 +213,10 @@ class _Once(argparse.Action):
 
     _is_given = False
 
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+        option_string: str | None = None,
+    ) -> None:  # fmt: skip
         if self._is_given and option_string is not None:
             raise argparse.ArgumentError(self, "is given twice")
         self._is_given = True

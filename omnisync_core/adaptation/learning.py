@@ -161,7 +161,9 @@ def split(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(count - out), np.arange(count - out, count)
 
 
-def pairs_of(pupil: Pupil, frames_WTHWC: np.ndarray, changed_KWTHWC: np.ndarray, speech, mouth) -> Pairs:
+def pairs_of(
+    pupil: Pupil, frames_WTHWC: np.ndarray, changed_KWTHWC: np.ndarray, speech: np.ndarray, mouth: np.ndarray
+) -> Pairs:  # fmt: skip
     changed_WKTHWC = rearrange(changed_KWTHWC, "k w t h w2 c -> w k t h w2 c")
     source = pupil.encode(rearrange(changed_WKTHWC, "w k t h w2 c -> (w k) t h w2 c"))
     return Pairs(

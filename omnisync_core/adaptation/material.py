@@ -6,7 +6,7 @@ same person. Shapes: W windows of T frames, K changes of each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -105,7 +105,7 @@ class _Later:
 
 
 def _track(info: media.VideoInfo, count: int, how: object, on_frame: OnWindow) -> mouth.MouthTrack:
-    def frames():
+    def frames() -> Iterator[tuple[float, np.ndarray]]:
         for number, timed in enumerate(small_frames(info, count), 1):
             yield timed
             on_frame(number, count)

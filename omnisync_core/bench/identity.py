@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..errors import CheckpointError
-from .measure import Column, MeanOverMoments, Measure, Metric, Missing, WeightFile, digest, library
+from .measure import Column, MeanOverMoments, Measure, Metric, Missing, Moment, WeightFile, digest, library
 
 ARCFACE = WeightFile(
     "w600k_r50.onnx", "github.com/deepinsight/insightface (model pack buffalo_l)", "non-commercial research only",
@@ -81,10 +82,10 @@ def _build(folder: Path | None, device: str) -> Measure:
     return of(Embedder(*paths), " ".join(map(digest, paths)))
 
 
-def of(embed, key: str) -> Measure:
+def of(embed: Callable[[np.ndarray], np.ndarray | None], key: str) -> Measure:
     """The measure over any embedder."""
 
-    def figure(moment) -> float | None:
+    def figure(moment: Moment) -> float | None:
         faces = embed(moment.result), embed(moment.source)
         return None if any(face is None for face in faces) else cosine(*faces)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CheckpointError
-from .measure import Column, MeanOverMoments, Measure, Metric, WeightFile, digest, library
+from .measure import Column, MeanOverMoments, Measure, Metric, Moment, WeightFile, digest, library
 
 LANDMARKER = WeightFile(
     "face_landmarker.task", "ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker", "Apache-2.0"
@@ -29,7 +29,7 @@ def metric() -> Metric:
 def of(find: Landmarks, key: str, points: tuple[int, ...] = LIPS) -> Measure:
     """The measure over any landmarks."""
 
-    def figure(moment) -> float | None:
+    def figure(moment: Moment) -> float | None:
         if moment.truth is None:
             return None
         ours, true = find(moment.result), find(moment.truth)

@@ -6,7 +6,7 @@ Whole frames, the mean over a clip's moments. Nothing is downloaded: every netwo
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..checkpoint import load_strictly
 from ..errors import CheckpointError, InputError
 from ..models.published import read_content, tensors_of
-from .measure import Column, MeanOverMoments, Measure, Metric, WeightFile, digest, library
+from .measure import Column, MeanOverMoments, Measure, Metric, Moment, WeightFile, digest, library
 
 NO_TRUTH = "no truth to compare with"
 LOUDEST_DB = 100.0
@@ -122,8 +122,8 @@ def _gmsd(folder: Path | None, device: str) -> Measure:
     return _compared("gmsd", lambda a, b: float(piq.gmsd(as_batch(a, device), as_batch(b, device), data_range=1.0)))
 
 
-def _compared(column: str, figure, weights: str = "") -> Measure:
-    def of(moment) -> float | None:
+def _compared(column: str, figure: Callable[[np.ndarray, np.ndarray], float], weights: str = "") -> Measure:
+    def of(moment: Moment) -> float | None:
         if moment.truth is None:
             return None
         _check_size(moment.result)
@@ -132,14 +132,14 @@ def _compared(column: str, figure, weights: str = "") -> Measure:
     return MeanOverMoments(column, of, f"1 {weights}", NO_TRUTH)
 
 
-def _no_reference(name: str):
+def _no_reference(name: str) -> Callable[[Path | None, str], Measure]:
     def build(folder: Path | None, device: str) -> Measure:
         path = NO_REFERENCE_FILES[name].find(folder)
         if path.suffix != ".mat":
             check_plain(path)
         net = _create(name, path, device)
 
-        def figure(moment) -> float:
+        def figure(moment: Moment) -> float:
             _check_size(moment.result)
             with torch.inference_mode():
                 return float(net(as_batch(moment.result, device)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def write_sheet(path: Path, records: Sequence[Mapping[str, Any]], name: str) -> 
     page.save(path)
 
 
-def _block(record: Mapping[str, Any]):
+def _block(record: Mapping[str, Any]) -> tuple[int, Callable[[Page, int], None]]:
     """A clip's height on the page and what draws it there."""
     kinds = [("source", record["video"], SOURCE), ("result", record["made"]["path"], RESULT)]
     kinds += [("truth", record["truth"], TRUTH)] if record["truth"] else []

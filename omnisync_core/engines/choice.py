@@ -37,7 +37,7 @@ def open_engine(
     return _latentsync(model, vae, whisper, given)
 
 
-def _latentsync(model, vae, whisper, given: dict[str, Any]) -> Engine:
+def _latentsync(model: Path, vae: Path, whisper: Path, given: dict[str, Any]) -> Engine:
     from ..diffusion.guidance import Guidance
     from .latentsync.engine import Settings
     from .latentsync.opening import load_latentsync

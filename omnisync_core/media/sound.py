@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -117,7 +118,7 @@ def _blocks(container: InputContainer, stream: av.AudioStream, path: str | Path,
         raise NoSoundError(f"the sound track of {path} is empty; give a file with sound")
 
 
-def _resampled(resampler: av.AudioResampler, frame: av.AudioFrame, path) -> list[av.AudioFrame]:
+def _resampled(resampler: av.AudioResampler, frame: av.AudioFrame, path: Any) -> list[av.AudioFrame]:
     try:
         return resampler.resample(frame)
     except av.error.FFmpegError as error:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import InputError
 
@@ -88,13 +90,13 @@ def open_detector(folder: Path | None = None) -> FaceDetector | None:
 class LandmarkerDetector:
     """MediaPipe's face landmarker: 61 and 291 are the lips' corners, 13 and 14 their inner middle."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self._mediapipe, vision, base = _mediapipe_tasks(path)
         self._task = vision.FaceLandmarker.create_from_options(
             vision.FaceLandmarkerOptions(base_options=base, num_faces=4)
         )
 
-    def find(self, rgb_HWC):
+    def find(self, rgb_HWC: np.ndarray) -> list[Face]:
         height, width = rgb_HWC.shape[:2]
         result = self._task.detect(_mediapipe_image(self._mediapipe, rgb_HWC))
         faces = []
@@ -109,11 +111,11 @@ class LandmarkerDetector:
 class BlazeFaceDetector:
     """MediaPipe's BlazeFace: eyes 0 and 1, mouth 3; the width follows from the eyes' distance or the box."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self._mediapipe, vision, base = _mediapipe_tasks(path)
         self._task = vision.FaceDetector.create_from_options(vision.FaceDetectorOptions(base_options=base))
 
-    def find(self, rgb_HWC):
+    def find(self, rgb_HWC: np.ndarray) -> list[Face]:
         height, width = rgb_HWC.shape[:2]
         faces = []
         for found in self._task.detect(_mediapipe_image(self._mediapipe, rgb_HWC)).detections:
@@ -130,10 +132,10 @@ class BlazeFaceDetector:
 class YuNetDetector:
     """OpenCV's YuNet: rows of x y w h, right eye, left eye, nose, right and left corner of the mouth, score."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self._net = cv2.FaceDetectorYN.create(str(path), "", (320, 320), 0.7)
 
-    def find(self, rgb_HWC):
+    def find(self, rgb_HWC: np.ndarray) -> list[Face]:
         self._net.setInputSize((rgb_HWC.shape[1], rgb_HWC.shape[0]))
         _, rows = self._net.detect(cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2BGR))
         rows = [] if rows is None else rows
@@ -148,12 +150,12 @@ class YuNetDetector:
 class HaarDetector:
     """OpenCV's frontal face cascade; the mouth is guessed from the face's box."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self._cascade = cv2.CascadeClassifier(str(path))
         if self._cascade.empty():
             raise ValueError("an empty cascade")
 
-    def find(self, rgb_HWC):
+    def find(self, rgb_HWC: np.ndarray) -> list[Face]:
         gray = cv2.equalizeHist(cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2GRAY))
         least = max(24, min(gray.shape) // 12)
         boxes = self._cascade.detectMultiScale(gray, 1.1, 5, minSize=(least, least))
@@ -168,7 +170,7 @@ def head_of_mesh(points_K2: np.ndarray) -> Head:
     return as_head([*(points_K2[list(brow)].mean(0) for brow in BROWS_468), points_K2[list(NOSE_468)].mean(0)])
 
 
-def head_of_eyes(left, right, nose) -> Head:
+def head_of_eyes(left: ArrayLike, right: ArrayLike, nose: ArrayLike) -> Head:
     """Brows above two eyes (the left and the right one of the picture), and the nose's tip."""
     left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
     middle, across = (left + right) / 2, right - left
@@ -176,12 +178,15 @@ def head_of_eyes(left, right, nose) -> Head:
     return as_head([middle - BROW_APART / 2 * across + up, middle + BROW_APART / 2 * across + up, nose])
 
 
-def as_head(points_32) -> Head:
+def as_head(points_32: Iterable[Sequence[float] | np.ndarray]) -> Head:
     left, right, nose = ((float(x), float(y)) for x, y in points_32)
     return left, right, nose
 
 
-def _from_corners(right, left, score, source, middle=None, head=None) -> Face:
+def _from_corners(
+    right: ArrayLike, left: ArrayLike, score: float, source: str, middle: ArrayLike | None = None,
+    head: Head | None = None,
+) -> Face:  # fmt: skip
     across = np.asarray(left, float) - right
     x, y = (np.asarray(left, float) + right) / 2 if middle is None else middle
     # Corners close up in a half profile; a mouth is then wider than it looks, but the crop must not shrink to nothing.
@@ -195,14 +200,14 @@ def _has_mediapipe() -> bool:
     return importlib.util.find_spec("mediapipe") is not None
 
 
-def _mediapipe_tasks(path):
+def _mediapipe_tasks(path: Path) -> tuple[Any, Any, Any]:
     import mediapipe
     from mediapipe.tasks.python import BaseOptions, vision
 
     return mediapipe, vision, BaseOptions(model_asset_path=str(path))
 
 
-def _mediapipe_image(mediapipe, rgb_HWC):
+def _mediapipe_image(mediapipe: Any, rgb_HWC: np.ndarray) -> Any:
     return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb_HWC))
 
 

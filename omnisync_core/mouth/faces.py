@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +11,9 @@ from ..errors import InputError
 from .detect import Face, Head
 from .follow import Follower
 from .lips import MouthStudy
-from .pose import Pose, usual_pose
+from .pose import Pose, Sight, usual_pose
 from .record import Record
-from .types import Choice, MouthTrack
+from .types import Choice, Look, MouthTrack
 
 Find = Callable[[int, np.ndarray], list[Face]]
 """(number of the frame, uint8 picture) -> the mouths of all faces, pixels of the picture."""
@@ -24,7 +24,9 @@ POINTED = 2.0
 """Mouth widths from a user's point within which a face is the one that is meant."""
 
 
-def track_faces(looks, find: Find, choice: Choice, start: Callable, nothing: str, *, guessed=False) -> MouthTrack:
+def track_faces(
+    looks: Iterable[Look], find: Find, choice: Choice, start: Callable, nothing: str, *, guessed: bool = False
+) -> MouthTrack:  # fmt: skip
     """Follow one speaker; a track without any mouth, with `nothing` as a warning, where no face was seen at all.
 
     start: look -> the pose at the user's point, for a speaker chosen by it where no face is seen there.
@@ -48,7 +50,7 @@ def track_faces(looks, find: Find, choice: Choice, start: Callable, nothing: str
 class _Speaker:
     """Fed looks and the faces on them, tells the speaker's pose, how sure it is and who says so; None: not seen yet."""
 
-    def __init__(self, choice: Choice, start: Callable):
+    def __init__(self, choice: Choice, start: Callable) -> None:
         self._choice, self._start = choice, start
         self._pose = self._follower = self._known = None
         self._lost, self._most, self._first = 0, 0, True
@@ -56,7 +58,7 @@ class _Speaker:
         self.head: Head | None = None
         """Of the face that was taken on the last look."""
 
-    def feed(self, look, faces: list[Face]) -> tuple[Pose, float, str] | None:
+    def feed(self, look: Look, faces: list[Face]) -> tuple[Pose, float, str] | None:
         self._most, self.head = max(self._most, len(faces)), None
         if look.cut:
             self._pose = self._follower = None
@@ -76,7 +78,7 @@ class _Speaker:
                 f"speaker {self._choice.index} is not there: at most {seen} seen in a frame; count from 0 at the left"
             )
 
-    def _choose(self, look, faces):
+    def _choose(self, look: Look, faces: list[Face]) -> Sight | None:
         """The speaker in a new shot."""
         if self._choice.by == "point":
             return self._pointed(look, faces) if self._first else self._recognised(look, faces)
@@ -84,7 +86,7 @@ class _Speaker:
             faces = sorted(faces, key=lambda face: face.x)[self._choice.index :][:1]
         return self._take(look, max(faces, key=lambda face: face.width)) if faces else None
 
-    def _pointed(self, look, faces):
+    def _pointed(self, look: Look, faces: list[Face]) -> Sight:
         """The face at the user's point; where none is seen, what lies there."""
         x, y = self._choice.point.x * look.scale, self._choice.point.y * look.scale
         face = min(faces, key=lambda face: np.hypot(face.x - x, face.y - y), default=None)
@@ -92,7 +94,7 @@ class _Speaker:
             return self._take(look, face)
         return self._follow(look, self._start(look), 1.0, "user")
 
-    def _recognised(self, look, faces):
+    def _recognised(self, look: Look, faces: list[Face]) -> Sight | None:
         """The speaker pointed at in an earlier shot, found by the looks of its face; only when a shot begins."""
         if not look.cut:
             return None
@@ -102,7 +104,7 @@ class _Speaker:
         face = _nearest(faces, pose, REACH)
         return self._take(look, face) if face else self._follow(look, pose, confidence, "filled")
 
-    def _go_on(self, look, faces):
+    def _go_on(self, look: Look, faces: list[Face]) -> Sight:
         """The face that goes on from the frame before; without one the followed pose."""
         face = _nearest(faces, self._pose, REACH + REACH_PER_FRAME * self._lost)
         if face is not None:
@@ -111,19 +113,19 @@ class _Speaker:
         self._lost = 0 if confidence else self._lost + 1
         return pose, confidence, "filled"
 
-    def _take(self, look, face: Face):
+    def _take(self, look: Look, face: Face) -> Sight:
         self.head = face.head
         return self._follow(look, Pose(face.x, face.y, face.width, face.roll), face.confidence, face.source)
 
-    def _follow(self, look, pose: Pose, confidence: float, source: str):
+    def _follow(self, look: Look, pose: Pose, confidence: float, source: str) -> Sight:
         self._follower, self._lost = Follower(look.gray, pose), 0
         return pose, confidence, source
 
 
-def _nearest(faces, pose: Pose, reach: float) -> Face | None:
+def _nearest(faces: list[Face], pose: Pose, reach: float) -> Face | None:
     """The face most like `pose` in place and size, at most `reach` widths away."""
 
-    def far(face):
+    def far(face: Face) -> float:
         return np.hypot(face.x - pose.x, face.y - pose.y) + abs(face.width - pose.width)
 
     face = min(faces, key=far, default=None)

@@ -68,7 +68,7 @@ def mouth_at(rgb_HWC: np.ndarray, x: float, y: float, reach: float) -> Face | No
             near = find_mouths(part, LEAST_SURE, VIEW)
             found += [replace(face, x=face.x + left, y=face.y + top) for face in near]
 
-    def worth(face):
+    def worth(face: Face) -> float:
         far = np.hypot(face.x - x, face.y - y) / face.width
         return face.confidence * np.exp(-2 * far * far) if far <= reach else 0.0
 
@@ -76,7 +76,7 @@ def mouth_at(rgb_HWC: np.ndarray, x: float, y: float, reach: float) -> Face | No
     return best if best is not None and worth(best) > 0 else None
 
 
-def _peaks(out_7hw: np.ndarray, sure: float):
+def _peaks(out_7hw: np.ndarray, sure: float) -> list[tuple[float, ...]]:
     """x, y, width, roll, heat of the heatmap's peaks, pixels of the network's picture; none near a surer one."""
     heat = 1 / (1 + np.exp(-out_7hw[0]))
     highest = cv2.dilate(heat, np.ones((3, 3)))

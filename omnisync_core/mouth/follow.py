@@ -8,6 +8,7 @@ passes in front lowers that number but cannot drag the pose away.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -39,7 +40,7 @@ class Key:
 class Follower:
     """Fed gray uint8 frames one at a time, tells the mouth's pose or that it is lost."""
 
-    def __init__(self, gray, pose: Pose) -> None:
+    def __init__(self, gray: np.ndarray, pose: Pose) -> None:
         first = Key(patch(gray, pose), _detail(patch(gray, pose)))
         self.pose = pose
         self.lost_frames = 0
@@ -47,7 +48,7 @@ class Follower:
         self._last = first.detail
         self._clean = True
 
-    def feed(self, gray, *, cut=False) -> tuple[Pose, float]:
+    def feed(self, gray: np.ndarray, *, cut: bool = False) -> tuple[Pose, float]:
         """Pose and confidence 0..1 on the next frame; 0 = lost, the pose is then the last known one.
 
         cut: the frame begins a new shot, so the face is searched in the whole frame at many sizes.
@@ -63,13 +64,13 @@ class Follower:
         self.lost_frames = 0
         return self.pose, float(np.clip((support - 0.15) / 0.4, 0.1, 1))
 
-    def take_up(self, gray, pose: Pose) -> None:
+    def take_up(self, gray: np.ndarray, pose: Pose) -> None:
         """Go on from here: somebody else saw the face again."""
         self.pose, self.lost_frames, self._clean = pose, 0, True
         self._last = _detail(patch(gray, pose))
         self._add_key(gray, pose)
 
-    def _step(self, gray):
+    def _step(self, gray: np.ndarray) -> tuple[Pose, float] | None:
         """Pose and support on the frame after a known one, or None."""
         flow = step_between(self._last, _detail(patch(gray, self.pose)), inside(gray.shape, self.pose))
         moved = self.pose if flow is None else self.pose.moved(flow)
@@ -86,7 +87,7 @@ class Follower:
             self._add_key(gray, pose)
         return pose, matched
 
-    def _align(self, gray, pose, least=KEEP):
+    def _align(self, gray: np.ndarray, pose: Pose, least: float = KEEP) -> tuple[Pose, float] | None:
         """The pose moved onto the key that looks most alike -> (pose, support), or None where none does."""
         detail, seen = _detail(patch(gray, pose)), inside(gray.shape, pose)
         key = max(self._keys, key=lambda k: support(k.detail, detail, seen))
@@ -106,7 +107,7 @@ class Follower:
         on_frame = 0 <= best[0].x < width and 0 <= best[0].y < height
         return best if best[1] >= least and on_frame else None
 
-    def _search(self, gray, cut):
+    def _search(self, gray: np.ndarray, cut: bool) -> tuple[Pose, float] | None:
         """The face anywhere in the frame -> (pose, support), or None."""
         if not cut:
             found = self._align(gray, self.pose, TAKE)
@@ -123,17 +124,17 @@ class Follower:
                 return self._found(gray, found)
         return None
 
-    def _found(self, gray, found):
+    def _found(self, gray: np.ndarray, found: tuple[Pose, float]) -> tuple[Pose, float]:
         self._last = _detail(patch(gray, found[0]))
         return found
 
-    def _add_key(self, gray, pose) -> None:
+    def _add_key(self, gray: np.ndarray, pose: Pose) -> None:
         if len(self._keys) == KEYS:
             del self._keys[1]
         self._keys.append(Key(patch(gray, pose), self._last))
 
 
-def step_between(before, after, seen) -> np.ndarray | None:
+def step_between(before: np.ndarray, after: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
     """Similarity 2 x 3 that carries the face in patch `before` onto `after`; None where too few points agree."""
     points = cv2.goodFeaturesToTrack(before, 80, 0.01, 4, mask=RIGID & seen)
     if points is None or len(points) < 15:
@@ -153,7 +154,7 @@ def step_between(before, after, seen) -> np.ndarray | None:
     return step if 0.75 < grown < 1.33 and shift < 1.2 else None
 
 
-def support(key, detail, seen) -> float:
+def support(key: np.ndarray, detail: np.ndarray, seen: np.ndarray) -> float:
     """Share 0..1 of the face's cells (lips left out) in which `detail` looks like `key`; textured cells count most."""
     a, b = _cells(key), _cells(detail)
     a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
@@ -167,13 +168,13 @@ def support(key, detail, seen) -> float:
     return float((shown * match).sum() / max(shown.sum(), 0.5 * weight.sum(), 1e-6))
 
 
-def _detail(gray_patch):
+def _detail(gray_patch: np.ndarray) -> np.ndarray:
     """The patch with its local mean taken off, twice as strong: light and shade across the face are gone."""
     gray = gray_patch.astype(np.float32)
     return np.clip(2 * (gray - cv2.GaussianBlur(gray, (0, 0), 0.35 * UNIT)) + 128, 0, 255).astype(np.uint8)
 
 
-def _cells(image):
+def _cells(image: np.ndarray) -> np.ndarray:
     """Cells x cells x pixels of a patch, float32."""
     count = SIDE // CELL
     grid = image.reshape(count, CELL, count, CELL).transpose(0, 2, 1, 3)
@@ -183,7 +184,9 @@ def _cells(image):
 _RIGID_CELLS = (_cells(RIGID) > 0).mean(axis=-1) > 0.6
 
 
-def _template_search(gray, key_gray, pose, factors):
+def _template_search(
+    gray: np.ndarray, key_gray: np.ndarray, pose: Pose, factors: Sequence[float]
+) -> list[tuple[float, Pose]]:  # fmt: skip
     """The three likeliest places of the key's face at each size -> [(score, pose)]."""
     rows, columns = np.flatnonzero(FACE.any(axis=1)), np.flatnonzero(FACE.any(axis=0))
     trim = round(0.15 * UNIT)

@@ -15,6 +15,7 @@ from .detect import Face
 from .finder import Find
 from .follow import Follower
 from .pose import Pose
+from .types import Look
 
 EVERY = 4
 """Frames between two looks of the finder; half as many while the mouth is lost."""
@@ -37,7 +38,7 @@ SURE_AGAIN = 0.5
 class Guided:
     """Fed looks one at a time after the first one, tells the mouth's pose, how sure it is, and who says so."""
 
-    def __init__(self, look, pose: Pose, find: Find, *, source: str, exact: bool = False) -> None:
+    def __init__(self, look: Look, pose: Pose, find: Find, *, source: str, exact: bool = False) -> None:
         """exact: place and width are a user's word and stay where they are on the face."""
         self._find, self._source, self._exact = find, source, exact
         self._follower = Follower(look.gray, pose)
@@ -46,7 +47,7 @@ class Guided:
         self._frame = self._looks = self._seen = self._missed = 0
         self.lost_frames = 0
 
-    def feed(self, look) -> tuple[Pose, float, str]:
+    def feed(self, look: Look) -> tuple[Pose, float, str]:
         """Confidence 0 = lost; the pose is then the last known one."""
         self._frame += 1
         pose, confidence = self._follower.feed(look.gray, cut=look.cut)
@@ -99,7 +100,7 @@ class Guided:
         self._right, self._down = right / max(1.0, far), down / max(1.0, far)
         self._grown *= (face.width / mouth.width) ** PULL_WIDTH
 
-    def _taken_up(self, look, faces: list[Face]) -> Pose | None:
+    def _taken_up(self, look: Look, faces: list[Face]) -> Pose | None:
         """A lost mouth where the finder sees one near its last place: the face's pose there."""
         lost = max(self.lost_frames, EVERY * self._missed)
         reach = min(FARTHEST, REACH + REACH_PER_FRAME * lost)
@@ -120,7 +121,7 @@ class Guided:
 def _nearest(faces: list[Face], mouth: Pose, reach: float) -> Face | None:
     """The face near `mouth`, at most `reach` widths away and about as wide; a surer one counts as nearer."""
 
-    def worth(face):
+    def worth(face: Face) -> float:
         width = max(mouth.width, face.width)
         far = np.hypot(face.x - mouth.x, face.y - mouth.y) / width
         alike = 1 / ALIKE < face.width / mouth.width < ALIKE

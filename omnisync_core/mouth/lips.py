@@ -23,7 +23,9 @@ LEAST_MOVING, LEAST, MOST = 0.15, 0.4, 2.2
 PATCH_MIDDLE = MIDDLE + 0.5
 
 
-def find_mouth(rgb_HWC, x, y, likely, widths, reach=0.9):
+def find_mouth(
+    rgb_HWC: np.ndarray, x: float, y: float, likely: float, widths: tuple[float, float], reach: float = 0.9
+) -> tuple[float, float, float] | None:  # fmt: skip
     """Centre and width (x, y, width, pixels) of the mouth-like blob near x, y; None where nothing stands out.
 
     rgb: uint8. likely: the width (pixels) to prefer where the picture does not say; widths: the least and most tried.
@@ -52,7 +54,7 @@ class MouthStudy:
     def __init__(self) -> None:
         self._frames, self._looks = 0, []
 
-    def add(self, rgb_HWC, pose: Pose) -> None:
+    def add(self, rgb_HWC: np.ndarray, pose: Pose) -> None:
         """One more uint8 frame and the pose that was found on it."""
         self._frames += 1
         if self._frames % STUDY_EVERY == 1 and len(self._looks) < STUDIED:
@@ -65,7 +67,7 @@ class MouthStudy:
             found = self._standing_out()
         return None if found is None else (np.array(found) - [PATCH_MIDDLE, PATCH_MIDDLE, 0]) / UNIT
 
-    def _moving(self):
+    def _moving(self) -> tuple[float, float, float] | None:
         """The blob that changes most of the time: lips that speak do, not what passes before them or blinks."""
         if len(self._looks) < LEAST_LOOKS:
             return None
@@ -86,7 +88,7 @@ class MouthStudy:
             return None
         return (left + right) / 2, np.average(y[blob], weights=usual[blob]), width
 
-    def _standing_out(self):
+    def _standing_out(self) -> np.ndarray | None:
         """The median of the blobs that differ from the skin around them, if most looks show one."""
         widths = LEAST * UNIT, MOST * UNIT
         found = [find_mouth(look, PATCH_MIDDLE, PATCH_MIDDLE, UNIT, widths, reach=0.7) for look in self._looks]
@@ -94,7 +96,7 @@ class MouthStudy:
         return np.median(found, axis=0) if len(found) > max(2, len(self._looks) / 2) else None
 
 
-def _stands_out(sums, xs, ys, width, aspect):
+def _stands_out(sums: np.ndarray, xs: np.ndarray, ys: np.ndarray, width: float, aspect: float) -> np.ndarray:
     """Score of blobs `width` wide at xs, ys."""
     inner, area = _box_sums(sums, xs, ys, width / 2, aspect * width / 2)
     outer, full = _box_sums(sums, xs, ys, 0.75 * width, (aspect / 2 + 0.25) * width)
@@ -109,7 +111,7 @@ def _stands_out(sums, xs, ys, width, aspect):
     return np.where((area > 0) & (ring_area > 0), score, -np.inf)
 
 
-def _measure(lab, x, y, width):
+def _measure(lab: np.ndarray, x: float, y: float, width: float) -> tuple[float, float, float]:
     """The blob's ends to left and right, where its columns stand out half as much as its middle does."""
     across, along = np.arange(-0.9, 0.901, 0.02), np.arange(-0.35, 0.351, 0.035)
     grid = np.meshgrid(x - 0.5 + across * width, y - 0.5 + along * width)
@@ -126,15 +128,17 @@ def _measure(lab, x, y, width):
     return x + (left + right) / 2 * width, y, (right - left) * width
 
 
-def _lab(rgb_HWC):
+def _lab(rgb_HWC: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(rgb_HWC.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
 
 
-def _integral(image_HWC):
+def _integral(image_HWC: np.ndarray) -> np.ndarray:
     return np.pad(image_HWC.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0), (0, 0)))
 
 
-def _box_sums(sums, xs, ys, across, along):
+def _box_sums(
+    sums: np.ndarray, xs: np.ndarray, ys: np.ndarray, across: float, along: float
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     height, width = sums.shape[0] - 1, sums.shape[1] - 1
     x0, x1 = (np.clip(np.rint(v), 0, width).astype(int) for v in (xs - across, xs + across))
     y0, y1 = (np.clip(np.rint(v), 0, height).astype(int) for v in (ys - along, ys + along))

@@ -5,11 +5,13 @@ Lengths of a `Face` in here are over the frame's width and height (x, y) and ove
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import InputError
 from .detect import MOUTH_DOWN, MOUTH_WIDE, Face, Head, as_head, head_of_mesh
@@ -51,7 +53,7 @@ class Seen:
             )
 
 
-def from_boxes(boxes, frame_size: tuple[int, int], name: str = "bboxes") -> Seen:
+def from_boxes(boxes: Any, frame_size: tuple[int, int], name: str = "bboxes") -> Seen:
     """BOUNDING_BOX: one dict, a list of them (several faces of one frame), or a list of such lists, one per frame.
 
     Boxes are in pixels (x, y, width, height) and hold faces; those labelled mouth or lips hold the mouth itself.
@@ -68,7 +70,7 @@ def from_boxes(boxes, frame_size: tuple[int, int], name: str = "bboxes") -> Seen
     return Seen(frames, name, guessed)
 
 
-def from_landmarks(landmarks, name: str = "face_landmarks") -> Seen:
+def from_landmarks(landmarks: Any, name: str = "face_landmarks") -> Seen:
     """FACE_LANDMARKS: {"frames": faces per frame with "landmarks_xy" in pixels, "image_size": (H, W)}."""
     with _told(name, 'a dict with "frames" and "image_size"'):
         size = tuple(landmarks["image_size"])[::-1]
@@ -76,7 +78,7 @@ def from_landmarks(landmarks, name: str = "face_landmarks") -> Seen:
     return _some(frames, name)
 
 
-def from_keypoints(keypoints, name: str = "pose_keypoints") -> Seen:
+def from_keypoints(keypoints: Any, name: str = "pose_keypoints") -> Seen:
     """POSE_KEYPOINT: OpenPose frames {canvas_width, canvas_height, people: [{face_keypoints_2d: x, y, score, ...}]}.
 
     Points are pixels of the canvas, or 0..1 where none of a face lies beyond 1.
@@ -94,7 +96,7 @@ def face_of_mesh(face: Mapping, size: tuple[int, int]) -> Face | None:
     return _from_points(points[0], points[1], points.mean(0), float(face.get("score", 1.0)), size, head)
 
 
-def _from_box(box: Mapping, frame_size, name) -> Face | None:
+def _from_box(box: Mapping, frame_size: tuple[int, int], name: str) -> Face | None:
     x, y, width, height = (float(box[key]) for key in ("x", "y", "width", "height"))
     if not (np.isfinite((x, y, width, height)).all() and width > 0 and height > 0):
         return None
@@ -119,7 +121,7 @@ def _people(frame: Mapping) -> Iterable[Face | None]:
             yield _from_68(np.asarray(flat, np.float64).reshape(-1, 3), size)
 
 
-def _from_68(points_K3: np.ndarray, size) -> Face | None:
+def _from_68(points_K3: np.ndarray, size: tuple[float, float]) -> Face | None:
     """The mouth of one face; None where fewer than half of its points are sure."""
     scale = np.array(size) if np.nanmax(points_K3[:, :2]) <= 1 else np.ones(2)
     mouth_M3 = points_K3[MOUTH_68]
@@ -150,7 +152,10 @@ def _in_pixels(face: Face, width: int, height: int) -> Face:
     return replace(face, x=face.x * width, y=face.y * height, width=face.width * width, head=head)
 
 
-def _from_points(right, left, middle, score: float, size, head: Head | None = None) -> Face | None:
+def _from_points(
+    right: ArrayLike, left: ArrayLike, middle: np.ndarray, score: float, size: tuple[float, float],
+    head: Head | None = None,
+) -> Face | None:  # fmt: skip
     """From the mouth's corners and middle in pixels of `size`; None where they are no numbers."""
     across = np.asarray(left) - right
     width = float(np.hypot(*across)) / size[0]
@@ -163,7 +168,7 @@ def _from_points(right, left, middle, score: float, size, head: Head | None = No
     return Face(float(middle[0]) / size[0], float(middle[1]) / size[1], width, roll, _score(score), "landmarks", head)
 
 
-def _score(value) -> float:
+def _score(value: Any) -> float:
     """0.1..1: what was found counts, however unsure its finder is."""
     value = 1.0 if value is None else float(value)
     return float(np.clip(value, 0.1, 1.0)) if np.isfinite(value) else 1.0
@@ -173,14 +178,14 @@ def _faces(found: Iterable[Face | None]) -> tuple[Face, ...]:
     return tuple(face for face in found if face is not None)
 
 
-def _some(frames, name) -> Seen:
+def _some(frames: tuple[tuple[Face, ...], ...], name: str) -> Seen:
     if not frames:
         raise InputError(f"{name} holds no frames: connect what was found on the video's frames")
     return Seen(frames, name)
 
 
 @contextmanager
-def _told(name: str, expected: str):
+def _told(name: str, expected: str) -> Iterator[None]:
     """A payload of another shape becomes one clear line."""
     try:
         yield
@@ -190,5 +195,5 @@ def _told(name: str, expected: str):
         raise InputError(f"{name} must be {expected}, got something else ({error!r})") from error
 
 
-def _kind(value) -> str:
+def _kind(value: Any) -> str:
     return f"an empty {type(value).__name__}" if isinstance(value, Sequence) and not value else type(value).__name__

@@ -36,11 +36,15 @@ class Pose:
         x, y = self.x - 0.5, self.y - 0.5
         return np.array([[c, -s, x - c * MIDDLE + s * MIDDLE], [s, c, y - s * MIDDLE - c * MIDDLE]])
 
-    def moved(self, step_23) -> Pose:
+    def moved(self, step_23: np.ndarray) -> Pose:
         """This pose after the face moved inside the patch by the similarity `step_23`."""
         a, b = step_23[0, 0], step_23[1, 0]
         x, y = self.matrix() @ np.append(step_23 @ [MIDDLE, MIDDLE, 1], 1) + 0.5
         return Pose(float(x), float(y), self.width * float(np.hypot(a, b)), self.roll + float(np.arctan2(b, a)))
+
+
+Sight = tuple[Pose, float, str]
+"""Where the mouth is on a frame, how sure that is (0 = lost), and who says so."""
 
 
 def usual_pose(shape_HW: tuple[int, ...]) -> Pose:
@@ -49,7 +53,7 @@ def usual_pose(shape_HW: tuple[int, ...]) -> Pose:
     return Pose(CENTRE[0] * width, CENTRE[1] * height, USUAL_WIDTH * min(width, height))
 
 
-def patch(image, pose: Pose) -> np.ndarray:
+def patch(image: np.ndarray, pose: Pose) -> np.ndarray:
     """The canonical patch of a gray or rgb image at `pose`; shrinking is antialiased, beyond the frame it repeats."""
     matrix = pose.matrix()
     shrink = min(1.0, UNIT / pose.width)
@@ -63,7 +67,7 @@ def patch(image, pose: Pose) -> np.ndarray:
     return cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def inside(frame_shape, pose: Pose) -> np.ndarray:
+def inside(frame_shape: tuple[int, ...], pose: Pose) -> np.ndarray:
     """uint8 patch: 255 where the canonical patch shows the frame, 0 where it hangs over the edge."""
     matrix = pose.matrix()
     at = np.arange(SIDE)
@@ -73,7 +77,7 @@ def inside(frame_shape, pose: Pose) -> np.ndarray:
     return ((x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)).astype(np.uint8) * 255
 
 
-def ellipse(right, down, across, along) -> np.ndarray:
+def ellipse(right: float, down: float, across: float, along: float) -> np.ndarray:
     """uint8 patch: 255 inside an ellipse; centre and half axes in mouth widths."""
     mask = np.zeros((SIDE, SIDE), np.uint8)
     center = (round(MIDDLE + right * UNIT), round(MIDDLE + down * UNIT))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 
 import numpy as np
 
 from .detect import Head
 from .pose import Pose
 from .smoothing import fill_gaps, smooth
-from .types import MouthTrack
+from .types import Look, MouthTrack
 
 CENTER_SECONDS, WIDTH_SECONDS = 0.05, 0.15
 """Gaussian sigma of the smoothing within a shot: width and roll are steadier than the place."""
@@ -22,11 +23,11 @@ SOURCES = ("user", "landmarks", "detector", "finder", "filled", "fallback")
 class Record:
     """A growing table, a few bytes per frame; lengths are over the frame's width."""
 
-    def __init__(self, warnings=()):
+    def __init__(self, warnings: Iterable[str] = ()) -> None:
         self._warnings = tuple(warnings)
         self._table, self._heads, self._shot = array("d"), array("d"), 0
 
-    def add(self, look, pose: Pose, confidence: float, source: str, head: Head | None = None):
+    def add(self, look: Look, pose: Pose, confidence: float, source: str, head: Head | None = None) -> None:
         """One frame; `pose` and `head` in pixels of the look's picture."""
         self._shot += look.cut
         height, width = look.gray.shape
@@ -35,7 +36,7 @@ class Record:
         self._heads.extend(UNKNOWN if head is None else np.ravel(head) / width)
         self._frame_size, self._aspect = look.frame_size, height / width
 
-    def track(self, shift=None) -> MouthTrack:
+    def track(self, shift: np.ndarray | None = None) -> MouthTrack:
         """The smoothed track; `shift` (right, down, grown) is where the mouth is as seen from every pose."""
         times, x, y, width, roll, confidence, shot, source = np.array(self._table).reshape(-1, 8).T
         if shift is not None:
@@ -56,7 +57,7 @@ class Record:
             head_N32=self._smooth_heads(times, shot),
         )  # fmt: skip
 
-    def _smooth_heads(self, times, shot) -> np.ndarray:
+    def _smooth_heads(self, times: np.ndarray, shot: np.ndarray) -> np.ndarray:
         heads = np.array(self._heads).reshape(-1, 6)
         if np.isnan(heads).all():
             return np.zeros((0, 3, 2))
@@ -71,7 +72,9 @@ class Record:
         return heads.reshape(-1, 3, 2) / (1, self._aspect)
 
 
-def _smooth_shot(times, values, confidence, sources):
+def _smooth_shot(
+    times: np.ndarray, values: np.ndarray, confidence: np.ndarray, sources: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Short gaps filled, then smoothed without lag; where the mouth is lost, its last or next known place stays."""
     known = confidence > 0
     if not known.any():

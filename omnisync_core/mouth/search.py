@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,10 +11,10 @@ from ..errors import InputError
 from .detect import Face
 from .finder import Find
 from .guided import EVERY, Guided
-from .pose import Pose, usual_pose
+from .pose import Pose, Sight, usual_pose
 from .record import Record
 from .speaking import Hear, who_speaks
-from .types import Choice, MouthTrack
+from .types import Choice, Look, MouthTrack
 
 WAIT = 20
 """Frames of a shot that are looked at before its speaker is chosen."""
@@ -32,7 +32,9 @@ LISTENED = 60
 """Frames of a shot that are looked at where several mouths are seen and the video has a sound."""
 
 
-def track_alone(looks, find: Find, choice: Choice, nothing: str, hear: Hear | None = None) -> MouthTrack:
+def track_alone(
+    looks: Iterable[Look], find: Find, choice: Choice, nothing: str, hear: Hear | None = None
+) -> MouthTrack:  # fmt: skip
     """Follow one speaker; a track without any mouth, with `nothing` as a warning, where none was found.
 
     Holds at most LISTENED looks. InputError: mouths were seen, but never as many as `choice` counts.
@@ -53,7 +55,7 @@ def track_alone(looks, find: Find, choice: Choice, nothing: str, hear: Hear | No
 class _Speaker:
     """Fed looks, gives each back with pose, confidence and source; the first ones of a shot late."""
 
-    def __init__(self, find: Find, choice: Choice, hear: Hear | None):
+    def __init__(self, find: Find, choice: Choice, hear: Hear | None) -> None:
         self._find, self._choice, self._hear = find, choice, hear
         self._wait = WAIT
         self._waiting: list = []
@@ -61,7 +63,7 @@ class _Speaker:
         self._pose: Pose | None = None
         self._most = 0
 
-    def feed(self, look) -> Iterator[tuple]:
+    def feed(self, look: Look) -> Iterator[tuple]:
         if look.cut:
             yield from self.settle()
             self._guided = None
@@ -107,7 +109,7 @@ class _Speaker:
             index = self._choice.index
             raise InputError(f"speaker {index} is not there: at most {seen} seen in a frame; count from 0 at the left")
 
-    def _answer(self, look, answer) -> tuple:
+    def _answer(self, look: Look, answer: Sight) -> tuple:
         self._pose = answer[0]
         return look, *answer
 
@@ -131,7 +133,7 @@ class _Candidate:
         return sum(face.confidence for face in self.faces.values())
 
 
-def _candidates(looks, find: Find) -> list[_Candidate]:
+def _candidates(looks: Sequence[Look], find: Find) -> list[_Candidate]:
     """The mouths that are steadily seen, from left to right."""
     candidates: list[_Candidate] = []
     numbers = range(0, len(looks), EVERY)
@@ -164,7 +166,7 @@ def _same(a: Face, b: Face) -> bool:
     return bool(near and 1 / ALIKE < a.width / b.width < ALIKE)
 
 
-def _choose(seen: list[_Candidate], choice: Choice, looks, hear: Hear | None) -> _Candidate | None:
+def _choose(seen: list[_Candidate], choice: Choice, looks: Sequence[Look], hear: Hear | None) -> _Candidate | None:
     """The speaker: the one with the user's number, else who speaks."""
     if choice.by == "index":
         return seen[choice.index] if choice.index < len(seen) else None

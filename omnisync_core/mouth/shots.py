@@ -15,7 +15,7 @@ class ShotFinder:
     def __init__(self) -> None:
         self._last = None
 
-    def is_cut(self, rgb_HWC) -> bool:
+    def is_cut(self, rgb_HWC: np.ndarray) -> bool:
         """True on the first frame after a cut: its colours AND its pixels are far from those of the frame before.
 
         rgb_HWC: uint8. Within a shot the histogram distance stays below .2 and the mean difference below .08.

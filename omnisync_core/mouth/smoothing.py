@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def smooth(times_N, values_NC, sigma, weights_N=None):
+def smooth(times_N: ArrayLike, values_NC: ArrayLike, sigma: float, weights_N: ArrayLike | None = None) -> np.ndarray:
     """Smooth without lag by a local straight-line fit under a Gaussian window of `sigma` seconds.
 
     The line (not the mean) keeps the ends of a steady movement where they are. Frames of weight 0 are given the value
@@ -43,13 +44,15 @@ def smooth(times_N, values_NC, sigma, weights_N=None):
     return result.reshape(values.shape)
 
 
-def gaps(known_N):
+def gaps(known_N: ArrayLike) -> list[tuple[int, int]]:
     """Runs of False as (start, stop) pairs."""
     edges = np.flatnonzero(np.diff(np.concatenate([[1], np.asarray(known_N, bool).astype(int), [1]])))
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
-def fill_gaps(times_N, values_NC, known_N, longest=0.5):
+def fill_gaps(
+    times_N: ArrayLike, values_NC: ArrayLike, known_N: ArrayLike, longest: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Straight lines across gaps of at most `longest` seconds between two known frames -> (values, filled_N)."""
     times, known = np.asarray(times_N), np.asarray(known_N, bool)
     values, filled = np.array(values_NC, np.float64), np.zeros(len(times), bool)

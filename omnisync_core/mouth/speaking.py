@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
 
 from .detect import Face
 from .pose import SIDE, Pose, patch
+from .types import Look
 
 Hear = Callable[[np.ndarray], np.ndarray]
 """Times (N,) in seconds -> how loud the video's own sound is there (N,), dB."""
@@ -26,7 +28,7 @@ SMOOTHED = 2.0
 """Frames, standard deviation: sound and lips are not that exactly in step."""
 
 
-def who_speaks(seen: Sequence, looks: Sequence, hear: Hear | None = None):
+def who_speaks(seen: Sequence, looks: Sequence, hear: Hear | None = None) -> Any:
     """One of the mouths `seen` (each with `faces`: Face by number of the look, and `width`), at least one.
 
     Who clearly goes with the sound; else the largest of those that move about as much as the liveliest one.
@@ -42,7 +44,7 @@ def who_speaks(seen: Sequence, looks: Sequence, hear: Hear | None = None):
     return max(lively, key=lambda one: one.width)
 
 
-def _heard(lips: Sequence[np.ndarray], looks, hear: Hear | None) -> int | None:
+def _heard(lips: Sequence[np.ndarray], looks: Sequence[Look], hear: Hear | None) -> int | None:
     """The number of the mouth that clearly goes with the sound, if there is one."""
     if hear is None or len(looks) < 4 * SMOOTHED:
         return None
@@ -57,7 +59,7 @@ def _heard(lips: Sequence[np.ndarray], looks, hear: Hear | None) -> int | None:
     return agreement.index(best) if best >= AGREES and best - second >= CLEARLY else None
 
 
-def _lips(faces: Mapping[int, Face], width: float, looks) -> np.ndarray:
+def _lips(faces: Mapping[int, Face], width: float, looks: Sequence[Look]) -> np.ndarray:
     """(T, W, W): the lips in every look, soft, on a face held still; between two sights its path is straight."""
     numbers = sorted(faces)
     x_T, y_T, roll_T = (

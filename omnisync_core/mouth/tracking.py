@@ -5,15 +5,17 @@ Frames are taken one at a time and shrunk to SHORT_SIDE; what stays is a few num
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import InputError
-from .detect import FaceDetector, open_detector
+from .detect import Face, FaceDetector, open_detector
 from .faces import track_faces
 from .finder import find_mouths, mouth_at
 from .guided import Guided
@@ -24,7 +26,7 @@ from .record import FALLBACK_CONFIDENCE, Record
 from .search import track_alone
 from .shots import ShotFinder
 from .speaking import Hear
-from .types import Choice, MouthTrack, Point
+from .types import Choice, Look, MouthTrack, Point
 
 SHORT_SIDE = 480
 LIKELY_WIDTH = 0.15
@@ -42,10 +44,10 @@ FAITHFUL = 0.3
 
 def track(
     frames: Iterable[tuple[float, np.ndarray]],
-    how="auto",
+    how: Any = "auto",
     *,
     choice: Choice = Choice(),  # noqa: B008 - frozen
-    frame_size=None,
+    frame_size: tuple[int, int] | None = None,
     detectors: Path | None = None,
     hear: Hear | None = None,
 ) -> MouthTrack:
@@ -91,25 +93,7 @@ def track(
     return _track_point(looks, Point(*(float(v) for v in how)), first)
 
 
-@dataclass(frozen=True)
-class _Look:
-    """One frame as the trackers see it."""
-
-    time: float
-    rgb: np.ndarray
-    """uint8, at most SHORT_SIDE on its shorter side."""
-    gray: np.ndarray
-    cut: bool
-    """The first frame of a new shot."""
-    frame_size: tuple[int, int]
-
-    @property
-    def scale(self) -> float:
-        """Pixels of `rgb` per pixel of the video."""
-        return self.rgb.shape[1] / self.frame_size[0]
-
-
-def _looks(frames, frame_size) -> Iterator[_Look]:
+def _looks(frames: Iterable[tuple[float, np.ndarray]], frame_size: tuple[int, int] | None) -> Iterator[Look]:
     shots = ShotFinder()
     for time, image in frames:
         if image.ndim != 3 or image.shape[2] != 3:
@@ -123,22 +107,22 @@ def _looks(frames, frame_size) -> Iterator[_Look]:
         if image.dtype != np.uint8:
             image = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
         image = np.ascontiguousarray(image)
-        yield _Look(float(time), image, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), shots.is_cut(image), frame_size)
+        yield Look(float(time), image, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), shots.is_cut(image), frame_size)
 
 
-def _with(first, rest):
+def _with(first: Look, rest: Iterator[Look]) -> Iterator[Look]:
     yield first
     yield from rest
 
 
-def _track_centre(looks) -> MouthTrack:
+def _track_centre(looks: Iterator[Look]) -> MouthTrack:
     record = Record()
     for look in looks:
         record.add(look, usual_pose(look.gray.shape), FALLBACK_CONFIDENCE, "fallback")
     return record.track()
 
 
-def _track_point(looks, point: Point, first: _Look) -> MouthTrack:
+def _track_point(looks: Iterator[Look], point: Point, first: Look) -> MouthTrack:
     width, height = first.frame_size
     if not (0 <= point.x < width and 0 <= point.y < height):
         raise InputError(
@@ -171,7 +155,7 @@ def _far_from_point(track: MouthTrack, point: Point) -> tuple[str, ...]:
     )
 
 
-def _first_pose(look: _Look, point: Point) -> Pose:
+def _first_pose(look: Look, point: Point) -> Pose:
     """The user's point; without a width, the mouth that the finder sees there, else what stands out there."""
     x, y = point.x * look.scale, point.y * look.scale
     if point.width is not None:
@@ -184,7 +168,7 @@ def _first_pose(look: _Look, point: Point) -> Pose:
     return Pose(*found) if found else Pose(x, y, USUAL_WIDTH * side)
 
 
-def _track_masks(looks, masks, first: _Look) -> MouthTrack:
+def _track_masks(looks: Iterator[Look], masks: np.ndarray, first: Look) -> MouthTrack:
     masks = masks if np.ndim(masks) == 3 else np.asarray(masks)[None]
     if len(masks) == 1:
         place = _mask_place(masks[0])
@@ -209,7 +193,7 @@ def _track_masks(looks, masks, first: _Look) -> MouthTrack:
     return record.track()
 
 
-def _mask_place(mask) -> tuple[float, float, float] | None:
+def _mask_place(mask: ArrayLike) -> tuple[float, float, float] | None:
     """Centre x, y and width of what is painted, over the mask's size; None where nothing is."""
     painted = np.asarray(mask, np.float32) > 0.5 * max(float(np.max(mask)), 1e-3)
     if not painted.any():
@@ -221,14 +205,14 @@ def _mask_place(mask) -> tuple[float, float, float] | None:
     return (left + right + 1) / 2 / width, (top + bottom + 1) / 2 / height, (right - left + 1) / width
 
 
-def _track_found(looks, detector: FaceDetector, choice: Choice) -> MouthTrack:
+def _track_found(looks: Iterator[Look], detector: FaceDetector, choice: Choice) -> MouthTrack:
     return track_faces(looks, lambda _, rgb: detector.find(rgb), choice, _start(choice), NO_FACE)
 
 
-def _track_seen(looks, seen: Seen, choice: Choice) -> MouthTrack:
+def _track_seen(looks: Iterator[Look], seen: Seen, choice: Choice) -> MouthTrack:
     count = 0
 
-    def find(number, rgb):
+    def find(number: int, rgb: np.ndarray) -> list[Face]:
         nonlocal count
         count = number + 1
         return seen.at(number, rgb.shape[:2])
@@ -239,5 +223,5 @@ def _track_seen(looks, seen: Seen, choice: Choice) -> MouthTrack:
     return found
 
 
-def _start(choice: Choice):
+def _start(choice: Choice) -> Callable[[Look], Pose]:
     return lambda look: _first_pose(look, choice.point)

@@ -42,6 +42,24 @@ class MouthTrack:
 
 
 @dataclass(frozen=True)
+class Look:
+    """One frame as the trackers see it."""
+
+    time: float
+    rgb: np.ndarray
+    """uint8, small on its shorter side."""
+    gray: np.ndarray
+    cut: bool
+    """The first frame of a new shot."""
+    frame_size: tuple[int, int]
+
+    @property
+    def scale(self) -> float:
+        """Pixels of `rgb` per pixel of the video."""
+        return self.rgb.shape[1] / self.frame_size[0]
+
+
+@dataclass(frozen=True)
 class Point:
     """A user's word: the mouth's centre on the first frame, in pixels; `width` (pixels) is estimated where None."""
 
@@ -60,7 +78,7 @@ class Choice:
     point: Point | None = None
     """On the first frame."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.by not in ("largest", "index", "point"):
             raise InputError(f"the speaker is chosen by largest, index or point, got {self.by!r}")
         if self.index < 0:

@@ -46,7 +46,7 @@ def mirrored(picture: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.ascontiguousarray(picture[:, ::-1]), np.ascontiguousarray(truth[..., ::-1] * signs)
 
 
-def _backdrop(pool, rng, side) -> np.ndarray:
+def _backdrop(pool: Pool, rng: np.random.Generator, side: int) -> np.ndarray:
     kind = rng.random()
     if kind < 0.4:
         picture = pool.backdrops[rng.integers(len(pool.backdrops))]
@@ -73,7 +73,7 @@ def _backdrop(pool, rng, side) -> np.ndarray:
     return np.clip(canvas, 0, 255).astype(np.uint8)
 
 
-def _textured(pool, rng, color, side) -> np.ndarray:
+def _textured(pool: Pool, rng: np.random.Generator, color: np.ndarray, side: int) -> np.ndarray:
     """Cloth, hair, leaves: one or two of the drawn world's textures in one colour."""
     canvas = np.broadcast_to(color.astype(np.float32), (side, side, 3)).copy()
     for _ in range(rng.integers(1, 3)):
@@ -85,7 +85,7 @@ def _textured(pool, rng, color, side) -> np.ndarray:
     return np.clip(canvas, 0, 255).astype(np.uint8)
 
 
-def _thing(canvas, rng, pool) -> np.ndarray:
+def _thing(canvas: np.ndarray, rng: np.random.Generator, pool: Pool) -> np.ndarray:
     """One of the pool's things, anywhere; returns its mask."""
     side, image = len(canvas), pool.things[rng.integers(len(pool.things))]
     moved = _strewn(image, rng, side, np.exp(rng.uniform(np.log(0.2), np.log(1.2))) * side / len(image))
@@ -93,7 +93,7 @@ def _thing(canvas, rng, pool) -> np.ndarray:
     return moved[..., 3]
 
 
-def _scrap(canvas, pool, rng) -> None:
+def _scrap(canvas: np.ndarray, pool: Pool, rng: np.random.Generator) -> None:
     """A part of a head without its mouth: an eye, an ear, hair, a collar, any size."""
     one = int(rng.integers(len(pool.rgba)))
     size = pool.rgba.shape[1]
@@ -109,7 +109,7 @@ def _scrap(canvas, pool, rng) -> None:
     _lay(canvas, _recolored(moved[..., :3], rng), moved[..., 3])
 
 
-def _strewn(image, rng, side, scale) -> np.ndarray:
+def _strewn(image: np.ndarray, rng: np.random.Generator, side: int, scale: float) -> np.ndarray:
     """A picture with a mask, turned and scaled, anywhere on an empty (side, side, 4)."""
     angle = rng.normal(0, 0.5) if rng.random() < 0.7 else rng.uniform(-np.pi, np.pi)
     c, s = scale * np.cos(angle), scale * np.sin(angle)
@@ -122,7 +122,7 @@ def _strewn(image, rng, side, scale) -> np.ndarray:
     return cv2.warpAffine(image, np.column_stack([matrix, shift]), (side, side))
 
 
-def _clutter(canvas, rng, _pool=None) -> np.ndarray:
+def _clutter(canvas: np.ndarray, rng: np.random.Generator, _pool: Pool = None) -> np.ndarray:
     """Draws something that is no face; returns its mask."""
     side = len(canvas)
     mask = np.zeros((side, side), np.uint8)
@@ -164,7 +164,7 @@ def _clutter(canvas, rng, _pool=None) -> np.ndarray:
     return mask
 
 
-def _hand(canvas, rng, _pool=None) -> np.ndarray:
+def _hand(canvas: np.ndarray, rng: np.random.Generator, _pool: Pool = None) -> np.ndarray:
     """An arm and fingers in a skin's colour, shaded across; returns its mask."""
     side = len(canvas)
     skin = np.array([220, 170, 140]) * rng.uniform(0.3, 1.1) * (1 + rng.normal(0, 0.08, 3))
@@ -187,7 +187,7 @@ def _hand(canvas, rng, _pool=None) -> np.ndarray:
     return total
 
 
-def _paste(canvas, pool, rng, mouths) -> None:
+def _paste(canvas: np.ndarray, pool: Pool, rng: np.random.Generator, mouths: list[np.ndarray]) -> None:
     """Pastes a cut-out and appends its mouth (x, y, width, roll, eyes x, eyes y, shown); hides those it covers."""
     side, one = len(canvas), int(rng.integers(len(pool.rgba)))
     image, field = _bent(pool.rgba[one], rng)
@@ -209,7 +209,9 @@ def _paste(canvas, pool, rng, mouths) -> None:
     mouths.append(np.array([*place, wanted, flip * roll + angle, *(matrix @ eyes + shift), float(shown)]))
 
 
-def _turned(image, matrix, shift, scale, side):
+def _turned(
+    image: np.ndarray, matrix: np.ndarray, shift: np.ndarray, scale: float, side: int
+) -> tuple[np.ndarray, tuple[int, int, int, int]]:  # fmt: skip
     """A cut-out moved by a matrix and a shift, and the part (x0, y0, x1, y1) of the canvas that it covers."""
     full = np.column_stack([matrix, shift])
     if scale < 0.7:
@@ -228,7 +230,7 @@ BENT = 0.03
 """How far the four by four points of a cut-out are moved, over its side."""
 
 
-def _bent(image, rng):
+def _bent(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
     """A cut-out with other proportions, and where each of its pixels comes from ((S, S, 2), or None)."""
     if rng.random() < 0.3:
         return image, None
@@ -239,7 +241,7 @@ def _bent(image, rng):
     return cv2.remap(image, field, None, cv2.INTER_LINEAR), field
 
 
-def _moved(field, mouth, eyes):
+def _moved(field: np.ndarray | None, mouth: np.ndarray, eyes: np.ndarray) -> tuple[float, ...]:
     """Mouth (x, y, width, roll) and eyes (x, y) of a bent cut-out."""
     x, y, width, roll = mouth
     if field is None:
@@ -256,7 +258,7 @@ def _moved(field, mouth, eyes):
     return *middle, float(np.hypot(*across)), float(np.arctan2(across[1], across[0])), *eyes
 
 
-def _recolored(color, rng):
+def _recolored(color: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The cut-out's own light: gain, tint, side light, stronger or weaker contrast, sometimes gray."""
     height, width = color.shape[:2]
     gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.07, 3))
@@ -277,7 +279,7 @@ def _recolored(color, rng):
 _GRAIN = np.random.default_rng(5).normal(0, 1, (SIDE, SIDE)).astype(np.float32)
 
 
-def _hidden(mouth, mask):
+def _hidden(mouth: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The mouth, marked as not shown where the mask lies over its middle."""
     x, y, width = mouth[:3]
     half = max(1, int(0.35 * width))
@@ -286,7 +288,7 @@ def _hidden(mouth, mask):
     return np.array([*mouth[:6], 0.0 if covered else mouth[6]])
 
 
-def _lay(canvas, color, mask, alpha: float = 1.0) -> None:
+def _lay(canvas: np.ndarray, color: np.ndarray, mask: np.ndarray, alpha: float = 1.0) -> None:
     """Blends a colour or a picture into the canvas where the mask (uint8) says."""
     x0, y0, across, down = cv2.boundingRect(mask)
     here = np.s_[y0 : y0 + down, x0 : x0 + across]
@@ -300,7 +302,7 @@ def _lay(canvas, color, mask, alpha: float = 1.0) -> None:
     canvas[here] = part.astype(np.uint8)
 
 
-def _spoiled(canvas, rng) -> np.ndarray:
+def _spoiled(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What cameras and codecs do."""
     side = len(canvas)
     levels = np.arange(256, dtype=np.float32)
@@ -331,7 +333,7 @@ def _spoiled(canvas, rng) -> np.ndarray:
 _NOISE = np.random.default_rng(6).normal(0, 1, 12 * SIDE * SIDE).astype(np.float32)
 
 
-def _truth(mouths, side) -> np.ndarray:
+def _truth(mouths: list[np.ndarray], side: int) -> np.ndarray:
     cells = side // CELL
     truth = np.zeros((TRUTH, cells, cells), np.float32)
     truth[1] = 1

@@ -62,7 +62,7 @@ def load_pool(path: Path) -> Pool:
         return Pool(**{name: data[name] for name in data.files})
 
 
-def _characters(count: int, seed: int, split: str, rng) -> list[int]:
+def _characters(count: int, seed: int, split: str, rng: np.random.Generator) -> list[int]:
     """Seeds of as many photographic people as PHOTOGRAPHIC says, the rest of any kind."""
     kept: list[int] = []
     number = 10**7 + seed * 10**5
@@ -98,7 +98,7 @@ def drawn_head(seed: int, rng: np.random.Generator, split: str = "train", size: 
     return Cutout(np.dstack([color, mask]).astype(np.uint8), (*center.tolist(), width, roll), tuple(eyes.tolist()), 1.0)
 
 
-def _thing(rng) -> np.ndarray:
+def _thing(rng: np.random.Generator) -> np.ndarray:
     """A hand, a cup, a microphone ...: (THING, THING, 4)."""
     skin = rgb(rng.choice(_SKINS.split()))
     parts = random_occluder(rng, rng, (0.5, 0.5), 0.2, 3.0, shaded=True, skin=skin).parts

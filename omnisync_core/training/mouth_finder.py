@@ -25,6 +25,8 @@ from .cutouts import Pool, draw_pool, load_pool, save_pool
 
 BATCH, FRESH, KEPT = 16, 7, 5000
 """Pictures a step, how many of them are new, and how many are kept to be seen again."""
+Sample = tuple[np.ndarray, np.ndarray]
+"""A picture and its truth."""
 AVERAGED = 0.998
 """How much of the running mean of the weights a step keeps."""
 TESTS = 240
@@ -91,7 +93,7 @@ def train(pool: Pool, unseen: Pool, course: Course, record: Path, out: Path) -> 
 class _Run:
     """Network, its running mean, optimiser, hours spent."""
 
-    def __init__(self, course: Course, record: Path):
+    def __init__(self, course: Course, record: Path) -> None:
         self.course, self.steps, self.spent = course, 0, 0.0
         self.finder = (
             (load_finder(course.start).float() if course.start else MouthFinder())
@@ -136,14 +138,14 @@ class _Run:
         return parts
 
 
-def _batch(chosen, rng) -> tuple[Tensor, Tensor]:
+def _batch(chosen: Sequence[Sample], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     pictures, truths = zip(*(mirrored(*one) if rng.random() < 0.5 else one for one in chosen), strict=True)
     x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
     x = x * torch.empty(len(x), 3, 1, 1).uniform_(0.9, 1.1) + torch.empty(len(x), 1, 1, 1).uniform_(-0.1, 0.1)
     return x.contiguous(memory_format=torch.channels_last), torch.from_numpy(np.stack(truths))
 
 
-def measured(finder: MouthFinder, tests) -> tuple[float, float]:
+def measured(finder: MouthFinder, tests: Sequence[Sample]) -> tuple[float, float]:
     """Share of the shown mouths found within half a width, and answers per picture that are no mouth."""
     right = wrong = shown = 0
     for picture, truth in tests:
@@ -159,7 +161,7 @@ def measured(finder: MouthFinder, tests) -> tuple[float, float]:
     return right / max(1, shown), wrong / len(tests)
 
 
-def _place(truth, row, column) -> tuple[float, float, float]:
+def _place(truth: np.ndarray, row: int, column: int) -> tuple[float, float, float]:
     dx, dy, wide = truth[3:6, row, column]
     return (column + 0.5 + dx) * CELL, (row + 0.5 + dy) * CELL, USUAL * float(np.exp(wide))
 
