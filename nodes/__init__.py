@@ -8,6 +8,7 @@ from .host import first_frame, folders
 from .latentsync import LatentSyncEngineNode, LoadLatentSyncNode
 from .lipsync import EngineNode, LipSyncImagesNode, LipSyncVideoNode, SpeakerNode
 from .loaders import LoadModelNode, LoadWhisperNode
+from .marks import SignVideoNode
 from .mouth import MouthCropNode, MouthPasteNode, MouthTrackNode
 from .omniedit import HuMoAudioNode, HuMoEngineNode, LTXEditNode, LTXEngineNode, OmniEditGuiderNode, OmniEditSamplerNode
 from .report import ExampleNode, SyncReportNode
@@ -22,6 +23,7 @@ NODES: list = [
     SyncReportNode, ExampleNode, EngineNode, SpeakerNode, LipSyncVideoNode, LipSyncImagesNode, CleanUnfinishedNode,
     LoadLatentSyncNode, LatentSyncEngineNode, HuMoEngineNode, LTXEngineNode, HuMoAudioNode, OmniEditSamplerNode,
     OmniEditGuiderNode, LTXEditNode, LoadXDubNode, XDubEngineNode, SyncScoreNode, CompareVideosNode,
+    SignVideoNode,
 ]  # fmt: skip
 
 

@@ -95,7 +95,7 @@ def described(report: Report) -> str:
     ]
     for passed in report.passed:
         lines.append(f"unchanged {passed.start:.2f} to {passed.stop:.2f} s ({passed.frames} frames): {passed.reason}")
-    return _said_here("\n".join([*lines, *(f"note: {warning}" for warning in report.warnings)]))
+    return _said_here("\n".join([*lines, *(f"note: {warning}" for warning in report.warnings), *report.marks]))
 
 
 class EngineNode(io.ComfyNode):

@@ -52,6 +52,13 @@ def result_path(suffix: str) -> Path:
     return Path(folder) / f"{name}_{counter:05}_{suffix}"
 
 
+def saved_path(prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:
+    """A new name in the host's output folder, by its own numbering, and its folder below that one."""
+    root = folder_paths.get_output_directory()
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, root, width, height)
+    return Path(folder) / f"{name}_{counter:05}_{suffix}", subfolder
+
+
 def as_video(path: Path):
     """VIDEO of a file."""
     return InputImpl.VideoFromFile(str(path))

@@ -11,6 +11,7 @@ from pathlib import Path
 from .. import audio as sound
 from .. import media
 from ..engines.protocol import Engine
+from ..marks.marking import Marking
 from ..timing import timeline
 from ..timing.silence import Voice
 from ..windows.placement import Placement
@@ -37,6 +38,7 @@ class Job:
     """One per speaker."""
     timeline: timeline.Timeline
     warnings: tuple[str, ...]
+    marking: Marking
     seconds_per_frame: float
     """Time to decode one."""
     tell: Listener
@@ -59,8 +61,9 @@ def open_job(
     options: SyncOptions,
     speakers: Sequence[Speaker],
     tell: Listener,
+    known: media.VideoInfo | None = None,
 ) -> Job:
-    """Look at the files. InputError, OutputError."""
+    """Look at the files, but for what is `known` of the video. InputError, OutputError."""
     began = time.monotonic()
 
     def on_frame(count: int) -> None:
@@ -69,8 +72,9 @@ def open_job(
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        info = media.probe_video(part, on_frame)
+        info = known or media.probe_video(part, on_frame)
     media.check_output(output, part.path, audio, lossless=options.lossless)
+    marking = Marking(options.marks, output, lossless=options.lossless)
     decoding = (time.monotonic() - began) / (info.frame_count + len(info.before_N))
     heard = sound.SpeechWave(audio)
     shown = timeline.plan_timeline(info.times_N, heard.duration, options.length, options.preview_seconds)
@@ -80,7 +84,7 @@ def open_job(
     cast = tuple(speakers) or (Speaker(audio, options.mouth),)
     waves = [sound.SpeechWave(speaker.audio) for speaker in speakers] or [heard]
     voices = tuple(Voice(wave, shown.end) for wave in waves)
-    return Job(part, info, audio, output, engine, options, cast, voices, shown, tuple(notes), decoding, tell)
+    return Job(part, info, audio, output, engine, options, cast, voices, shown, tuple(notes), marking, decoding, tell)
 
 
 def _other_length(sound_seconds: float, result_seconds: float) -> Iterator[str]:

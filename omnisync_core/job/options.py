@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InputError
+from ..marks.options import Marks
 from ..timing.timeline import POLICIES
 
 SILENCE = ("close", "keep")
@@ -28,6 +29,8 @@ class SyncOptions:
     preview_seconds: float | None = None
     """Do only the first seconds."""
     lossless: bool = False
+    marks: Marks = field(default_factory=Marks)
+    """What says of the result that it was edited; no window depends on it."""
     resume: bool = False
 
     def __post_init__(self) -> None:
@@ -41,8 +44,8 @@ class SyncOptions:
             raise InputError(f"preview must be a number of seconds above 0, got {self.preview_seconds}")
 
     def deciding(self) -> dict:
-        """The options that decide the result."""
-        return {name: value for name, value in vars(self).items() if name != "resume"}
+        """The options that decide the result, but for its marks."""
+        return {name: value for name, value in vars(self).items() if name not in ("resume", "marks")}
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,8 @@ class Report:
     shots: int
     warnings: tuple[str, ...]
     seconds: float
+    marks: tuple[str, ...] = ()
+    """How the result says that it was edited, a line each; empty where nothing was."""
 
     def as_json(self) -> dict:
         return asdict(self)

@@ -25,7 +25,7 @@ def plan_of(job: Job, roles: Sequence[Role], done: int, editing_seconds: float) 
     return Plan(
         frames=frames,
         video_seconds=job.timeline.end - float(job.timeline.time_V[0]),
-        edited_frames=int(np.count_nonzero(_edited(roles))),
+        edited_frames=int(np.count_nonzero(edited_V(roles))),
         windows=len(windows),
         windows_done=done,
         seconds=editing_seconds + 3 * job.seconds_per_frame * frames,
@@ -49,20 +49,22 @@ def check_space(folder: Path, plan: Plan) -> None:
 def report_of(job: Job, roles: Sequence[Role], seconds: float) -> Report:
     """The report of a job that is done."""
     sources_N = [role.placement.track.source_N[job.timeline.source_V] for role in roles]
+    edited = int(np.count_nonzero(edited_V(roles)))
     return Report(
         output=str(job.output),
         frames=len(job.timeline),
-        edited=int(np.count_nonzero(_edited(roles))),
+        edited=edited,
         windows=sum(len(role.placement.windows) for role in roles),
         passed=tuple(_passed(job, roles)),
         mouth_sources=dict(Counter(np.concatenate(sources_N).tolist())),
         shots=len(np.unique(roles[0].placement.track.shot_N)),
         warnings=(*job.warnings, *_warnings(roles)),
         seconds=seconds,
+        marks=job.marking.told() if edited else (),
     )
 
 
-def _edited(roles: Sequence[Role]) -> np.ndarray:
+def edited_V(roles: Sequence[Role]) -> np.ndarray:
     """Which frames of the result any speaker's edit changes."""
     return np.any([role.placement.gain_V > 0 for role in roles], axis=0)
 
@@ -94,7 +96,7 @@ def _passed(job: Job, roles: Sequence[Role]) -> Iterator[Passed]:
     """Stretches without any edit, and why."""
     times = np.append(job.timeline.time_V, job.timeline.end) - job.timeline.time_V[0]
     found = np.any([role.placement.found_V > 0 for role in roles], axis=0)
-    reasons = np.where(~found, "no mouth", np.where(~_edited(roles), "silence", ""))
+    reasons = np.where(~found, "no mouth", np.where(~edited_V(roles), "silence", ""))
     edges = np.flatnonzero(np.append(True, reasons[1:] != reasons[:-1])).tolist()
     for start, stop in zip(edges, [*edges[1:], len(reasons)], strict=True):
         if reasons[start]:

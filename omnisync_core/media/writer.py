@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -52,9 +53,9 @@ class VideoWriter:
 
     mp4, mov, mkv by suffix. The frames keep pixel format, colour tags, times and rotation of the source, and its
     subtitles, chapters (of a whole file) and metadata come along; `lossless` is FFV1 (mkv). `audio_duration` (seconds)
-    cuts the sound, and follows an encoded one with silence. A context manager: the file appears at `path` on a clean
-    exit; after an error nothing is left. Errors: InputError as `check_output`, OutputError when the disk is full or
-    forbids it.
+    cuts the sound, and follows an encoded one with silence. `note` joins the comment in the file's metadata. A context
+    manager: the file appears at `path` on a clean exit, after `finish` has seen it whole under another name; after an
+    error nothing is left. Errors: InputError as `check_output`, OutputError when the disk is full or forbids it.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class VideoWriter:
         *,
         lossless: bool = False,
         audio_duration: float | None = None,
+        note: str = "",
+        finish: Callable[[Path], None] = lambda _: None,
     ) -> None:
-        self.path, part = Path(path), Part.of(source)
+        self.path, part, self._whole = Path(path), Part.of(source), finish
         check_output(path, part.path, audio, lossless)
         self._part = part_of(self.path)
         self._output, self._last, self._written, self._tracks = None, None, 0, []
@@ -74,7 +77,7 @@ class VideoWriter:
             with Source(part.path) as opened:
                 first, self._encoding = _plan(opened, self.path, lossless)
                 self._output = _open_output(self._part, container_of(self.path))
-                self._output.metadata.update(copied_metadata(opened.container.metadata))
+                self._output.metadata.update(_with_note(copied_metadata(opened.container.metadata), note))
                 if part.is_whole:
                     self._output.set_chapters(opened.container.chapters())
                 copy_attachments(self._output, opened.container)
@@ -130,6 +133,7 @@ class VideoWriter:
             track.close()
         self._output.close()
         self._output = None
+        self._whole(self._part)
         os.replace(self._part, self.path)
 
     def _discard(self) -> None:
@@ -141,6 +145,15 @@ class VideoWriter:
                 self._output.close()
             self._output = None
         self._part.unlink(missing_ok=True)
+
+
+def _with_note(metadata: dict[str, str], note: str) -> dict[str, str]:
+    """Metadata whose comment also says `note`, once."""
+    key = next((key for key in metadata if key.lower() == "comment"), "comment")
+    before = metadata.get(key, "")
+    if not note or note in before:
+        return metadata
+    return metadata | {key: f"{before}; {note}" if before else note}
 
 
 def _plan(source: Source, path: Path, lossless: bool) -> tuple[Frame, Encoding]:

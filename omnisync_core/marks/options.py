@@ -1,0 +1,54 @@
+"""Which marks a result gets."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ..errors import InputError
+
+KINDS = {
+    "tag": "a note in the file's metadata",
+    "c2pa": "signed Content Credentials, by your certificate",
+    "watermark": "a faint pattern over the edited frames, which outlives encoders",
+}
+CORNERS = ("bottom-right", "bottom-left", "top-right", "top-left")
+CERTIFICATE, KEY = "OMNISYNC_C2PA_CERTIFICATE", "OMNISYNC_C2PA_KEY"
+"""Environment variables that name the files."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """By default the tag alone. Only a result with edited frames is marked."""
+
+    kinds: tuple[str, ...] = ("tag",)
+    """Of `KINDS`; none: not marked."""
+    certificate: str | None = None
+    """PEM file of the certificate chain, leaf first; None: what the environment names."""
+    key: str | None = None
+    """PEM file of its private key, without a password."""
+    label: str = ""
+    """Shown in every frame; empty: none."""
+    corner: str = CORNERS[0]
+    opacity: float = 0.7
+
+    def __post_init__(self) -> None:
+        wrong = [kind for kind in self.kinds if kind not in KINDS]
+        if wrong:
+            raise InputError(f"a mark must be one of {', '.join(KINDS)}, got {', '.join(map(repr, wrong))}")
+        if self.corner not in CORNERS:
+            raise InputError(f"the label's corner must be one of {', '.join(CORNERS)}, got {self.corner!r}")
+        if not 0 < self.opacity <= 1:
+            raise InputError(f"the label's opacity must be above 0 and at most 1, got {self.opacity}")
+        if len(self.label) > 60 or not all(" " <= letter <= "~" for letter in self.label):
+            raise InputError(f"the label must be at most 60 letters of ASCII, got {self.label!r}")
+
+    @property
+    def credentials(self) -> tuple[str, str] | None:
+        """The files of certificate and key; None where there are none. InputError: one without the other."""
+        certificate = self.certificate or os.environ.get(CERTIFICATE)
+        key = self.key or os.environ.get(KEY)
+        if bool(certificate) != bool(key):
+            have, lack = ("certificate", "key") if certificate else ("key", "certificate")
+            raise InputError(f"Content Credentials need a certificate and its key: there is a {have}, but no {lack}")
+        return (certificate, key) if certificate and key else None
