@@ -25,7 +25,7 @@ from .job.opening import Job, Role, open_job
 from .job.options import Speaker, SyncOptions
 from .job.report import Listener, Progress, Report
 from .job.store import Store
-from .job.summary import check_space, plan_of, report_of
+from .job.summary import check_space, edited_V, plan_of, report_of
 from .mouth.looks import hearing, small_frames
 from .timing.playback import play
 from .timing.silence import GatedWave, Voice
@@ -69,6 +69,66 @@ def sync_video(
     finally:
         store.close()
     return report
+
+
+def plan_pieces(
+    video: str | os.PathLike,
+    audio: str | os.PathLike,
+    output: str | os.PathLike,
+    engine: Engine,
+    options: SyncOptions,
+    seconds: float,
+    *,
+    state: str | os.PathLike,
+) -> list[range]:
+    """Find the mouth, and the pieces of a job of one speaker that can be edited apart, each of `seconds` or more.
+
+    They begin at cuts and where nothing is edited. What was found is kept in `state`, for `edit_piece`. Raises as
+    `sync_video`.
+    """
+    job = open_job(media.Part.of(video), Path(audio), Path(output), engine, options, (), lambda _: None)
+    store = Store.open(job.output, manifest(job.part, job.audio, engine, options), resume=True, state=state)
+    try:
+        role = _cast(job, 0, store)
+        store.write("video", **{name: np.asarray(value) for name, value in vars(job.video).items() if name != "path"})
+        frames = seconds * len(role.placement.edited_E) / max(job.timeline.end - float(job.timeline.time_V[0]), 1e-3)
+        return Editor(engine, _speech(job, role), role.placement, store, options.seed).pieces(round(frames))
+    finally:
+        store.close()
+
+
+def edit_piece(
+    video: str | os.PathLike,
+    audio: str | os.PathLike,
+    output: str | os.PathLike,
+    engine: Engine,
+    options: SyncOptions,
+    piece: range,
+    *,
+    state: str | os.PathLike,
+) -> None:
+    """Edit a piece of a job in a `state` folder of its own, into which what `plan_pieces` kept was copied.
+
+    Its finished windows are those of the whole job: `sync_video` goes on from them with `options.resume`.
+    """
+    part = media.Part.of(video)
+    store = Store.open(Path(output), manifest(part, audio, engine, options), resume=True, state=state)
+    try:
+        known = _known_video(part, store)
+        job = open_job(part, Path(audio), Path(output), engine, options, (), lambda _: None, known)
+        role = _cast(job, 0, store)
+        editor = Editor(engine, _speech(job, role), role.placement, store, options.seed)
+        editor.run(lambda *_: None, piece)
+    finally:
+        store.close()
+
+
+def _known_video(part: media.Part, store: Store) -> media.VideoInfo | None:
+    """What was found of the video, so that it is not decoded again for every piece."""
+    if not store.has("video"):
+        return None
+    fields = {name: value if value.ndim else value.item() for name, value in store.read("video").items()}
+    return media.VideoInfo(path=part.path, **fields)
 
 
 def _cast(job: Job, number: int, store: Store) -> Role:
@@ -153,11 +213,25 @@ def _announce(job: Job, roles: Sequence[Role], editors: Sequence[Editor]) -> OnS
 def _write(job: Job, roles: Sequence[Role]) -> None:
     """Encode the result once, every frame on its own planes."""
     compositors, times_V = [Compositor(role.placement, role.store) for role in roles], job.timeline.time_V
+    is_edited_V = edited_V(roles)
+    marking = job.marking if is_edited_V.any() else None
+
+    def sign(path: Path) -> None:
+        if marking is not None:
+            marking.sign(path, job.part.path, job.engine.fingerprint)
+
     with media.VideoWriter(
-        job.output, job.part, job.audio, lossless=job.options.lossless, audio_duration=job.timeline.end
+        job.output,
+        job.part,
+        job.audio,
+        lossless=job.options.lossless,
+        audio_duration=job.timeline.end,
+        note=marking.note if marking else "",
+        finish=sign,
     ) as writer:
         for position, frame in enumerate(play(job.video, job.timeline.source_V)):
             for compositor in compositors:
                 frame = compositor.apply(frame, position)
+            frame = marking.apply(frame, bool(is_edited_V[position])) if marking else frame
             writer.write(frame, float(times_V[position]))
             job.tell(Progress("writing", position + 1, len(times_V)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import warnings
 from dataclasses import asdict, dataclass, replace
@@ -14,9 +15,12 @@ from ..errors import InputError
 from ..job.manifest import file_digest
 from ..job.options import SyncOptions
 from ..job.report import Listener, Progress, Report
-from ..pipeline import sync_video
+from ..pipeline import edit_piece, plan_pieces, sync_video
 from .ledger import Ledger
 from .outcome import Outcome
+
+PIECES = "pieces"
+"""Folder of the pieces of a long clip that are edited apart."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def edit_clip(
     began = time.monotonic()
     try:
         with ledger.claimed(task.key) as folder:
-            outcome = ledger.find(task.id, task.key, Path(task.output))
+            outcome = ledger.find(task.id, task.key)
             if outcome is None:
                 outcome = _edit(task, engine, options, ledger, folder, progress or (lambda _: None))
     except InputError as error:
@@ -61,27 +65,52 @@ def edit_clip(
     return outcome
 
 
+def split_clip(task: Task, engine: Engine, options: SyncOptions, ledger: Ledger, seconds: float) -> list[range]:
+    """The pieces of a long clip, for `edit_part`: see `pipeline.plan_pieces`. InputError, OutputError."""
+    with ledger.claimed(task.key) as folder:
+        staged = folder / Path(task.output).name
+        given = (task.video, task.audio, staged, engine, replace(options, mouth=task.mouth, resume=True))
+        return plan_pieces(*given, seconds, state=folder)
+
+
+def edit_part(task: Task, piece: range, engine: Engine, options: SyncOptions, ledger: Ledger) -> None:
+    """Edit one piece beside the others; `edit_clip` joins them. InputError, OutputError."""
+    state = ledger.work(task.key) / PIECES / f"{piece.start:06d}"
+    for kept in ledger.work(task.key).glob("*/*.npz"):
+        if kept.name in ("track.npz", "video.npz"):
+            copy = state / kept.parent.name / kept.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(kept, copy)
+    staged = ledger.work(task.key) / Path(task.output).name
+    given = (task.video, task.audio, staged, engine, replace(options, mouth=task.mouth, resume=True))
+    edit_piece(*given, piece, state=state)
+
+
+def _join(folder: Path) -> None:
+    """The finished windows of all pieces as those of one job."""
+    for path in folder.glob(f"{PIECES}/*/*/*.npz"):
+        place = folder / path.parent.name / path.name
+        place.parent.mkdir(exist_ok=True)
+        path.replace(place)
+    shutil.rmtree(folder / PIECES, ignore_errors=True)
+
+
 def refused(task: Task, reason: str, began: float) -> Outcome:
     """An outcome without a result. It is not recorded: the next run tries again."""
     return Outcome(task.id, "refused", seconds=round(time.monotonic() - began, 3), reason=_line(reason))
 
 
-def _check_output(task: Task, ledger: Ledger) -> None:
-    """A file that this batch did not write is never written over, be it another row's source."""
-    if Path(task.output).exists() and not ledger.owns(task.id):
-        raise InputError(f"{task.output} is there and not from this batch: move it away, or choose another --out")
-
-
 def _edit(
     task: Task, engine: Engine, options: SyncOptions, ledger: Ledger, folder: Path, progress: Listener
 ) -> Outcome:
-    _check_output(task, ledger)
+    ledger.check_free(task.id, Path(task.output))
     began, staged, plans = time.monotonic(), folder / Path(task.output).name, []
 
     def listen(event: Progress) -> None:
         plans.extend([event.plan] if event.plan else [])
         progress(event)
 
+    _join(folder)
     options = replace(options, mouth=task.mouth, resume=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # told in the report

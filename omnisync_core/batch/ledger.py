@@ -33,7 +33,7 @@ class Ledger:
 
     out: Path
 
-    def find(self, id: str, key: str, output: Path) -> Outcome | None:
+    def find(self, id: str, key: str) -> Outcome | None:
         """The outcome of a row whose result is whole; one that was stopped just before its move is moved now.
 
         None: it is to be made (never made, another job by now, or its file is gone).
@@ -41,7 +41,8 @@ class Ledger:
         record = self._read(id)
         if record is None or record["key"] != key:
             return None
-        outcome, staged = Outcome(**record["outcome"]), self.work(key) / output.name
+        outcome = Outcome(**record["outcome"])
+        output, staged = Path(outcome.output), self.work(key) / Path(outcome.output).name
         if staged.exists() and file_digest(staged) == outcome.sha256:
             _move(staged, output)
         return outcome if _size(output) == record["bytes"] else None
@@ -52,9 +53,10 @@ class Ledger:
         self._write(outcome.id, {"key": key, "bytes": _size(staged), "outcome": asdict(outcome)})
         _move(staged, Path(outcome.output))
 
-    def owns(self, id: str) -> bool:
-        """Whether this batch has ever written the row's file."""
-        return self._read(id) is not None
+    def check_free(self, id: str, output: Path) -> None:
+        """InputError: a file that this batch did not write is never written over, be it another row's source."""
+        if output.exists() and self._read(id) is None:
+            raise InputError(f"{output} is there and not from this batch: move it away, or choose another --out")
 
     def work(self, key: str) -> Path:
         """Where a clip is made."""
@@ -81,7 +83,7 @@ class Ledger:
     def tidy(self, key: str) -> None:
         """Remove the work folder of a clip that is whole, or that has nothing to go on from."""
         folder = self.work(key)
-        if not any(folder.glob("*/*.npz")):
+        if not any(folder.rglob("*.npz")):
             shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # others are at work
             folder.parent.rmdir()

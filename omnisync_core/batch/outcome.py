@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,6 +33,11 @@ class Outcome:
     @property
     def is_whole(self) -> bool:
         return self.state in ("done", "passed")
+
+
+def told(states: Mapping[str, int]) -> str:
+    """How many rows there are of each state, for people."""
+    return ", ".join(f"{states[state]} {state}" for state in STATES if states.get(state))
 
 
 def write_results(path: Path, outcomes: Iterable[Outcome]) -> None:

@@ -47,7 +47,9 @@ class BundleChoice:
         path = Path(self.model or BUNDLED)
         if not path.is_file():
             raise InputError(f"no such file: {path}")
-        return {"engine": "omnisync", "model": file_digest(path), **plain(dict(self.settings))}
+        told = {"engine": "omnisync", "model": file_digest(path), **plain(dict(self.settings))}
+        adapter = dict(self.settings).get("adapter")
+        return told | ({"adapter": file_digest(adapter)} if adapter else {})
 
     def load(self) -> Engine:
         from ..engines.omnisync import load_engine
@@ -59,7 +61,7 @@ def plan_tasks(
     rows: Sequence[Row], out: Path, suffix: str, options: SyncOptions, engine: EngineChoice
 ) -> tuple[list[Task], list[Outcome]]:
     """A task for each row that can be one, in the manifest's order, and the outcomes of those that cannot."""
-    deciding = {"options": plain(options.deciding()), "engine": engine.identity()}
+    deciding = {"options": plain(options.deciding()), "marks": plain(options.marks), "engine": engine.identity()}
     tasks, refusals = [], []
     for row in rows:
         began, output = time.monotonic(), out.absolute() / f"{row.id}{suffix}"
@@ -69,7 +71,7 @@ def plan_tasks(
             if row.problem:
                 raise InputError(row.problem)
             check_name(output, LONGEST_SUFFIX)
-            tasks.append(replace(task, key=key_of(task, deciding), seconds=_duration(video)))
+            tasks.append(replace(task, key=key_of(task, deciding), seconds=duration_of(video)))
         except InputError as error:
             refusals.append(refused(task, str(error), began))
     return tasks, refusals
@@ -90,7 +92,7 @@ def _stamp(path: str) -> list:
     return [path, stat.st_size, stat.st_mtime_ns]
 
 
-def _duration(path: Path) -> float:
+def duration_of(path: Path) -> float:
     """Seconds by the container's word, 0 where it says nothing; nothing is decoded. InputError."""
     with open_media(path) as container:
         return container.duration / av.time_base if container.duration and container.duration > 0 else 0.0

@@ -61,7 +61,7 @@ def open_batch(rows: Sequence[Row], out: Path, suffix: str, options: SyncOptions
     tasks, refused = plan_tasks(rows, out, suffix, options, engine)
     ledger, left, finished = Ledger(out.absolute()), [], []
     for task in tasks:
-        known = ledger.find(task.id, task.key, Path(task.output))
+        known = ledger.find(task.id, task.key)
         if known is None:
             left.append(task)
         else:

@@ -13,8 +13,11 @@ BLOCK_BYTES = 64 << 20
 """Decoded frames held while playing backwards."""
 
 
-def play(video: media.VideoInfo, order_V: np.ndarray) -> Iterator[media.Frame]:
-    """Yield the frames `order_V[0]`, `order_V[1]`, ... of a video; indices may repeat, leave out and run backwards."""
+def play(video: media.VideoInfo, order_V: np.ndarray, *, seek: bool = False) -> Iterator[media.Frame]:
+    """Yield the frames `order_V[0]`, `order_V[1]`, ... of a video; indices may repeat, leave out and run backwards.
+
+    seek: begin at the key frame before, for a few frames of a long video.
+    """
     order_V = np.asarray(order_V)
     if not len(order_V):
         return
@@ -26,7 +29,7 @@ def play(video: media.VideoInfo, order_V: np.ndarray) -> Iterator[media.Frame]:
         return
     for segment in _segments(order_V):
         if segment[-1] >= segment[0]:
-            yield from _forward(video, segment)
+            yield from _forward(video, segment, seek=seek)
         else:
             yield from _backward(video, segment)
 

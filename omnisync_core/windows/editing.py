@@ -28,10 +28,23 @@ class Editor:
         """Windows to edit: those of every group that is not whole on disk."""
         return [window for group in self._pending_groups() for window in group]
 
-    def run(self, on_step: OnStep) -> None:
-        """Edit what is pending; a window is safe on disk before the next one is asked for."""
-        groups = self._pending_groups()
-        crops = self._crops([window for group in groups for window in group])
+    def pieces(self, frames: int) -> list[range]:
+        """Runs of windows, by index, that can be edited apart: each begins with one that continues none.
+
+        Each has `frames` edited frames or more, but the last.
+        """
+        windows, pieces, start, count = self._placement.windows, [], 0, 0
+        for window in windows:
+            if count >= frames and not self._follows(window):
+                pieces.append(range(start, window.index))
+                start, count = window.index, 0
+            count += len(window) - window.lead
+        return [*pieces, range(start, windows[-1].index + 1)] if windows else []
+
+    def run(self, on_step: OnStep, piece: range | None = None) -> None:
+        """Edit what is pending (of a piece); a window is safe on disk before the next one is asked for."""
+        groups = self._pending_groups(piece)
+        crops = self._crops([window for group in groups for window in group], seek=piece is not None)
         for group in groups:
             excerpts = [self._excerpt(window, next(crops)) for window in group]
             edits = self._engine.edit_group(excerpts, anchor=self._anchor(group[0]), on_step=on_step)
@@ -69,8 +82,11 @@ class Editor:
                 groups.append([window])
         return groups
 
-    def _pending_groups(self) -> list[list[Window]]:
-        return [group for group in self._groups() if not all(map(self._is_done, group))]
+    def _pending_groups(self, piece: range | None = None) -> list[list[Window]]:
+        groups = self._groups()
+        if piece is not None:  # what starts anew inside a group is not changed by what was there before
+            groups = [[window for window in group if window.index in piece] for group in groups]
+        return [group for group in groups if not all(map(self._is_done, group))]
 
     def _is_done(self, window: Window) -> bool:
         return self._store.has(window_name(window.index))
@@ -121,13 +137,14 @@ class Editor:
         before = self._store.read(window_name(window.index - 1))
         return {name: array[-window.lead :] for name, array in before.items()}
 
-    def _crops(self, windows: Sequence[Window]) -> Iterator[np.ndarray]:
+    def _crops(self, windows: Sequence[Window], seek: bool) -> Iterator[np.ndarray]:
         """The crops (T, S, S, 3) of each window; every frame is decoded once, in order."""
         placement = self._placement
         spans = [np.arange(window.start, window.stop) for window in windows]
         needed = np.unique(np.concatenate([np.arange(0), *spans]))
         positions = placement.edited_E[needed]
-        frames = zip(needed, positions, play(placement.video, placement.timeline.source_V[positions]), strict=True)
+        shown = play(placement.video, placement.timeline.source_V[positions], seek=seek)
+        frames = zip(needed, positions, shown, strict=True)
         held: dict[int, np.ndarray] = {}
         for window in windows:
             held = {edited: crop for edited, crop in held.items() if edited >= window.start}
