@@ -21,6 +21,7 @@ from .errors import InputError, OutputError
 from .job.bars import JobBars
 from .job.options import SILENCE, SyncOptions
 from .job.report import Plan, Progress, Report, clock
+from .marks.options import CORNERS, KINDS, Marks
 from .timing.timeline import POLICIES
 
 if TYPE_CHECKING:
@@ -92,13 +93,29 @@ def _sync_options(options: argparse.Namespace) -> SyncOptions:
         silence=options.silence,
         mouth=options.mouth,
         lossless=options.lossless,
+        marks=_marks(options),
     )
+
+
+def _marks(options: argparse.Namespace) -> Marks:
+    kinds = () if options.mark == "none" else tuple(options.mark.split(","))
+    files = {name: str(path) for name, path in _given(options, "certificate", "key").items()}
+    return Marks(kinds, label=options.label, corner=options.label_corner, opacity=options.label_opacity, **files)
 
 
 def _engine_settings(options: argparse.Namespace) -> dict[str, Any]:
     """What the user chose of `load_engine`'s settings."""
     weights = _given(options, "w_peak", "w_base", "gamma", "convention")
     return {"guidance": weights, **_given(options, "adapter", "prompt", "steps", "tau", "device", "dtype")}
+
+
+def verify(options: argparse.Namespace) -> None:
+    from .marks.verify import verify as run
+
+    verdict = run(options.file)
+    print("\n".join(verdict.lines()))
+    if verdict.is_changed:
+        raise InputError(f"{options.file} was changed after it was signed")
 
 
 def batch(options: argparse.Namespace) -> None:
@@ -199,8 +216,26 @@ def evaluate(options: argparse.Namespace) -> None:
 def queue(options: argparse.Namespace) -> None:
     from .queue import queue as run
 
-    made = run(options.workflow, options.host, options.settings, options.out)
+    hosts = options.hosts or ["http://127.0.0.1:8188"]
+    if options.manifest is not None:
+        _queue_list(options, hosts)
+        return
+    if len(hosts) > 1:
+        raise InputError("several --host need a --manifest; one workflow runs on one server")
+    made = run(options.workflow, hosts[0], options.settings, options.out)
     print("\n".join(map(str, made)) or "done; the workflow saves no file")
+
+
+def _queue_list(options: argparse.Namespace, hosts: Sequence[str]) -> None:
+    from .batch.bar import Bar
+    from .batch.outcome import RESULTS, told
+    from .manifest import read_manifest
+    from .queue_batch import queue_batch
+
+    rows = read_manifest(options.manifest)
+    with Bar(len(rows), 0) as bar:
+        states = queue_batch(options.workflow, rows, hosts, options.settings, options.out, bar.tell)
+    print(f"{options.out / RESULTS}: {told(states)}")
 
 
 def _given(options: argparse.Namespace, *names: str) -> dict:
@@ -251,6 +286,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--picture", type=Path, metavar="SHEET.png", help="some frames with the mouth marked")
     command.set_defaults(command=track)
 
+    command = commands.add_parser("verify", help="what a file says of itself, and whether it was changed since")
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.set_defaults(command=verify)
+
     command = commands.add_parser("demo", help="the bundled model on a bundled clip, with figures")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
     command.set_defaults(command=demo)
@@ -299,7 +338,10 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("queue", help="run a workflow (API form) on a ComfyUI server")
     command.add_argument("workflow", type=Path, metavar="FILE.json")
-    command.add_argument("--host", default="http://127.0.0.1:8188", metavar="URL", help="default %(default)s")
+    command.add_argument("--host", action="append", default=[], dest="hosts", metavar="URL",
+                         help="default http://127.0.0.1:8188; with --manifest several")  # fmt: skip
+    command.add_argument("--manifest", type=Path, metavar="LIST",
+                         help="run it for every clip of a list; --set names columns, e.g. 1.file={video}")  # fmt: skip
     command.add_argument("--set", action="append", default=[], dest="settings", metavar="NODE.INPUT=VALUE",
                          help="e.g. 3.seed=7; a local file for an input that takes files is uploaded")  # fmt: skip
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="for the result (default: here)")
@@ -324,6 +366,7 @@ def _lipsync_parser(command: argparse.ArgumentParser) -> None:
     _work_options(work)
     work.add_argument("--speaker", type=speaker, action="append", default=[], metavar="SOUND@X,Y[,WIDTH]",
                       help="one of several people, once for each; without --audio their sounds are mixed")  # fmt: skip
+    _mark_options(command)
     _model_options(command)
     public = command.add_argument_group("LatentSync's public files (--model is its UNet)")
     public.add_argument("--vae", type=Path, metavar="FILE", help="sd-vae-ft-mse")
@@ -341,8 +384,27 @@ def _batch_parser(command: argparse.ArgumentParser) -> None:
     files.add_argument("--container", choices=("mp4", "mov", "mkv"), help="default mp4, with --lossless mkv")
     files.add_argument("--lossless", action="store_true", help="FFV1 in the source's pixel format (.mkv)")
     files.add_argument("--dry-run", action="store_true", help="only say what it will take")
+    where = command.add_argument_group("where (default: one process; else Ray, requirements-batch.txt)")
+    where.add_argument("--gpus", type=whole(1, 10**5), metavar="N", help="as many workers, a GPU each")
+    where.add_argument("--workers", type=whole(1, 10**5), metavar="N", help="as many workers on CPU cores, two each")
+    where.add_argument("--split", type=number(1, 10**6), metavar="SECONDS",
+                       help="cut longer clips at shots and silences, for workers to share; same result")  # fmt: skip
+    where.add_argument("--address", metavar="RAY", help="of a Ray cluster, e.g. auto or ray://head:10001")
     _work_options(command.add_argument_group("what happens"))
+    _mark_options(command)
     _model_options(command)
+
+
+def _mark_options(command: argparse.ArgumentParser) -> None:
+    kinds = "; ".join(f"{name}: {text}" for name, text in KINDS.items())
+    marks = command.add_argument_group("how the result says that it was edited")
+    marks.add_argument("--mark", default="tag", metavar="KINDS",
+                       help=f"{kinds}; several with commas, or none (default tag)")  # fmt: skip
+    marks.add_argument("--certificate", type=Path, metavar="PEM", help="for c2pa; else OMNISYNC_C2PA_CERTIFICATE")
+    marks.add_argument("--key", type=Path, metavar="PEM", help="of the certificate; else OMNISYNC_C2PA_KEY")
+    marks.add_argument("--label", default="", metavar="TEXT", help="shown in every frame, e.g. AI-edited")
+    marks.add_argument("--label-corner", choices=CORNERS, default=CORNERS[0], help="default %(default)s")
+    marks.add_argument("--label-opacity", type=number(0, 1), default=0.7, help="default %(default)s")
 
 
 def _work_options(work: argparse.ArgumentParser) -> None:
@@ -401,6 +463,8 @@ def _print_report(report: Report) -> None:
         print(f"warning: {line}", file=sys.stderr)
     for passed in report.passed:
         print(f"unchanged {passed.start:.2f} to {passed.stop:.2f} s ({passed.frames} frames): {passed.reason}")
+    for line in report.marks:
+        print(line)
     print(f"{report.output}: {report.edited} of {report.frames} frames edited, {clock(report.seconds)}")
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ UPLOADS = ("video_upload", "audio_upload", "image_upload")
 """What the host's schema says of an input that takes a file of its input folder."""
 
 
+class ServerGone(JobError):
+    """A server is out of reach, or went away before a job was done: another may do it."""
+
+
 def queue(
     workflow: Path, host: str, settings: Sequence[str], out: Path, say: Callable[[str], None] = print
 ) -> list[Path]:
@@ -34,9 +38,12 @@ def queue(
     """
     prompt = read_workflow(workflow)
     changes = [read_setting(prompt, text) for text in settings]
-    if "://" not in host:
-        host = f"http://{host}"
-    return asyncio.run(_run(host.rstrip("/"), prompt, changes, out, say))
+    return asyncio.run(_run(address_of(host), prompt, changes, out, say))
+
+
+def address_of(host: str) -> str:
+    """A server's address as it is used below."""
+    return (host if "://" in host else f"http://{host}").rstrip("/")
 
 
 def read_workflow(path: Path) -> dict[str, dict]:
@@ -100,33 +107,58 @@ def _read_value(key: str, text: str, old: object) -> object:
 
 
 async def _run(host: str, prompt: dict, changes: list[Setting], out: Path, say: Callable[[str], None]) -> list[Path]:
+    async with open_session() as session:
+        server = Server(host, session)
+        with server.reached():
+            outputs = await server.run(prompt, changes)
+            for text in _texts(outputs):
+                say(text)
+            return [await server.fetch(item, out) for item in files_of(outputs)]
+
+
+def open_session() -> Any:
+    """What all requests go through. InputError without aiohttp."""
     try:
         import aiohttp
     except ImportError:
         raise InputError("queue needs the package aiohttp: pip install aiohttp") from None
-    patience = aiohttp.ClientTimeout(total=None, connect=PATIENCE_SECONDS)
-    try:
-        async with aiohttp.ClientSession(timeout=patience) as session:
-            server = _Server(host, session)
-            for change in changes:
-                prompt[change.node]["inputs"][change.input] = await server.uploaded(prompt, change)
-            outputs = await server.work(prompt)
-            for text in _texts(outputs):
-                say(text)
-            return [await server.fetch(item, out) for item in _unique(_files(outputs))]
-    except aiohttp.InvalidURL:
-        raise InputError(f"--host must be an address like http://127.0.0.1:8188, got {host!r}") from None
-    except (TimeoutError, aiohttp.ClientError) as error:
-        told = str(error) or type(error).__name__
-        raise JobError(f"no ComfyUI at {host} ({told}); start it, or give its address with --host") from None
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, connect=PATIENCE_SECONDS))
 
 
-class _Server:
+class Server:
     """A ComfyUI server, and this program as one client of it."""
 
-    def __init__(self, host: str, session: Any) -> None:
-        self._host, self._session = host, session
+    def __init__(self, host: str, session: Any, *, shows_bars: bool = True) -> None:
+        self._host, self._session, self._shows_bars = host, session, shows_bars
         self._client = uuid.uuid4().hex
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Says in one line what keeps a request from its server. InputError: no address. ServerGone."""
+        import aiohttp
+
+        try:
+            yield
+        except aiohttp.InvalidURL:
+            raise InputError(f"--host must be an address like http://127.0.0.1:8188, got {self._host!r}") from None
+        except (TimeoutError, aiohttp.ClientError) as error:
+            told = str(error) or type(error).__name__
+            raise ServerGone(
+                f"no ComfyUI at {self._host} ({told}); start it, or give its address with --host"
+            ) from None
+
+    async def run(self, prompt: dict, changes: Sequence[Setting]) -> dict:
+        """Run a workflow with some inputs changed; returns the outputs of its nodes, by id."""
+        prompt = {key: {**node, "inputs": dict(node["inputs"])} for key, node in prompt.items()}
+        for change in changes:
+            prompt[change.node]["inputs"][change.input] = await self.uploaded(prompt, change)
+        return await self.work(prompt)
+
+    async def waiting(self) -> int:
+        """How many jobs run or wait there, of anybody."""
+        async with self._session.get(f"{self._host}/queue") as response:
+            queued = await _json(response)
+        return sum(len(entries) for entries in queued.values() if isinstance(entries, list))
 
     async def uploaded(self, prompt: dict, change: Setting) -> object:
         """The value the server is given: a local file for an input that takes files is uploaded first."""
@@ -195,7 +227,7 @@ class _Server:
                 raise JobError("the job was taken out of the server's queue before it ran")
             if data.get("prompt_id") != job:
                 continue
-            if kind == "progress":
+            if kind == "progress" and self._shows_bars:
                 node = str(data.get("node"))
                 bars.show(node, data["value"], data["max"], prompt.get(node, {}).get("class_type", node))
             elif kind == "executed" and data.get("output"):
@@ -207,7 +239,7 @@ class _Server:
             elif kind == "execution_error":
                 node = f"node {data.get('node_id')} ({data.get('node_type')})"
                 raise JobError(f"the job failed in {node}: {_line(data.get('exception_message'))}")
-        raise JobError(f"{self._host} went away before the job was done; look at the server's own log")
+        raise ServerGone(f"{self._host} went away before the job was done; look at the server's own log")
 
     async def _is_known(self, job: str) -> bool:
         """Whether a job waits, runs or is done. The host tells nobody of one that is deleted while it waits."""
@@ -286,16 +318,13 @@ def _texts(outputs: dict) -> list[str]:
     return [str(text) for output in outputs.values() for text in output.get("text") or ()]
 
 
-def _files(outputs: dict) -> list[dict]:
+def files_of(outputs: dict) -> list[dict]:
     """Every kept file in the nodes' outputs: lists of {filename, subfolder, type} under names that differ by node."""
     lists = [value for output in outputs.values() for value in output.values() if isinstance(value, list)]
     items = [item for items in lists for item in items if isinstance(item, dict)]
     found = [item for item in items if isinstance(item.get("filename"), str)]
-    return [item for item in found if item.get("type") == "output"] or found
-
-
-def _unique(items: list[dict]) -> list[dict]:
-    return list({(item["filename"], str(item.get("subfolder"))): item for item in items}.values())
+    kept = [item for item in found if item.get("type") == "output"] or found
+    return list({(item["filename"], str(item.get("subfolder"))): item for item in kept}.values())
 
 
 def _free(path: Path) -> Path:

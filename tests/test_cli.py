@@ -44,7 +44,8 @@ def files(tmp_path):
 def test_lipsync_says_what_it_takes_and_what_it_did(loaded, files, tmp_path, capsys):
     assert cli.main([*files, "--mouth", "centre"]) == 0
     out, err = capsys.readouterr()
-    plan, result = out.splitlines()
+    plan, mark, law, result = out.splitlines()
+    assert mark.startswith("marked as edited by a note in its metadata") and "Article 50" in law
     assert plan.startswith("10 frames (0.4 s of video), 10 of them edited in 2 windows; about ") and "of disk" in plan
     assert result.startswith(f"{tmp_path / 'out.mp4'}: 10 of 10 frames edited, ")
     assert "finding the mouth: 100%" in err and "editing: 100%" in err and "writing: 100%" in err

@@ -19,10 +19,10 @@ RANKS = [
     {"arguments", "errors", "files", "spec", "diffusion", "models.layers"},
     {"audio", "manifest", "media", "models", "tables", "timing", "windows.chunks", "engines.protocol"},
     {"mouth", "crop", "configuration", "checkpoint", "adapter"},
-    {"job", "windows", "engines", "sheets"},
+    {"job", "marks", "windows", "engines", "sheets"},
     {"pipeline"},
     {"batch"},
-    {"cli", "__main__", "demo", "queue"},
+    {"cli", "__main__", "demo", "queue", "queue_batch"},
 ]
 """A room imports from its own rank and from those before; `evaluation` and `training` stand beside `pipeline`, `bench`
 beside the command line."""
