@@ -44,6 +44,12 @@ SILENCE_TIP = "Where nobody speaks. close: the mouth rests. keep: the source's o
 PREVIEW_TIP = "Do only the first seconds, to judge the settings; 0 does all."
 HINTS = {"alpha": "switch lossless on", "no_lossless": "switch lossless off", "resume": "switch resume on"}
 """What to do, by the core's codes."""
+MOUTH_FROM = {
+    "user": "your point or mask", "landmarks": "landmarks", "detector": "a face detector", "finder": "looked for",
+    "filled": "filled in from other frames", "fallback": "no mouth seen",
+}  # fmt: skip
+"""Who says where the mouth is, by the core's names."""
+LOSSLESS = "lossless is FFV1: give Save Video the format mkv; auto writes .mp4, in which most players show no picture"
 SAID_HERE = {
     "(--mouth X,Y in pixels; in a graph: Mouth Track's speaker 'point'), or take the frame's centre (--mouth centre)": (
         "(Mouth Track, speaker 'point')"
@@ -89,9 +95,11 @@ def run_images(images_NHWC, sound: tuple[np.ndarray, int], fps: float, engine, o
 
 def described(report: Report) -> str:
     """A report for people, line by line."""
+    sources = (f"{MOUTH_FROM[name]} ({count} frames)" for name, count in report.mouth_sources.items())
     lines = [
         f"{report.edited} of {report.frames} frames edited in {report.windows} windows, {clock(report.seconds)}",
-        "mouth: " + ", ".join(f"{name} in {count} frames" for name, count in report.mouth_sources.items()),
+        *([f"the whole: {report.whole}"] if report.whole else []),
+        f"where the mouth is: {', '.join(sources)}",
     ]
     for passed in report.passed:
         lines.append(f"unchanged {passed.start:.2f} to {passed.stop:.2f} s ({passed.frames} frames): {passed.reason}")
@@ -245,7 +253,8 @@ class LipSyncVideoNode(io.ComfyNode):
         )
         sound = mixed([_samples(role.audio) for role in roles]) if roles and audio is None else _samples(audio)
         output, report = run(video, sound, engine, roles, options)
-        return io.NodeOutput(as_video(output), described(report))
+        told = described(report) + (f"\nnote: {LOSSLESS}" if lossless else "")
+        return io.NodeOutput(as_video(output), told)
 
 
 class LipSyncImagesNode(io.ComfyNode):

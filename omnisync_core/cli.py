@@ -466,6 +466,8 @@ def _print_report(report: Report) -> None:
     for line in report.marks:
         print(line)
     print(f"{report.output}: {report.edited} of {report.frames} frames edited, {clock(report.seconds)}")
+    if report.whole is not None:
+        print(f"the whole: {report.whole}")
 
 
 def _stopped(options: argparse.Namespace, given: Sequence[str]) -> str:

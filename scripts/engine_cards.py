@@ -5,7 +5,9 @@ A card says what the engine is for, its licence and what memory it wants. It sho
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,10 +16,10 @@ import numpy as np
 from omnisync_core.sheets.drawing import INK, PAPER, RULE, SOFT, Color, Page, shortened
 
 ROOT = Path(__file__).parents[1]
-SIDE, EDGE = 576, 36
+SIDE, EDGE, BAND = 576, 36, 214
 QUALITY = 92
 HUMO, LTX, LATENTSYNC, XDUB = (74, 124, 196), (38, 128, 140), (150, 92, 168), (176, 112, 40)
-LIPS = (226, 92, 62)
+LIPS, SKIN = (226, 92, 62), (250, 226, 204)
 HONEST = "A drawn card: these weights were never run here."
 
 
@@ -46,7 +48,7 @@ CARDS = (
     Card(
         "Real person with LatentSync", "LatentSync 1.5, 1.6",
         ("A real person says your sound.", "The face must be seen."),
-        "OpenRAIL++ (weights)", "8 GB at 512, 6 GB at 256, estimated", "3 files, 5.5 GB", LATENTSYNC,
+        "OpenRAIL++, of the weights", "8 GB at 512, 6 GB at 256, estimated", "3 files, 5.5 GB", LATENTSYNC,
     ),
     Card(
         "Real person with X-Dub", "X-Dub", ("A real person says your sound,", "with no mask over the mouth."),
@@ -68,15 +70,14 @@ def main() -> None:
     for card in CARDS:
         options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
         data = cv2.imencode(".jpg", draw(card).pixels[..., ::-1], options)[1]
-        (ROOT / "workflows" / f"{card.name}.jpg").write_bytes(data.tobytes())
+        next((ROOT / "workflows").glob(f"* {card.name}.json")).with_suffix(".jpg").write_bytes(data.tobytes())
     icon().save(ROOT / "docs" / "icon.png")
 
 
 def draw(card: Card) -> Page:
     page = Page(SIDE, SIDE)
-    page.panel(0, 0, SIDE, 214, _mixed(card.color, PAPER, 0.16), 1)
-    _wave(page, EDGE, 300, 107, card.color)
-    _face(page, 440, 107, 78, card.color)
+    page.panel(0, 0, SIDE, BAND, _mixed(card.color, PAPER, 0.16), 1)
+    SCENES[card.name](page, card)
     page.text(EDGE, 266, card.title, 34, INK, 700)
     for row, line in enumerate(card.purpose):
         page.text(EDGE, 304 + 28 * row, line, 20, INK)
@@ -109,29 +110,116 @@ def icon() -> Page:
     return page
 
 
-def _wave(page: Page, start: int, stop: int, y: int, color: Color) -> None:
+def _wave(page: Page, start: int, stop: int, y: int, color: Color, tall: float = 1.0) -> None:
     x = np.arange(start, stop, 9.0)
     share = (x - start) / (stop - start)
-    tall = 8 + 58 * np.abs(np.sin(7.5 * share) * np.sin(23 * share + 0.6)) * np.sin(np.pi * share) ** 0.5
-    for at, high in zip(x, tall, strict=True):
-        page.line(at, y - high, at, y + high, color, 4)
-    page.curve(np.array([stop + 8, stop + 40]), np.array([y, y], float), color, 3)
-    page.curve(np.array([stop + 30, stop + 40, stop + 30]), np.array([y - 9.0, y, y + 9.0]), color, 3)
+    high = 5 + 50 * tall * np.abs(np.sin(7.5 * share) * np.sin(23 * share + 0.6)) * np.sin(np.pi * share) ** 0.5
+    for at, half in zip(x, high, strict=True):
+        page.line(at, y - half, at, y + half, color, 4)
 
 
-def _face(page: Page, x: int, y: int, tall: int, color: Color) -> None:
-    turn = np.linspace(0, 2 * np.pi, 120)
-    page.area(*_filled(x, y, 0.78 * tall, tall), (255, 255, 255))
-    page.curve(x + 0.78 * tall * np.cos(turn), y + tall * np.sin(turn), color, 3)
+def _arrow(page: Page, x: int, y: int, color: Color) -> None:
+    page.curve(np.array([x, x + 34]), np.array([y, y], float), color, 3)
+    page.curve(np.array([x + 24, x + 34, x + 24]), np.array([y - 9.0, y, y + 9.0]), color, 3)
+
+
+def _person(page: Page, x: float, y: float, tall: float, color: Color, opening: float = 0.5) -> None:
+    """Head and shoulders down to the band's edge; the head's middle at x, y, `tall` from there to the chin."""
+    dark, wide = _mixed(color, INK, 0.55), 0.76 * tall
+    across = np.linspace(-1, 1, 80)
+    shoulders = y + tall * (2.15 - np.sqrt(1 - across**2))
+    seen = shoulders < BAND
+    page.area(x + 1.75 * tall * across[seen], shoulders[seen], np.full(seen.sum(), float(BAND)), color)
+    page.area(*_filled(x, y - 0.06 * tall, 1.14 * wide, 1.1 * tall), dark)
+    neck = np.array([x - 0.3 * tall, x + 0.3 * tall])
+    page.area(neck, np.full(2, y + 0.5 * tall), np.full(2, y + 1.32 * tall), _mixed(SKIN, INK, 0.86))
     for side in (-1, 1):
-        page.area(*_filled(x + side * 0.32 * tall, y - 0.22 * tall, 5, 7), INK)
-    page.area(*_filled(x, y + 0.42 * tall, 0.27 * tall, 0.14 * tall), LIPS)
-    half, middle = 0.4 * tall, y + 0.42 * tall
-    for low in np.linspace(-half, half, 9)[:-1]:
-        low, high = low, low + half / 7
-        for edge in (-half, half):
-            page.line(x + low, middle + edge * 0.8, x + high, middle + edge * 0.8, color, 2)
-            page.line(x + edge, middle + low * 0.8, x + edge, middle + high * 0.8, color, 2)
+        page.area(*_filled(x + side * wide, y + 0.1 * tall, 0.12 * tall, 0.17 * tall), SKIN)
+    page.area(*_filled(x, y, wide, tall), SKIN)
+    round_head = tall * np.sqrt(1 - across**2)
+    fringe = np.clip(y - tall * (0.42 + 0.16 * across), y - round_head, y + round_head)
+    page.area(x + 1.04 * wide * across, y - 1.05 * round_head, fringe, dark)
+    for side in (-1, 1):
+        eye, brow = x + side * 0.31 * tall, np.linspace(-1, 1, 20)
+        page.area(*_filled(eye, y - 0.08 * tall, 0.065 * tall, 0.085 * tall), INK)
+        page.curve(eye + 0.15 * tall * brow, y - tall * (0.29 - 0.04 * brow**2), dark, 0.045 * tall)
+    page.curve(x + tall * np.array([0, 0.07, 0.0]), y + tall * np.array([0.0, 0.22, 0.25]), _mixed(SKIN, INK, 0.7), 2)
+    _mouth(page, x, y + 0.53 * tall, 0.27 * tall, 0.2 * tall * opening)
+
+
+def _mouth(page: Page, x: float, y: float, half: float, open_by: float) -> None:
+    page.area(*_filled(x, y, half, open_by + 0.2 * half), LIPS)
+    if open_by > 1:
+        page.area(*_filled(x, y, 0.8 * half, open_by), (92, 24, 30))
+        page.area(*_filled(x, y - 0.55 * open_by, 0.6 * half, 0.3 * open_by), (255, 252, 246))
+
+
+def _corners(page: Page, x: float, y: float, half: float, color: Color) -> None:
+    """The four corners of a square."""
+    for across in (-1, 1):
+        for down in (-1, 1):
+            x0, y0, leg = x + half * across, y + half * down, 0.35 * half
+            page.curve(np.array([x0 - leg * across, x0, x0]), np.array([y0, y0, y0 - leg * down]), color, 3)
+
+
+def _humo(page: Page, card: Card, tall: float) -> None:
+    _wave(page, EDGE, 290, 146, card.color)
+    _arrow(page, 302, 146, card.color)
+    _person(page, 452, 196 - 1.15 * tall, tall, card.color)
+    _corners(page, 452, 196 - 0.62 * tall, 0.4 * tall, INK)
+
+
+def _latentsync(page: Page, card: Card) -> None:
+    """The lower half of the face is drawn anew."""
+    _wave(page, EDGE, 290, 146, card.color)
+    _arrow(page, 302, 146, card.color)
+    x, y, tall = 452, 112, 66
+    _person(page, x, y, tall, card.color)
+    left, right, top, low = x - 62, x + 62, y + 4, y + 74
+    page.area(np.array([left, right]), np.full(2, float(top)), np.full(2, float(low)), (255, 255, 255), 0.35)
+    page.curve(np.array([left, right, right, left, left]), np.array([top, top, low, low, top], float), INK, 2.5)
+
+
+def _xdub(page: Page, card: Card) -> None:
+    """The whole face is seen; nothing is covered."""
+    soft = _mixed(card.color, PAPER, 0.5)
+    for x, color, opening in ((292, soft, 0.0), (470, card.color, 0.8)):
+        _person(page, x, 124, 54, color, opening)
+        _corners(page, x, 128, 72, INK)
+    _wave(page, EDGE, 190, 146, card.color, 0.8)
+    _arrow(page, 364, 128, card.color)
+
+
+def _film(page: Page, color: Color) -> None:
+    """A film's frame around what is right in the band."""
+    page.panel(330, 22, 224, 170, INK, 10)
+    page.panel(346, 48, 192, 118, _mixed(color, PAPER, 0.35), 4)
+    for hole in range(10):
+        for y in (29, 173):
+            page.panel(342 + 21 * hole, y, 12, 12, PAPER, 3)
+
+
+def _ltx_voice(page: Page, card: Card) -> None:
+    _wave(page, EDGE, 262, 146, card.color)
+    _arrow(page, 276, 146, card.color)
+    _film(page, card.color)
+    frame = Page(192, BAND)
+    frame.panel(0, 0, 192, BAND, _mixed(card.color, PAPER, 0.35), 1)
+    _person(frame, 96, 62, 46, card.color)
+    page.picture(346, 48, frame.pixels[:118], (192, 118), 4)
+
+
+def _ltx_edit(page: Page, card: Card) -> None:
+    """Words change the picture and its sound."""
+    page.panel(EDGE, 96, 206, 84, PAPER, 14)
+    for row, wide in enumerate((170, 150, 96)):
+        page.line(EDGE + 18, 116 + 22 * row, EDGE + 18 + wide, 116 + 22 * row, card.color if row == 1 else RULE, 7)
+    _arrow(page, 276, 138, card.color)
+    _film(page, card.color)
+    x = np.linspace(346, 538, 60)
+    page.area(x, 166 - 34 * np.exp(-(((x - 400) / 44) ** 2)), np.full(60, 166.0), _mixed(card.color, INK, 0.7))
+    page.area(*_filled(500, 76, 13, 13), (246, 190, 84))
+    _wave(page, 352, 536, 138, PAPER, 0.42)
 
 
 def _filled(x: float, y: float, wide: float, tall: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,6 +231,15 @@ def _filled(x: float, y: float, wide: float, tall: float) -> tuple[np.ndarray, n
 def _mixed(color: Color, other: Color, share: float) -> Color:
     return tuple(round(share * one + (1 - share) * two) for one, two in zip(color, other, strict=True))
 
+
+SCENES: dict[str, Callable[[Page, Card], None]] = {
+    "Real person with HuMo 1.7B": partial(_humo, tall=50),
+    "Real person with HuMo 17B fp8": partial(_humo, tall=72),
+    "Real person with LatentSync": _latentsync,
+    "Real person with X-Dub": _xdub,
+    "LTX-2 own voice": _ltx_voice,
+    "LTX-2 audio-visual edit": _ltx_edit,
+}
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,7 @@
 """Makes the pictures beside the templates: `python -m scripts.template_pictures`.
 
-What each template gives with the bundled model, taken where the mouth is widest open (`Long video`: four moments).
+What each template gives with the bundled model, taken where the mouth is widest open (`Long video`: four moments;
+`The parts`: before and after, whole and as the model sees it).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import cv2
 import numpy as np
 from scipy.io import wavfile
 
-from omnisync_core import media
+from omnisync_core import media, mouth
+from omnisync_core.crop.pictures import plan_region
 from omnisync_core.demo import ASSETS, SOUND, VIDEO
 from omnisync_core.engines.omnisync import load_engine
 from omnisync_core.job.options import Speaker, SyncOptions
@@ -27,13 +29,27 @@ QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 90]
 def main() -> None:
     person = results(VIDEO, SOUND, points("lip_sync_a_video"))
     save("Lip sync a video", person[liveliest(person, 1)[0]])
-    save("The parts", person[liveliest(person, 2)[1]])
+    wide = liveliest(person, 2)[1]
+    before, after = parts(frames_of(VIDEO), person, wide)
+    save("Lossless", after)
+    save("The parts", tiled([frames_of(VIDEO)[wide], before, person[wide], after]))
     save("Long video", tiled([person[index] for index in liveliest(person, 4)]))
     animal = results(EXAMPLES / "animal.mp4", EXAMPLES / "animal.wav", points("cartoon_or_animal"), "An animal speaks.")
     save("Cartoon or animal", animal[liveliest(animal, 1)[0]])
     both = two_speakers()
     moments = [liveliest(half, 1)[0] for half in np.array_split(both, 2)]
     save("Two speakers", np.concatenate([both[moments[0]], both[len(both) // 2 + moments[1]]]))
+
+
+def parts(source_THWC: np.ndarray, result_THWC: np.ndarray, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    """The square around the mouth before and after, as large as the frames."""
+    height, width = source_THWC.shape[1:3]
+    (point,) = [(x * width, y * height) for x, y in points("the_parts")]
+    track = mouth.track(((index / 25, rgb) for index, rgb in enumerate(source_THWC)), point, frame_size=(width, height))
+    where = plan_region(track, (width, height), len(source_THWC), height)
+    cuts = (where.cut(frames[frame].astype(np.float32) / 255, frame) for frames in (source_THWC, result_THWC))
+    before, after = (np.rint(255 * cut).clip(0, 255).astype(np.uint8) for cut in cuts)
+    return before, after
 
 
 def results(
@@ -93,7 +109,8 @@ def tiled(frames: list[np.ndarray]) -> np.ndarray:
 
 
 def save(name: str, picture_HWC: np.ndarray) -> None:
-    cv2.imwrite(str(WORKFLOWS / f"{name}.jpg"), picture_HWC[..., ::-1], QUALITY)
+    template = next(WORKFLOWS.glob(f"* {name}.json"))
+    cv2.imwrite(str(template.with_suffix(".jpg")), picture_HWC[..., ::-1], QUALITY)
 
 
 if __name__ == "__main__":

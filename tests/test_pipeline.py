@@ -202,6 +202,10 @@ def test_a_silent_sound_is_said(sync, tmp_path):
 def test_preview_does_the_first_seconds(sync, tmp_path):
     report = sync(preview_seconds=0.3)
     assert report.frames == len(pictures(tmp_path / "out.mkv")) == 8 and not report.warnings[:-1]
+    whole, all_of_it = report.whole, sync()
+    assert (whole.frames, whole.windows_done) == (all_of_it.frames, 0) and all_of_it.whole is None
+    assert (whole.edited_frames, whole.windows) == (all_of_it.edited, all_of_it.windows)
+    assert whole.seconds == pytest.approx(report.seconds * whole.windows / report.windows) and whole.disk_bytes > 0
 
 
 def test_progress_tells_the_plan_before_the_first_edit(sync):

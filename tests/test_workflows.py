@@ -25,9 +25,14 @@ def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def title(path):
+    """A template's name without its number."""
+    return path.stem[3:]
+
+
 def twin(path):
-    folder = FOLDER / "api" / "public" if path.stem in PUBLIC else FOLDER / "api"
-    return folder / f"{path.stem.lower().replace(' ', '_')}.json"
+    folder = FOLDER / "api" / "public" if title(path) in PUBLIC else FOLDER / "api"
+    return folder / f"{title(path).lower().replace(' ', '_')}.json"
 
 
 def nodes_of(workflow):
@@ -44,9 +49,10 @@ def links_of(workflow):
 
 
 def test_all_are_there():
-    assert {path.stem for path in BROWSER} == PUBLIC | {
-        "Lip sync a video", "The parts", "Cartoon or animal", "Two speakers", "Long video",
+    assert {title(path) for path in BROWSER} == PUBLIC | {
+        "Lip sync a video", "The parts", "Cartoon or animal", "Two speakers", "Long video", "Lossless",
     }  # fmt: skip
+    assert [path.stem[:3] for path in BROWSER] == [f"{number:02d} " for number in range(1, len(BROWSER) + 1)]
     assert {twin(path) for path in BROWSER} | {FOLDER / "api" / "own_files.json"} == set(API)
 
 
@@ -98,7 +104,7 @@ def test_a_picture(path):
     assert min(cv2.imdecode(data, cv2.IMREAD_COLOR).shape[:2]) >= 256
 
 
-@pytest.mark.parametrize("path", [path for path in BROWSER if path.stem in PUBLIC], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in BROWSER if title(path) in PUBLIC], ids=lambda path: path.stem)
 def test_public_files_say_where_they_come_from(path):
     """As the host's own templates do, so that it can offer their download."""
     for node in read(path)["nodes"]:
@@ -109,6 +115,25 @@ def test_public_files_say_where_they_come_from(path):
             assert model["url"].startswith("https://huggingface.co/") and Path(model["name"]).stem in model["url"]
             assert Path(model["url"]).suffix == Path(model["name"]).suffix
             assert model["directory"] in ("checkpoints", "diffusion_models", "text_encoders", "vae", "audio_encoders")
+
+
+@pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
+def test_notes_are_readable(path):
+    """The newer renderer paints `code` blue on blue and cuts tables off at the note's edge."""
+    for node in read(path)["nodes"]:
+        if node["type"] in NOTES:
+            assert "`" not in node["widgets_values"][0] and "|" not in node["widgets_values"][0]
+
+
+def test_the_example_s_mouth_is_clicked():
+    """The templates of the bundled clip point at its mouth, which the clip's own truth knows."""
+    told = json.loads((ROOT / "omnisync_core" / "assets" / "demo" / "mouth.json").read_text(encoding="utf-8"))
+    for path in BROWSER:
+        nodes = [node["widgets_values"] for node in read(path)["nodes"]]
+        if ["person"] in nodes:
+            x, y = next(values[2:4] for values in nodes if len(values) == 5 and values[0] == "point")
+            apart = np.hypot(x * told["size"] - told["point"][0], y * told["size"] - told["point"][1])
+            assert apart < 0.1 * told["mouth_width"], path.stem
 
 
 @pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)

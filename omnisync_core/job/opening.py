@@ -37,6 +37,8 @@ class Job:
     voices: tuple[Voice, ...]
     """One per speaker."""
     timeline: timeline.Timeline
+    whole: timeline.Timeline
+    """As `timeline`, had no preview been asked for."""
     warnings: tuple[str, ...]
     marking: Marking
     seconds_per_frame: float
@@ -77,6 +79,7 @@ def open_job(
     marking = Marking(options.marks, output, lossless=options.lossless)
     decoding = (time.monotonic() - began) / (info.frame_count + len(info.before_N))
     heard = sound.SpeechWave(audio)
+    whole = timeline.plan_timeline(info.times_N, heard.duration, options.length, None)
     shown = timeline.plan_timeline(info.times_N, heard.duration, options.length, options.preview_seconds)
     notes = [str(warning.message) for warning in caught]
     if options.preview_seconds is None:
@@ -84,7 +87,9 @@ def open_job(
     cast = tuple(speakers) or (Speaker(audio, options.mouth),)
     waves = [sound.SpeechWave(speaker.audio) for speaker in speakers] or [heard]
     voices = tuple(Voice(wave, shown.end) for wave in waves)
-    return Job(part, info, audio, output, engine, options, cast, voices, shown, tuple(notes), marking, decoding, tell)
+    return Job(
+        part, info, audio, output, engine, options, cast, voices, shown, whole, tuple(notes), marking, decoding, tell
+    )
 
 
 def _other_length(sound_seconds: float, result_seconds: float) -> Iterator[str]:

@@ -74,6 +74,8 @@ class Report:
     seconds: float
     marks: tuple[str, ...] = ()
     """How the result says that it was edited, a line each; empty where nothing was."""
+    whole: Plan | None = None
+    """After a preview: what all of it would take, judged by the preview."""
 
     def as_json(self) -> dict:
         return asdict(self)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError, OutputError
 from ..windows.composite import note_name
+from ..windows.placement import Placement
 from .opening import Job, Role
 from .report import Passed, Plan, Report, size
 
@@ -61,7 +64,34 @@ def report_of(job: Job, roles: Sequence[Role], seconds: float) -> Report:
         warnings=(*job.warnings, *_warnings(roles)),
         seconds=seconds,
         marks=job.marking.told() if edited else (),
+        whole=None if job.options.preview_seconds is None else _plan_of_the_whole(job, roles, seconds),
     )
+
+
+def _plan_of_the_whole(job: Job, roles: Sequence[Role], seconds: float) -> Plan:
+    """What a preview says of all of it, which takes as many times longer as it has more windows."""
+    preview, frames = plan_of(job, roles, 0, 0.0), len(job.whole)
+    longer = frames / preview.frames
+    windows = sum(_windows_of(role.placement, longer) for role in roles)
+    times = windows / preview.windows if preview.windows else longer
+    return replace(
+        preview,
+        frames=frames,
+        video_seconds=job.whole.end - float(job.whole.time_V[0]),
+        edited_frames=round(preview.edited_frames * longer),
+        windows=windows,
+        seconds=seconds * times,
+        disk_bytes=round(preview.disk_bytes * times),
+    )
+
+
+def _windows_of(placement: Placement, longer: float) -> int:
+    """Windows of a placement that is so many times longer, in one shot."""
+    spec, edited = placement.spec, sum(len(window) for window in placement.windows)
+    shared = spec.overlap_frames * max(0, len(placement.windows) - 1)
+    frames = (edited - shared) * longer
+    new = spec.window_frames - spec.overlap_frames
+    return 0 if not edited else max(1, math.ceil((frames - spec.overlap_frames) / new - 1e-9))
 
 
 def edited_V(roles: Sequence[Role]) -> np.ndarray:

@@ -180,7 +180,7 @@ def test_the_node_gives_the_frames_of_the_command_line(host, clip, sync, handle,
     apart = np.abs(mine - theirs)
     assert np.abs(theirs - source).max() > 2, "nothing was edited"  # what is no mouth stays nearly as it is
     assert apart.max() <= 2 and (apart > 0).mean() < 1e-4
-    assert "20 of 20 frames edited in 2 windows" in report and "finder in 20 frames" in report
+    assert "20 of 20 frames edited in 2 windows" in report and "where the mouth is: looked for (20 frames)" in report
     assert left() == ([], [])
 
 
@@ -365,8 +365,10 @@ def test_a_file_in_a_file_out(host, clip, sync, left):
     before, after = shown(clip), shown(result)
     assert result.endswith(".mkv") and Path(result).parent == host.base / "temp"
     assert (before[:, :30] == after[:, :30]).all() and np.abs(after - before).max() > 20
-    assert "user in 20 frames" in report and left() == ([], [])
-    plain, _ = sync(clip, sound(), lossless=False)
+    assert "where the mouth is: your point or mask (20 frames)" in report and left() == ([], [])
+    assert "the whole" not in report and "give Save Video the format mkv" in report
+    plain, report = sync(clip, sound(), lossless=False)
+    assert "mkv" not in report
     with av.open(plain) as container:
         video, heard = container.streams.video[0], container.streams.audio[0]
         assert (video.codec.name, video.pix_fmt, heard.codec_context.sample_rate) == ("h264", "yuv420p", 44100)
@@ -438,7 +440,7 @@ def test_two_speakers_in_one_job(host, clip, sync):
     red = shown(result)[:, 54:60, :, 0]
     left, right = red[:, :, 18:22].mean((1, 2)), red[:, :, 58:62].mean((1, 2))
     assert left[:6].mean() > left[12:].mean() + 20 and right[14:].mean() > right[:10].mean() + 20
-    assert "user in 40 frames" in report
+    assert "your point or mask (40 frames)" in report
     with av.open(result) as container:
         heard = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1).reshape(-1, 2)
     wanted = first[0]["waveform"][0] + second[0]["waveform"][0]
@@ -462,6 +464,7 @@ def test_sounds_are_mixed(host):
 def test_the_first_seconds_alone(clip, sync):
     result, report = sync(clip, sound(), preview_seconds=0.2)
     assert len(shown(result)) == 5 and "5 of 5 frames" in report
+    assert "the whole: 20 frames (0.8 s of video)" in report and "of disk" in report
 
 
 def test_a_job_can_be_started_over(host, clip, sync, left):
