@@ -1,7 +1,7 @@
 """The template *Real person with X-Dub*, node for node, over tiny random files of the published names and layouts.
 
-All files are read by the nodes that read them at home. The host fixes the sizes of its Wan 2.2 VAE and of wav2vec2: here
-it builds the same two networks smaller. Changed in the template are numbers alone: steps, crop and window.
+All files are read by the nodes that read them at home. The host fixes the sizes of its Wan 2.2 VAE and of wav2vec2:
+here it builds the same two networks smaller. Changed in the template are numbers alone: steps, crop and window.
 """
 
 import json
