@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideData
 
 from ..errors import InputError
+from .exif import UPRIGHT, orientation_of_picture
 from .formats import layout_of
 from .frame import Frame, Orientation
 from .planes import copy_frame
@@ -144,7 +145,7 @@ class Source:
         return frames()
 
     def _frame(self, native: av.VideoFrame, time: float, index: int, before: Frame | None) -> Frame:
-        if before is None and native.rotation and display_matrix(native) is None:
+        if before is None and display_matrix(native) is None and (native.rotation or self._is_turned_picture()):
             raise InputError(f"{self.path} is turned by its EXIF data, which would be lost; save it upright")
         native = reachable(native)
         if before is None:
@@ -154,6 +155,10 @@ class Source:
             old, new = ("{}x{} {}".format(*look) for look in looks)
             raise InputError(f"{self.path} changes from {old} to {new} at {time:.2f} s; cut it there or re-encode it")
         return Frame(native, time, index, before.orientation)
+
+    def _is_turned_picture(self) -> bool:
+        """Whether a picture's EXIF data turns or mirrors it."""
+        return self.container.format.name.endswith("_pipe") and orientation_of_picture(Path(self.path)) != UPRIGHT
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """Every frame that decodes; damage is passed over and told once."""
