@@ -75,12 +75,14 @@ class SpeechWave:
     """A `Wave` over a sound file, streamed: memory does not grow with its length. Channels are averaged.
 
     Samples are the same whatever is read in whatever order. Reading on, or up to 50 s back, is quick; further back the
-    file is decoded again from its start. InputError: no such file, no sound, empty, NaN.
+    file is decoded again from its start. Of a file that is longer than `until` seconds only those are there: nobody
+    waits for ten hours of sound under a minute of video. InputError: no such file, no sound, empty, NaN.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, until: float | None = None) -> None:
         self._path = Path(path)
-        info = open_audio(path)
+        info = open_audio(path, until)
+        self.goes_on = info.goes_on
         self._rate = info.rate
         self._count = ceil(round(info.duration * info.rate) * SAMPLE_RATE / info.rate)
         if info.codec.startswith("pcm_f"):  # the one kind that can hold NaN: found now, not after an hour's work

@@ -248,3 +248,14 @@ def test_gate_agrees_with_known_speech():
         open_N = u.mouth_at(times_N)[:, 0] > 0.3
         shares.append(activity_N[open_N].mean())
     assert min(shares) > 0.95
+
+
+def test_no_more_of_a_sound_is_decoded_than_is_asked_for(tmp_path):
+    """What is there is as in the whole sound; the rest is silence, and it is told that there is more."""
+    from tests.fake import write_sound
+
+    write_sound(tmp_path / "a.wav", seconds=3.0, rate=44100)
+    whole, part = SpeechWave(tmp_path / "a.wav"), SpeechWave(tmp_path / "a.wav", 1.25)
+    assert (part.duration, part.goes_on) == (1.25, True) and not whole.goes_on
+    assert np.array_equal(part.read(0, 1.25), whole.read(0, 1.25)) and not part.read(1.25, 2).any()
+    assert SpeechWave(tmp_path / "a.wav", 3.0).goes_on is False

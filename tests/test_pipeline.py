@@ -354,3 +354,21 @@ def test_a_full_disk_keeps_what_is_done(sync, tmp_path, monkeypatch):
     sync(engine=engine, resume=True)
     assert 0 < len(engine.calls) < 7
     assert planes(tmp_path / "out.mkv") == planes(tmp_path / "whole.mkv")
+
+
+def test_a_sound_of_hours_is_not_waited_for(sync, tmp_path, monkeypatch):
+    """Of a sound that goes on for long after the video's end, one minute more is decoded."""
+    from omnisync_core.media import sound
+
+    seconds, blocks = [], sound._blocks
+
+    def counted(container, stream, path, rate):
+        for block in blocks(container, stream, path, rate):
+            seconds.append(block.shape[1] / rate)
+            yield block
+
+    monkeypatch.setattr(sound, "_blocks", counted)
+    report = sync(sound=write_sound(tmp_path / "long.wav", seconds=200.0))
+    assert sum(seconds) < 150 and any("the sound lasts more than 61" in told for told in report.warnings)
+    report = sync(sound=tmp_path / "long.wav", length="cut_off")
+    assert report.frames == FRAMES

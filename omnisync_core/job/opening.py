@@ -19,6 +19,10 @@ from .options import Speaker, SyncOptions
 from .report import Listener, Progress
 from .store import Store
 
+TO_THE_SOUND_S_END = ("bounce", "loop", "freeze", "remap")
+"""Policies by which the result is as long as the sound."""
+SPARE = 60.0
+"""Seconds of sound beyond the video's end that are still looked at: what is heard there shapes what is heard before."""
 TOLD_FRAMES = 100
 """After how many frames a listener hears of a video that is being opened."""
 
@@ -78,21 +82,30 @@ def open_job(
     media.check_output(output, part.path, audio, lossless=options.lossless)
     marking = Marking(options.marks, output, lossless=options.lossless)
     decoding = (time.monotonic() - began) / (info.frame_count + len(info.before_N))
-    heard = sound.SpeechWave(audio)
+    until = _sound_needed(info, options)
+    heard = sound.SpeechWave(audio, until)
     whole = timeline.plan_timeline(info.times_N, heard.duration, options.length, None)
     shown = timeline.plan_timeline(info.times_N, heard.duration, options.length, options.preview_seconds)
     notes = [str(warning.message) for warning in caught]
     if options.preview_seconds is None:
-        notes += _other_length(heard.duration, shown.end)
+        notes += _other_length(heard, shown.end)
     cast = tuple(speakers) or (Speaker(audio, options.mouth),)
-    waves = [sound.SpeechWave(speaker.audio) for speaker in speakers] or [heard]
+    waves = [sound.SpeechWave(speaker.audio, until) for speaker in speakers] or [heard]
     voices = tuple(Voice(wave, shown.end) for wave in waves)
     return Job(
         part, info, audio, output, engine, options, cast, voices, shown, whole, tuple(notes), marking, decoding, tell
     )
 
 
-def _other_length(sound_seconds: float, result_seconds: float) -> Iterator[str]:
-    if abs(sound_seconds - result_seconds) > 0.5:
-        comes = "is cut" if sound_seconds > result_seconds else "is followed by silence"
-        yield f"the sound lasts {sound_seconds:.2f} s, the result {result_seconds:.2f} s: it {comes}"
+def _sound_needed(video: media.VideoInfo, options: SyncOptions) -> float | None:
+    """Seconds of sound that can decide anything; None where the result is as long as the sound."""
+    if options.length in TO_THE_SOUND_S_END:
+        return None
+    return timeline.plan_timeline(video.times_N, 0.0).end + SPARE
+
+
+def _other_length(heard: sound.SpeechWave, result_seconds: float) -> Iterator[str]:
+    if abs(heard.duration - result_seconds) > 0.5:
+        lasts = f"lasts {'more than ' if heard.goes_on else ''}{heard.duration:.2f} s"
+        comes = "is cut" if heard.duration > result_seconds else "is followed by silence"
+        yield f"the sound {lasts}, the result {result_seconds:.2f} s: it {comes}"

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,26 @@ class AudioInfo:
     channels: int
     duration: float
     codec: str
+    goes_on: bool = False
+    """Whether there is more than `duration`, which nobody asked for."""
 
 
-def open_audio(path: str | Path) -> AudioInfo:
-    """What the first decodable sound track holds, by decoding it once.
+def open_audio(path: str | Path, until: float | None = None) -> AudioInfo:
+    """What the first decodable sound track holds, by decoding it once, or its first `until` seconds.
 
     NoSoundError: no sound track that can be decoded, an empty one. InputError: no such file, a damaged one.
     """
     with open_media(path) as container:
-        stream = audio_stream(container, path)
+        stream, samples, goes_on = audio_stream(container, path), 0, False
         context = stream.codec_context
-        samples = sum(block.shape[1] for block in _blocks(container, stream, path, context.sample_rate))
-        channels, duration = context.layout.nb_channels, samples / context.sample_rate
-        return AudioInfo(Path(path), context.sample_rate, channels, duration, codec_name(stream))
+        rate, most = context.sample_rate, None if until is None else ceil(until * context.sample_rate)
+        for block in _blocks(container, stream, path, rate):
+            samples += block.shape[1]
+            if most is not None and samples > most:
+                samples, goes_on = most, True
+                break
+        channels = context.layout.nb_channels
+        return AudioInfo(Path(path), rate, channels, samples / rate, codec_name(stream), goes_on)
 
 
 def read_audio(path: str | Path, rate: int | None = None) -> Iterator[np.ndarray]:

@@ -17,17 +17,17 @@ const WORDS = {
   en: {
     click: "click the mouth",
     none: "no first frame yet: choose a file upstream, or run the workflow once",
-    unread: "this file shows no first frame: is it a video, and does the trim leave any of it?",
+    unread: "no picture of this file: choose one that is there, a video of which the trim leaves some",
   },
   zh: {
     click: "点击嘴部",
     none: "还没有首帧：请在上游选择文件，或先运行一次工作流",
-    unread: "此文件没有可显示的首帧：它是视频吗？裁剪后还有画面吗？",
+    unread: "没有此文件的画面：请选择存在的视频，且裁剪后仍有画面",
   },
   ja: {
     click: "口をクリック",
     none: "最初のフレームがまだありません：上流でファイルを選ぶか、ワークフローを一度実行してください",
-    unread: "このファイルの最初のフレームを表示できません：動画ですか？トリムで何も残っていないのでは？",
+    unread: "このファイルの絵がありません：実在する動画で、トリム後に何か残るものを選んでください",
   },
 };
 
