@@ -262,7 +262,8 @@ def test_the_host_s_own_loader_makes_a_model_that_is_refused(host, files):
     """It takes the file for a Wan that hears nothing; so do loaders that stand on it, ComfyUI-GGUF's among them."""
     import comfy.sd
 
-    state = {key: value for key, value in files.items() if not key.endswith(".pe")}
+    layout, xdub = host.module("omnisync_core.engines.xdub.layout"), host.module("omnisync_core.engines.xdub")
+    state = xdub.XDubDiT(layout.XDubConfig(128, 1, 1, 48, 48, 4096, 256, HEARS + WAV, 16, 1, 1, 100)).state_dict()
     model = comfy.sd.load_diffusion_model_state_dict(state, {"custom_operations": comfy.ops.manual_cast})
     prompt = {**engine_nodes(host), "model": host.give(model, None)}
     with pytest.raises(Exception, match="hears nothing, even of X-Dub's file, not X-Dub's transformer; connect Load"):
@@ -279,7 +280,7 @@ def test_omnisync_engine_says_that_it_was_given_x_dub(host, files):
             convention="own",
         ),
     }  # fmt: skip
-    with pytest.raises(Exception, match="X-Dub") as told:
+    with pytest.raises(Exception, match="one for X-Dub Engine, not a transformer of OmniSync; connect Load OmniSync Model") as told:
         host.run(prompt)
     assert "\n" not in str(told.value).strip()
 

@@ -63,6 +63,8 @@ def load_unet_patcher(path: str, resolution: int, weight_dtype: str = "default",
 class LatentSyncModel(comfy.model_base.BaseModel):
     """The host's view of the UNet; it is sampled by its own engine."""
 
+    engine_node = "LatentSync Engine"
+
     def __init__(self, config: LatentSyncConfig, resolution: int, device=None):
         super().__init__(config, comfy.model_base.ModelType.EPS, device=device, unet_model=HostUNet)
         self.resolution = resolution

@@ -49,7 +49,9 @@ class OmniSyncHandle:
         model = getattr(self.model, "model", None)
         spec = getattr(model, "spec", None)
         if spec is None:
-            raise InputError(f"the MODEL is {type(model).__name__}, not a transformer of OmniSync; {LOAD_MODEL}")
+            other = getattr(model, "engine_node", None)
+            found = f"one for {other}" if other else type(model).__name__
+            raise InputError(f"the MODEL is {found}, not a transformer of OmniSync; {LOAD_MODEL}")
         sizes = {"channels": spec.latent_channels, "frames": spec.temporal_stride, "pixels": spec.spatial_stride}
         check_vae(self.vae, LOAD_MODEL, **sizes)
         if self.clip is None:

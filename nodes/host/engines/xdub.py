@@ -94,6 +94,8 @@ def _read(path: str) -> tuple[dict[str, Tensor], dict | None]:
 class XDubModel(comfy.model_base.BaseModel):
     """The host's view of the transformer; it is sampled by its own engine."""
 
+    engine_node = "X-Dub Engine"
+
     def __init__(self, config: XDubModelConfig, device=None):
         super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=HostXDubDiT)
 

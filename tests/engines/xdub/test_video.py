@@ -22,12 +22,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-def mouth(fps, shots=(FRAMES,), faceless=()) -> MouthTrack:
+def mouth(fps, shots=(FRAMES,), faceless=(), at=(0.5, 0.6), width=0.16) -> MouthTrack:
     """A mouth that stands still in every shot (lengths given), seen in all frames but some."""
     seen = np.ones(FRAMES, np.float32)
     seen[list(faceless)] = 0
     return MouthTrack(
-        np.arange(FRAMES) / float(fps), np.tile([[0.5, 0.6]], (FRAMES, 1)), np.full(FRAMES, 0.16), seen,
+        np.arange(FRAMES) / float(fps), np.tile([at], (FRAMES, 1)), np.full(FRAMES, width), seen,
         np.full(FRAMES, "landmarks"), np.repeat(np.arange(len(shots)), shots), FRAME_SIZE,
     )  # fmt: skip
 
@@ -116,3 +116,22 @@ def test_a_sound_of_silence_leaves_a_resting_mouth(folder):
     report = run(folder)
     assert any("nobody speaks" in warning for warning in report.warnings)
     assert len(pictures(folder / "out.mkv")) == FRAMES
+
+
+@pytest.mark.parametrize(
+    ("at", "width"), [((0.5, 0.6), 0.05), ((0.02, 0.6), 0.16), ((0.97, 0.98), 0.16)], ids=["small", "left", "corner"]
+)
+def test_a_small_face_and_one_cut_by_the_edge(folder, at, width):
+    """A face of some 30 pixels, and crops that reach over the picture: edited where it lies, nothing else is touched."""
+    report = run(folder, track=mouth(30, at=at, width=width))
+    changed = change(folder).max(0)
+    assert report.edited == FRAMES == len(pictures(folder / "out.mkv")) and not report.warnings
+    y, x = np.nonzero(changed)
+    far = np.hypot(x - at[0] * FRAME_SIZE[0], y - at[1] * FRAME_SIZE[1]) / (width * FRAME_SIZE[0])
+    assert changed.max() > 2 and far.max() < 2
+
+
+def test_a_sound_shorter_than_a_window(folder):
+    write_sound(folder / "in.wav", seconds=0.05)
+    report = run(folder)
+    assert report.edited == FRAMES and any("is followed by silence" in told for told in report.warnings)
