@@ -255,7 +255,7 @@ def test_no_more_of_a_sound_is_decoded_than_is_asked_for(tmp_path):
     from tests.fake import write_sound
 
     write_sound(tmp_path / "a.wav", seconds=3.0, rate=44100)
-    whole, part = SpeechWave(tmp_path / "a.wav"), SpeechWave(tmp_path / "a.wav", 1.25)
+    whole, part = audio.SpeechWave(tmp_path / "a.wav"), audio.SpeechWave(tmp_path / "a.wav", 1.25)
     assert (part.duration, part.goes_on) == (1.25, True) and not whole.goes_on
     assert np.array_equal(part.read(0, 1.25), whole.read(0, 1.25)) and not part.read(1.25, 2).any()
-    assert SpeechWave(tmp_path / "a.wav", 3.0).goes_on is False
+    assert audio.SpeechWave(tmp_path / "a.wav", 3.0).goes_on is False

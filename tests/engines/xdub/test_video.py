@@ -122,7 +122,7 @@ def test_a_sound_of_silence_leaves_a_resting_mouth(folder):
     ("at", "width"), [((0.5, 0.6), 0.05), ((0.02, 0.6), 0.16), ((0.97, 0.98), 0.16)], ids=["small", "left", "corner"]
 )
 def test_a_small_face_and_one_cut_by_the_edge(folder, at, width):
-    """A face of some 30 pixels, and crops that reach over the picture: edited where it lies, nothing else is touched."""
+    """A face of some 30 pixels, and crops that reach over the picture: edited where it lies, and nowhere else."""
     report = run(folder, track=mouth(30, at=at, width=width))
     changed = change(folder).max(0)
     assert report.edited == FRAMES == len(pictures(folder / "out.mkv")) and not report.warnings
