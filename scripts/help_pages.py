@@ -1,7 +1,7 @@
 """Writes the nodes' help pages in Chinese and Japanese: `python -m scripts.help_pages`.
 
 The words are those of `locales/`, the tables of files those of the English page; what a page says beyond stands in
-`help_notes.json` beside this script. The host shows `web/docs/NODE/LANGUAGE.md`, and the English page for every other language.
+`help_notes.json` beside this script. The host shows `web/docs/NODE/LANGUAGE.md`, else the English page.
 """
 
 from __future__ import annotations
