@@ -262,8 +262,8 @@ def test_the_host_s_own_loader_makes_a_model_that_is_refused(host, files):
     """It takes the file for a Wan that hears nothing; so do loaders that stand on it, ComfyUI-GGUF's among them."""
     import comfy.sd
 
-    layout, xdub = host.module("omnisync_core.engines.xdub.layout"), host.module("omnisync_core.engines.xdub")
-    state = xdub.XDubDiT(layout.XDubConfig(128, 1, 1, 48, 48, 4096, 256, HEARS + WAV, 16, 1, 1, 100)).state_dict()
+    sizes, xdub = host.module("omnisync_core.engines.xdub.config"), host.module("omnisync_core.engines.xdub")
+    state = xdub.XDubDiT(sizes.XDubConfig(128, 1, 1, 48, 48, 4096, 256, HEARS + WAV, 16, 1, 1, 100)).state_dict()
     model = comfy.sd.load_diffusion_model_state_dict(state, {"custom_operations": comfy.ops.manual_cast})
     prompt = {**engine_nodes(host), "model": host.give(model, None)}
     with pytest.raises(Exception, match="hears nothing, even of X-Dub's file, not X-Dub's transformer; connect Load"):

@@ -47,11 +47,11 @@ def files(host, smaller):
     import folder_paths
 
     xdub, media = host.module("omnisync_core.engines.xdub"), host.module("omnisync_core.media")
-    layout = host.module("omnisync_core.engines.xdub.layout")
+    sizes = host.module("omnisync_core.engines.xdub.config")
     models = {name: host.base / "models" / name for name in FOLDERS}
     for folder in models.values():
         folder.mkdir(exist_ok=True)
-    config = layout.XDubConfig(40, 2, 1, 48, 48, TEXT, 32, HEARS + WAV, 16, 1, 1, 100)
+    config = sizes.XDubConfig(40, 2, 1, 48, 48, TEXT, 32, HEARS + WAV, 16, 1, 1, 100)
     save_file(random(xdub.XDubDiT(config), 1.0), models["diffusion_models"] / "X-Dub_model.safetensors")
     whisper = host.module("omnisync_core.models.whisper").WhisperEncoder(
         {"d_model": HEARS, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 16,
