@@ -30,8 +30,8 @@ DRAWN_NAMES = {
     "share": "share", "sync_r": "sync_r", "leak": "leak", "mouth_ssim": "ssim", "mouth_gmsd": "gmsd", "edges": "edges",
     "outside": "outside",
 }  # fmt: skip
-LARGEST = ("memory", "vram")
-"""Columns of which the largest clip's is told."""
+WHOLE = {"memory": np.max, "vram": np.max, "passed": np.sum}
+"""Columns of which no mean is told."""
 FEWEST_FOR_FLOOR = 4
 """Clips from which two halves are compared."""
 
@@ -178,8 +178,8 @@ def _means(values: Sequence[Mapping[str, float]]) -> dict[str, Figure]:
     figures = {}
     for name in dict.fromkeys(name for one in values for name in one):
         clips = np.array([one[name] for one in values if name in one])
-        if name in LARGEST:
-            figures[name] = Figure(float(clips.max()), math.nan, math.nan)
+        if name in WHOLE:
+            figures[name] = Figure(float(WHOLE[name](clips)), math.nan, math.nan)
         else:
             figures[name] = bootstrap(lambda rows, clips=clips: float(clips[rows].mean()), len(clips))
     return figures

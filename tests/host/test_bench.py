@@ -1,5 +1,6 @@
 """Sync Score and Compare Videos in a real host."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -30,12 +31,12 @@ def weights(host):
 
 
 def track_of(host, images):
-    prompt = {
-        "source": host.give(images),
-        "track": {"class_type": "OmniSyncMouthTrack", "inputs": {
-            "source": ["source", 0], "speaker": "point", "index": 0, "point_x": 0.5, "point_y": 0.6}},
-    }  # fmt: skip
-    return host.run(prompt)["track"][0]
+    """A mouth that stays in the middle."""
+    count = len(images)
+    return host.module("omnisync_core.mouth").MouthTrack(
+        np.arange(count) / 25, np.full((count, 2), 0.5), np.full(count, 0.2), np.ones(count), np.full(count, "user"),
+        np.zeros(count, int), (images.shape[2], images.shape[1]),
+    )  # fmt: skip
 
 
 def test_images_and_a_sound_are_scored(host, weights):
