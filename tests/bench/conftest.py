@@ -5,7 +5,11 @@ import csv
 import numpy as np
 import pytest
 
+from omnisync_core.bench import registry
+from omnisync_core.bench import run as bench
+from omnisync_core.bench.measure import Column, Metric, WeightFile
 from omnisync_core.synth.clips import write_video, write_wave
+from tests.bench.benches import Brightness
 
 
 @pytest.fixture
@@ -24,3 +28,18 @@ def clips(tmp_path):
     with (tmp_path / "list.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["id", "video", "audio", "truth", "mouth_x", "mouth_y"], *rows])
     return tmp_path
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Two metrics in the place of heavy ones: one that works, one whose file is not there."""
+    began = []
+    absent = WeightFile("absent.bin", "example.org/weights", "MIT")
+    stand_ins = {
+        "fvd": Metric("fvd", (Column("fvd", "FVD"),), lambda folder, device: Brightness(began)),
+        "lmd": Metric("lmd", (Column("lmd", "level", "", 1),), lambda folder, device: Brightness(began)),
+        "csim": Metric("csim", (Column("csim", "CSIM"),), lambda folder, device: absent.find(folder), files=(absent,)),
+    }
+    monkeypatch.setattr(registry, "METRICS", {**registry.METRICS, **stand_ins})
+    monkeypatch.setattr(bench, "write_sheet", lambda *_: None)  # drawn in a test of its own
+    return began

@@ -3,87 +3,29 @@
 import json
 import shutil
 from dataclasses import asdict
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from omnisync_core.bench import engines, measure, registry
+from omnisync_core.bench import measure, registry
 from omnisync_core.bench import run as bench
-from omnisync_core.bench.clip import Clip, face_crop
-from omnisync_core.bench.engines import Maker, open_maker, sampled
+from omnisync_core.bench.engines import Maker
 from omnisync_core.bench.frechet import distance
-from omnisync_core.bench.measure import Column, Measure, Metric, Taken, Taking, WeightFile
+from omnisync_core.bench.measure import Column, Measure, Metric, Taking
 from omnisync_core.bench.prepare import prepare
-from omnisync_core.bench.run import run, take
+from omnisync_core.bench.run import run
 from omnisync_core.bench.sheet import write_sheet
 from omnisync_core.bench.table import markdown, read_bench
-from omnisync_core.engines.omnisync import Sampling
-from omnisync_core.errors import InputError, JobError
+from omnisync_core.errors import InputError
 from omnisync_core.evaluation.bench import take as as_results
 from omnisync_core.evaluation.figures import pooled
 from omnisync_core.manifest import read_manifest
-from omnisync_core.queue import read_setting, read_workflow
 from omnisync_core.synth.clips import read_video, write_clips, write_video
 from omnisync_core.tables import read_table
+from tests.bench.benches import Levels, bench_of, quiet, states
 
-ROOT = Path(__file__).parents[2]
 pytest.importorskip("pyarrow", reason="benches are written as Parquet: pip install -r requirements-bench.txt")
-
-
-class Brightness(Measure):
-    """The mean level of the result, and of the source as the floor."""
-
-    seen: list
-
-    def __init__(self, seen):
-        self.seen = seen
-
-    def begin(self, clip):
-        self.seen.append(clip.row.id)
-        return Levels()
-
-
-class Levels(Taking):
-    def __init__(self):
-        self.levels, self.real = [], []
-
-    def see(self, moment):
-        self.levels.append(moment.result.mean())
-        self.real.append(moment.source.mean())
-
-    def finish(self):
-        rows = [[level, level % 7] for level in self.levels], [[level, level % 7] for level in self.real]
-        features = {f"fvd_{kind}": np.array(values) for kind, values in zip(("result", "real"), rows, strict=True)}
-        return Taken({"lmd": float(np.mean(self.levels))}, features=features)
-
-
-@pytest.fixture
-def seen(monkeypatch):
-    """Two metrics in the place of heavy ones: one that works, one whose file is not there."""
-    began = []
-    absent = WeightFile("absent.bin", "example.org/weights", "MIT")
-    stand_ins = {
-        "fvd": Metric("fvd", (Column("fvd", "FVD"),), lambda folder, device: Brightness(began)),
-        "lmd": Metric("lmd", (Column("lmd", "level", "", 1),), lambda folder, device: Brightness(began)),
-        "csim": Metric("csim", (Column("csim", "CSIM"),), lambda folder, device: absent.find(folder), files=(absent,)),
-    }
-    monkeypatch.setattr(registry, "METRICS", {**registry.METRICS, **stand_ins})
-    monkeypatch.setattr(bench, "write_sheet", lambda *_: None)  # drawn in a test of its own
-    return began
-
-
-def quiet(line):
-    """Benches tell their progress."""
-
-
-def bench_of(clips, engine="source", metrics=("lmd", "csim"), **settings):
-    return run(clips / "list.csv", engine, clips / "out", metrics=metrics, say=settings.pop("say", quiet), **settings)
-
-
-def states(records):
-    return [(record["id"], record["state"], record["reason"]) for record in records]
 
 
 def test_every_clip_is_a_row_in_parquet_json_and_markdown(clips, seen):
@@ -219,46 +161,6 @@ def test_a_metric_that_fails_on_a_clip_leaves_the_others_alone(clips, seen, monk
     assert read_table(clips / "out" / "results.parquet")[0]["reason"] == "lse: RuntimeError: shape mismatch"
 
 
-def test_results_of_other_tools_are_found_by_their_ids(clips, seen):
-    folder = clips / "theirs"
-    folder.mkdir()
-    write_video(folder / "clip 0.mkv", np.full((20, 48, 64, 3), 50, np.uint8), 25)
-    write_video(folder / "clip 2.mkv", np.full((40, 24, 32, 3), 90, np.uint8), 50)  # other size and rate
-    records = bench_of(clips, f"results:{folder}")
-    assert [record["state"] for record in records] == ["done", "refused", "done"]
-    assert "holds no clip 1.mp4" in records[1]["reason"]
-    values = [record["metrics"]["lmd"]["values"]["lmd"] for record in records[::2]]
-    assert np.allclose(values, [50, 90], atol=1)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("wav2lip", "no engine is called 'wav2lip'"),
-        ("results:", "no engine is called"),
-        ("results:/nowhere", "there is no folder of results"),
-        ("humo", "humo runs on a ComfyUI server: give humo:FILE"),
-        ("humo:/nowhere.json", "cannot read the workflow"),
-        ("mini:/nowhere.safetensors", "no such model file"),
-    ],
-)
-def test_an_engine_that_is_none_is_refused_in_one_line(text, message):
-    with pytest.raises(InputError, match=message):
-        open_maker(text)
-
-
-def test_a_setting_changes_that_one_alone():
-    usual = Sampling()
-    changed = sampled(usual, ["tau=1", "w_peak=4"])
-    assert (changed.tau, changed.guidance.w_peak) == (1.0, 4.0)
-    assert (changed.steps, changed.guidance.gamma) == (usual.steps, usual.guidance.gamma)
-    for text, message in (("tua=1", "a name of steps, tau"), ("steps=x", "steps must be a number, got 'x'")):
-        with pytest.raises(InputError, match=message):
-            sampled(usual, [text])
-    with pytest.raises(InputError, match="--set changes how mini samples"):
-        open_maker("source", settings=["tau=1"])
-
-
 def test_a_metric_that_is_none_is_refused_before_any_work(clips):
     with pytest.raises(InputError, match="no metric is called 'fidd'; there are fid, fvd"):
         bench_of(clips, metrics=("fidd",))
@@ -347,97 +249,6 @@ def test_a_drawn_clip_s_row_says_truth_mouth_and_prompt(drawn, tmp_path):
     x0, y0, x1, y1 = told["mouth_box_xyxy"][0]
     assert row.mouth == ((x0 + x1) / 2, (y0 + y1) / 2) and row.other["prompt"] == told["caption"]
     assert row.truth == clips[0] / "truth.mkv" and row.id == "clip_0000"
-
-
-def test_a_face_s_crop_is_where_it_should_be():
-    """A ramp: every pixel of the crop says which pixel of the picture it shows."""
-    y, x = np.mgrid[:200, :240].astype(np.float32)
-    ramp = np.stack([x, y, x], -1)
-    crop = face_crop(ramp, (100.0, 80.0, 56.0), 112)
-    expected = 72 + (np.arange(112) + 0.5) / 2 - 0.5
-    assert np.abs(crop[50, :, 0] - expected).max() < 0.05
-    small = face_crop(ramp, (120.0, 100.0, 160.0), 32)  # five pixels in one
-    assert np.abs(small[:, 16, 1] - (20 + (np.arange(32) + 0.5) * 5 - 0.5)).max() < 0.6
-
-
-def test_moments_are_runs_of_frames_that_belong_together_by_time(clips):
-    row = read_manifest(clips / "list.csv")[0]
-    frames = np.repeat(np.arange(80, dtype=np.uint8)[:, None, None, None], 48, 1).repeat(64, 2).repeat(3, 3)
-    write_video(clips / "fast.mkv", frames, 100)  # four times the source's rate
-    clip = Clip(row, clips / "fast.mkv", frames=32, needs_face=False)
-    moments = list(clip.moments())
-    source = read_video(row.video)
-    assert [moment.run for moment in moments] == [0] * 16 + [1] * 16
-    assert moments[0].index == 0 and moments[-1].index == 79
-    for moment in moments:
-        nearest = min(range(20), key=lambda at: abs(at / 25 - moment.index / 100))
-        assert moment.result[0, 0, 0] == moment.index
-        assert (moment.source == source[nearest]).all() or abs(moment.index / 4 % 1 - 0.5) < 1e-6
-
-
-def test_a_result_that_begins_when_the_source_is_over_is_told(clips):
-    row = read_manifest(clips / "list.csv")[0]
-    clip = Clip(row, clips / "v0.mkv", needs_face=False)
-    clip.__dict__["result"] = type("Late", (), {"times_N": np.array([9.0]), "frame_count": 1})()
-    with pytest.raises(InputError, match="another video"):
-        take(clip, {"lmd": Brightness([])})
-
-
-def test_the_mini_edits_measures_and_comes_back(clips):
-    """The shipped bundle on a tiny clip: the edit, what it cost, and the way back to its own sound."""
-    video = clips / "talk.mkv"
-    shutil.copy(clips / "v0.mkv", video)
-    (clips / "list.csv").write_text(f"id,video,audio,mouth_x,mouth_y\none,{video.name},s1.wav,32,34\n")
-    maker = open_maker("mini")
-    made = maker.make(read_manifest(clips / "list.csv")[0], clips / "made.mkv")
-    assert made[0].is_file() and made[1]["speed"] > 0 and made[1]["memory"] > 100 and maker.spec is not None
-    assert maker.bring_back(read_manifest(clips / "list.csv")[0], made[0]) is None  # it has no sound of its own
-    assert not list((clips / engines.UNFINISHED).iterdir())
-
-
-def test_a_workflow_gets_each_clip_s_files_and_mouth(clips, seen, monkeypatch):
-    """The server is stood in for: it is told what to change, and gives back a video."""
-    workflow = ROOT / "workflows" / "api" / "public" / "real_person_with_latentsync.json"
-    posted = []
-
-    def queue(path, host, settings, out, say):
-        posted.append((path, host, settings))
-        if len(posted) == 2:
-            raise JobError("the server is gone")
-        made = [out / "x.mkv", out / "report.txt"]
-        shutil.copy(clips / "v0.mkv", made[0])
-        return made
-
-    monkeypatch.setattr(engines, "queue", queue)
-    records = bench_of(clips, f"latentsync:{workflow}", host="http://far:1")
-    assert states(records)[1] == ("clip 1", "failed", "the server is gone")
-    assert [record["state"] for record in records[::2]] == ["done", "done"]
-    path, host, settings = posted[0]
-    assert (path, host) == (workflow, "http://far:1")
-    told = dict(one.split("=", 1) for one in settings)
-    assert told["1.file"] == str(clips / "v0.mkv") and told["2.audio"] == str(clips / "s0.wav")
-    assert (told["10.speaker"], told["10.point_x"], float(told["10.point_y"])) == ("point", "0.5", 34 / 48)
-    assert told["10.preview_seconds"] == told["6.preview_seconds"] == "0"
-    prompt = read_workflow(workflow)
-    for one in settings:
-        read_setting(prompt, one)  # what `queue` itself would refuse
-    assert records[0]["made"]["cost"]["speed"] > 0
-    bench_of(clips, f"latentsync:{workflow}", host="http://far:1")
-    assert len(posted) == 4  # the one that failed is tried again
-
-
-@pytest.mark.parametrize("bring", [1.0, 0.5, 0.0])
-def test_the_cycle_s_share_is_what_came_back(clips, bring):
-    row = read_manifest(clips / "list.csv")[0]
-    source = read_video(row.video).astype(int)
-    result = source.copy()
-    result[:, 30:40, 24:40] += 40
-    back = (source + (1 - bring) * (result - source)).astype(np.uint8)
-    write_video(clips / "result.mkv", result.astype(np.uint8), 25)
-    write_video(clips / "back.mkv", back, 25)
-    clip = Clip(row, clips / "result.mkv", back_path=clips / "back.mkv")
-    taken = take(clip, {"cycle": registry.METRICS["cycle"].build(None, "cpu")})["cycle"]
-    assert abs(taken.values["cycle"] - (1 - (1 - bring) ** 2)) < 0.02 and taken.values["changed"] > 1
 
 
 def test_progress_is_told_a_line_a_clip(clips, seen):
