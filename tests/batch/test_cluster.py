@@ -34,7 +34,8 @@ def cluster(ray):
     """A node that stays up between the tests; its address."""
     from ray.cluster_utils import Cluster as Node
 
-    node = Node(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": 100_000_000})
+    small = {"num_cpus": 2, "object_store_memory": 100_000_000, "include_dashboard": False}
+    node = Node(initialize_head=True, head_node_args=small)
     yield node.address
     node.shutdown()
 
