@@ -51,9 +51,13 @@ class FakeEngine(Engine):
     def edit_window(self, excerpt, anchor, on_step):
         frames_THWC, speech_TND, mouth_T3 = excerpt.frames_THWC, excerpt.speech_TND, excerpt.mouth_T3
         count, size = frames_THWC.shape[:2]
-        assert frames_THWC.shape == (count, size, size, 3) and size == self.spec.crop_size
-        assert frames_THWC.dtype == np.float32 and (count - 1) % 4 == 0 and count <= self.spec.window_frames
-        assert mouth_T3.shape == (count, 3) and speech_TND.shape[0] == count
+        assert frames_THWC.shape == (count, size, size, 3)
+        assert size == self.spec.crop_size
+        assert frames_THWC.dtype == np.float32
+        assert (count - 1) % 4 == 0
+        assert count <= self.spec.window_frames
+        assert mouth_T3.shape == (count, 3)
+        assert speech_TND.shape[0] == count
         assert anchor is None or (anchor.shape[1:] == frames_THWC.shape[1:] and (len(anchor) - 1) % 4 == 0)
         for step in range(self.steps):
             on_step(step + 1, self.steps)

@@ -36,5 +36,7 @@ def test_newer_and_unknown_versions_pass(pack, monkeypatch, version):
 
 def test_the_host_takes_it_as_a_pack_of_the_new_kind(pack):
     """A module with NODE_CLASS_MAPPINGS would never have its entry point called."""
-    assert pack.WEB_DIRECTORY == "./web" and (ROOT / "web").is_dir()
-    assert not hasattr(pack, "NODE_CLASS_MAPPINGS") and not hasattr(pack, "NODE_DISPLAY_NAME_MAPPINGS")
+    assert pack.WEB_DIRECTORY == "./web"
+    assert (ROOT / "web").is_dir()
+    assert not hasattr(pack, "NODE_CLASS_MAPPINGS")
+    assert not hasattr(pack, "NODE_DISPLAY_NAME_MAPPINGS")

@@ -28,7 +28,9 @@ def test_all_columns_of_a_row(folder):
     (row,) = listed(folder, HEAD.rstrip() + ",note\none,a.mp4,a.wav,t.mp4,12,34.5,stylised,loud\n")
     assert (row.number, row.id, row.problem) == (1, "one", "")
     assert (row.video, row.audio, row.truth) == (folder / "a.mp4", folder / "a.wav", folder / "t.mp4")
-    assert row.mouth == (12.0, 34.5) and row.style == "stylised" and row.other == {"note": "loud"}
+    assert row.mouth == (12.0, 34.5)
+    assert row.style == "stylised"
+    assert row.other == {"note": "loud"}
 
 
 def test_what_may_be_left_out_may_be_left_out(folder):
@@ -55,7 +57,8 @@ def test_what_may_be_left_out_may_be_left_out(folder):
 )
 def test_a_bad_row_says_what_is_wrong_and_the_rest_is_whole(folder, line, message):
     rows = listed(folder, f"{HEAD}one,a.mp4,a.wav,,,,\n{line}\nthree,a.mp4,a.wav,,,,\n")
-    assert message in rows[1].problem and "\n" not in rows[1].problem
+    assert message in rows[1].problem
+    assert "\n" not in rows[1].problem
     assert [row.problem for row in rows[::2]] == ["", ""]
     assert len({row.id.casefold() for row in rows}) == 3
 

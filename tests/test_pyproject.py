@@ -17,11 +17,15 @@ def settings() -> dict:
 
 def test_the_registry_takes_it(settings):
     project, comfy = settings["project"], settings["tool"]["comfy"]
-    assert re.fullmatch(r"[a-z][a-z0-9-]*", project["name"]) and "comfyui" not in project["name"]
+    assert re.fullmatch(r"[a-z][a-z0-9-]*", project["name"])
+    assert "comfyui" not in project["name"]
     assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
-    assert (ROOT / project["license"]["file"]).is_file() and project["description"]
+    assert (ROOT / project["license"]["file"]).is_file()
+    assert project["description"]
     assert project["urls"]["Repository"].startswith("https://")
-    assert comfy["PublisherId"] and comfy["DisplayName"] and comfy["requires-comfyui"] == ">=0.33.0"
+    assert comfy["PublisherId"]
+    assert comfy["DisplayName"]
+    assert comfy["requires-comfyui"] == ">=0.33.0"
     assert "web" not in comfy  # WEB_DIRECTORY says it, and registers under the folder's name
 
 

@@ -147,7 +147,8 @@ def test_a_job_from_file_to_file(workflow, tmp_path, capsys):
     made = tmp_path / "new" / "folder" / "a_1.mp4"
     assert out.splitlines() == ["the report", str(made)]
     assert made.read_bytes() == b"frames"
-    assert "Sync: 100%" in err and "4/4" in err
+    assert "Sync: 100%" in err
+    assert "4/4" in err
     assert server.uploads == [("clip.mp4", b"a clip")]
     given = server.prompts[0]
     assert given["1"]["inputs"] == {"file": "clip (1).mp4"}
@@ -163,7 +164,8 @@ def test_nothing_is_written_over(workflow, tmp_path):
 def test_a_file_of_the_server_is_not_uploaded(workflow, tmp_path):
     server = Server()
     assert queue(server, workflow, "--set", "1.file=there.mp4", "--out", str(tmp_path)) == 0
-    assert not server.uploads and server.prompts[0]["1"]["inputs"]["file"] == "there.mp4"
+    assert not server.uploads
+    assert server.prompts[0]["1"]["inputs"]["file"] == "there.mp4"
 
 
 def error(name, message, details):
@@ -217,7 +219,8 @@ NO_OUTPUT = {
 def test_what_goes_wrong_is_one_line(server, more, told, workflow, tmp_path, capsys):
     assert queue(server, workflow, *more, "--out", str(tmp_path)) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1 and told in lines[0], lines
+    assert len(lines) == 1, lines
+    assert told in lines[0], lines
 
 
 def test_too_large_a_file(workflow, tmp_path, capsys):
@@ -279,9 +282,12 @@ def test_a_file_without_a_name_is_refused(workflow, tmp_path, capsys, name):
     beside = {path.name for path in tmp_path.iterdir()} - {"out", "job.json"}
     assert not beside
     if name == "a/":
-        assert status == 0 and inside == ["a"]
+        assert status == 0
+        assert inside == ["a"]
     else:
-        assert status == 2 and not inside and "which no file here can have" in capsys.readouterr().err
+        assert status == 2
+        assert not inside
+        assert "which no file here can have" in capsys.readouterr().err
 
 
 def test_no_server(workflow, capsys):
@@ -339,7 +345,8 @@ def test_a_wrong_workflow(text, told, tmp_path):
         path.write_text(text)
     with pytest.raises(InputError) as caught:
         read_workflow(path)
-    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_body_of_a_post_is_read_too(tmp_path):

@@ -81,7 +81,8 @@ def test_killed_again_and_again(folder):
     whole, killed = folder / "whole.mp4", folder / "killed.mp4"
     assert child(folder, whole) == ["done", "9"]
     assert child(folder, killed, "editing", 8) == ["here", "2"]
-    assert not killed.exists() and (folder / "killed.mp4.omnisync").is_dir()
+    assert not killed.exists()
+    assert (folder / "killed.mp4.omnisync").is_dir()
     assert child(folder, killed, "editing", 20) == ["here", "4"]
     assert child(folder, killed, "writing", 15) == ["here", "3"]
     assert not killed.exists()
@@ -258,7 +259,8 @@ def test_a_second_job_on_one_output_is_told_of_the_first(folder):
 def test_a_lock_of_a_process_that_is_gone_does_not_count(folder):
     state = stopped(folder)
     (state / "lock").write_text(str(os.getpid()))
-    assert not is_held(state) and not is_held(folder)
+    assert not is_held(state)
+    assert not is_held(folder)
     same_in_the_end(folder)
 
 
@@ -283,7 +285,8 @@ def test_an_output_folder_that_is_removed_in_the_middle_is_told(folder, stage):
     (folder / "there").mkdir()
     with pytest.raises((InputError, OutputError), match=r"is gone|does not exist") as caught:
         run(folder, "there/out.mp4", progress=remove)
-    assert "\n" not in str(caught.value) and not (folder / "there").exists()
+    assert "\n" not in str(caught.value)
+    assert not (folder / "there").exists()
 
 
 def test_options_are_compared_by_what_they_hold():
@@ -291,7 +294,9 @@ def test_options_are_compared_by_what_they_hold():
     other = masks.copy()
     other[1, 2, 3] = 1
     told = plain({"masks": masks, "at": (3, np.float32(0.5)), "spec": SPEC, "path": Path("m")})
-    assert told["at"] == [3, 0.5] and told["path"] == "m" and told["spec"]["crop_size"] == 24
+    assert told["at"] == [3, 0.5]
+    assert told["path"] == "m"
+    assert told["spec"]["crop_size"] == 24
     assert json.loads(json.dumps(told)) == told == plain({**told, "masks": masks.copy()})
     assert plain(other) != told["masks"] != plain(masks[:1])
 
@@ -300,7 +305,8 @@ def test_a_half_written_window_does_not_count(tmp_path):
     store = Store.open(tmp_path / "out.mp4", {"seed": 1}, resume=False)
     store.write("window_00000", edited=np.arange(3))
     (store.folder / "window_00001.npz.part").write_bytes(b"half")
-    assert store.finished() == 1 and not store.has("window_00001")
+    assert store.finished() == 1
+    assert not store.has("window_00001")
     store.close()
     again = Store.open(tmp_path / "out.mp4", {"seed": 1}, resume=True)
     assert again.read("window_00000")["edited"].tolist() == [0, 1, 2]

@@ -55,9 +55,12 @@ def reds(path, spot):
 def test_each_mouth_says_its_own_sound(folder):
     report = run(folder, "out.mkv", speakers=cast(folder))
     left, right = reds(folder / "out.mkv", LEFT), reds(folder / "out.mkv", RIGHT)
-    assert left[2:8].mean() > left[15:].mean() + 20 and right[22:28].mean() > right[:15].mean() + 20
-    assert report.frames == report.edited == 30 and report.windows == 14
-    assert report.mouth_sources == {"user": 60} and report.shots == 1
+    assert left[2:8].mean() > left[15:].mean() + 20
+    assert right[22:28].mean() > right[:15].mean() + 20
+    assert report.frames == report.edited == 30
+    assert report.windows == 14
+    assert report.mouth_sources == {"user": 60}
+    assert report.shots == 1
     run(folder, "alone.mkv", speakers=cast(folder)[:1])
     alone, both = np.stack(pictures(folder / "alone.mkv")), np.stack(pictures(folder / "out.mkv"))
     np.testing.assert_array_equal(both[:, :, :32], alone[:, :, :32])
@@ -74,7 +77,9 @@ def test_one_speaker_is_the_plain_job(folder):
 def test_the_source_stays_where_neither_speaks(folder):
     report = run(folder, "out.mkv", speakers=cast(folder), silence="keep")
     (passed,) = report.passed
-    assert passed.reason == "silence" and 0.4 < passed.start < 0.7 and 0.7 < passed.stop < 0.85
+    assert passed.reason == "silence"
+    assert 0.4 < passed.start < 0.7
+    assert 0.7 < passed.stop < 0.85
 
 
 def test_what_is_wrong_is_said_of_the_speaker(folder):
@@ -100,7 +105,8 @@ def test_two_speakers_go_on_where_they_stopped(folder, at):
         run(folder, "out.mp4", speakers=cast(folder), progress=stop)
     engine, done = FakeEngine(), []
     run(folder, "out.mp4", speakers=cast(folder), resume=True, engine=engine, progress=done.append)
-    assert len(engine.calls) < 14 and {told.total for told in done if told.stage == "editing"} == {42}
+    assert len(engine.calls) < 14
+    assert {told.total for told in done if told.stage == "editing"} == {42}
     assert (folder / "out.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
     assert not list(folder.glob("*.omnisync"))
 
@@ -146,7 +152,8 @@ def test_a_part_is_the_video_it_shows(folder, codec, suffix, start, stop, frames
     path = write_video(folder / f"long.{suffix}", 30, codec=codec, options=options)
     part = media.Part(path, start, stop)
     info = media.probe_video(part)
-    assert info.frame_count == len(frames) and info.average_fps == pytest.approx(25, rel=0.01)
+    assert info.frame_count == len(frames)
+    assert info.average_fps == pytest.approx(25, rel=0.01)
     np.testing.assert_allclose(info.times_N, np.array(frames) / 25 - start, atol=1e-6)
     whole = [frame.rgb() for frame in media.read_frames(path)]
     for shown in (range(len(frames)), range(3, 7)):
@@ -162,7 +169,8 @@ def test_a_part_is_the_video_it_shows(folder, codec, suffix, start, stop, frames
 
 def test_a_part_that_begins_a_hair_after_a_frame_begins_with_it(folder):
     info = media.probe_video(media.Part(folder / "in.mkv", 0.4003))
-    assert info.times_N[0] == 0 and info.frame_count == 20
+    assert info.times_N[0] == 0
+    assert info.frame_count == 20
     assert [frame.index for frame in media.frames_of(info, 2, 4)] == [2, 3]
 
 
@@ -210,10 +218,13 @@ def test_work_is_found_again_whatever_the_result_is_called(folder):
         run(folder, "a.mp4", state=state, progress=stop, resume=True, seed=5)
     engine = FakeEngine()
     run(folder, "b.mp4", state=state, engine=engine, resume=True)
-    assert len(engine.calls) == 5 and len(list(state.iterdir())) == 1 and not kept.exists()
+    assert len(engine.calls) == 5
+    assert len(list(state.iterdir())) == 1
+    assert not kept.exists()
     engine = FakeEngine()
     run(folder, "c.mp4", state=state, engine=engine, seed=5)
-    assert len(engine.calls) == 7 and not list(state.iterdir())
+    assert len(engine.calls) == 7
+    assert not list(state.iterdir())
     assert {path.name for path in folder.iterdir()} >= {"b.mp4", "c.mp4"}
 
 
@@ -237,7 +248,8 @@ def test_yuv_pictures_are_bt709(tmp_path, pix_fmt, near):
         media.write_pictures(tmp_path / name, batch, Fraction(25), pix_fmt)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
     frame = next(media.read_frames(tmp_path / "a.mp4"))
-    assert frame.native.colorspace == 1 and frame.native.color_range == 1
+    assert frame.native.colorspace == 1
+    assert frame.native.color_range == 1
     np.testing.assert_allclose(frame.rgb(), batch[0], atol=near)
 
 

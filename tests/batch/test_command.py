@@ -28,7 +28,8 @@ def test_a_list_of_clips(given, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out.splitlines()[0] == "3 clips: 0 done before, 1 cannot be read, 2 to do with 1 s of video"
     assert out.splitlines()[1].startswith(f"{tmp_path / 'out' / RESULTS}: 2 done, 1 refused; ")
-    assert "clips: 100%" in err and "speed=" in err
+    assert "clips: 100%" in err
+    assert "speed=" in err
     states = [outcome.state for outcome in read_results(tmp_path / "out" / RESULTS)]
     assert states == ["done", "refused", "done"]
     assert cli.main(given) == 0
@@ -58,4 +59,7 @@ def test_bad_lists_get_one_line(given, tmp_path, capsys):
     (tmp_path / "list.csv").write_text("id,video\na,b\n")
     assert cli.main(given) == 2
     out, err = capsys.readouterr()
-    assert err.startswith("error: ") and err.count("\n") == 1 and "no column audio" in err and not out
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert "no column audio" in err
+    assert not out

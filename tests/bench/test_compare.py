@@ -15,9 +15,12 @@ def told(pairs):
 def test_equal_pictures_are_equal():
     pictures = np.random.default_rng(0).integers(0, 256, (5, 64, 80, 3), dtype=np.uint8)
     values, found = told((picture, picture) for picture in pictures)
-    assert values["equal frames, %"] == 100 and values["largest difference, of 255"] == 0
-    assert abs(values["SSIM of the grey pictures"] - 1) < 1e-6 and values["edges over the reference's"] == 1
-    assert found.picture.dtype == np.uint8 and found.picture.shape[1:] == (1280, 3)
+    assert values["equal frames, %"] == 100
+    assert values["largest difference, of 255"] == 0
+    assert abs(values["SSIM of the grey pictures"] - 1) < 1e-6
+    assert values["edges over the reference's"] == 1
+    assert found.picture.dtype == np.uint8
+    assert found.picture.shape[1:] == (1280, 3)
 
 
 def test_a_shift_of_levels_is_told_as_it_is():
@@ -25,7 +28,8 @@ def test_a_shift_of_levels_is_told_as_it_is():
     other = grey.copy()
     other[2:] += 6
     values, found = told(zip(other, grey, strict=True))
-    assert values["equal frames, %"] == 50 and values["largest difference, of 255"] == 6
+    assert values["equal frames, %"] == 50
+    assert values["largest difference, of 255"] == 6
     assert abs(values["root of the mean square, of 255"] - 6 / np.sqrt(2)) < 1e-9
     assert "| equal frames, % | 50 | this project |" in found.markdown()
 

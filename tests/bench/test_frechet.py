@@ -17,7 +17,8 @@ def gaussian(rng, count, mean, covariance):
 
 def test_a_set_is_no_distance_from_itself():
     x = np.random.default_rng(0).normal(0, 1, (50, 8))
-    assert abs(distance(x, x)) < 1e-9 and abs(distance(x, x[::-1])) < 1e-9
+    assert abs(distance(x, x)) < 1e-9
+    assert abs(distance(x, x[::-1])) < 1e-9
 
 
 def test_a_shift_costs_its_square():
@@ -63,7 +64,8 @@ def test_one_feature_is_no_distribution():
 @pytest.mark.parametrize("count", [2, 5, 64])
 def test_halves_share_nothing_and_lose_nothing(count):
     one, other = halves(count)
-    assert sorted([*one, *other]) == list(range(count)) and abs(len(one) - len(other)) <= 1
+    assert sorted([*one, *other]) == list(range(count))
+    assert abs(len(one) - len(other)) <= 1
 
 
 def test_the_jackknife_s_interval_of_a_mean_is_the_textbook_s():
@@ -76,4 +78,5 @@ def test_the_jackknife_s_interval_of_a_mean_is_the_textbook_s():
 
 def test_two_clips_have_no_interval():
     value, low, high = jackknife(lambda rows: float(len(rows)), 2)
-    assert value == 2 and np.isnan([low, high]).all()
+    assert value == 2
+    assert np.isnan([low, high]).all()

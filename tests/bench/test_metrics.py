@@ -70,7 +70,8 @@ def test_gmsd_is_0_for_equal_pictures_and_grows_with_blur():
 def test_without_a_truth_there_is_a_dash(torchmetrics, name):
     taking = registry.METRICS[name].build(None, "cpu").begin(None)
     taking.see(moment(picture()))
-    assert taking.finish().note == pictures.NO_TRUTH and not taking.finish().values
+    assert taking.finish().note == pictures.NO_TRUTH
+    assert not taking.finish().values
 
 
 def test_a_picture_that_is_too_small_is_told(torchmetrics):
@@ -94,7 +95,8 @@ def test_lpips_takes_the_user_s_backbone(torchmetrics, tmp_path):
     a, b = picture(2), picture(3)
     with torch.inference_mode():
         expected = float(reference(pictures.as_batch(a), pictures.as_batch(b), normalize=True))
-    assert expected > 0.01 and abs(figure("lpips", tmp_path, a, b) - expected) < 1e-6
+    assert expected > 0.01
+    assert abs(figure("lpips", tmp_path, a, b) - expected) < 1e-6
     torch.save({"features.0.weight": torch.zeros(3)}, tmp_path / pictures.ALEXNET.name)
     with pytest.raises(CheckpointError, match="tensors are missing"):
         registry.METRICS["lpips"].build(tmp_path, "cpu")
@@ -115,7 +117,8 @@ def test_niqe_reads_the_user_s_file(pyiqa, tmp_path):
         model = {"mu_prisparam": np.full((1, 36), 0.5 + shift), "cov_prisparam": np.eye(36)}
         savemat(tmp_path / "niqe_modelparameters.mat", model)
         values.append(figure("niqe", tmp_path, picture(4, 192)))
-    assert np.isfinite(values).all() and values[0] < values[1]
+    assert np.isfinite(values).all()
+    assert values[0] < values[1]
 
 
 def test_brisque_reads_the_user_s_file(pyiqa, tmp_path):
@@ -176,7 +179,8 @@ def test_inception_s_and_i3d_s_files_are_torchscript(clips, tmp_path):
     taken = take(clip, measures)
     fid, fvd = taken["fid"].features, taken["fvd"].features
     expected = np.array([one.result.mean((0, 1)) for one in moments])
-    assert np.allclose(fid["fid_result"], expected, atol=1e-3) and fid["fid_real"].shape == (16, 3)
+    assert np.allclose(fid["fid_result"], expected, atol=1e-3)
+    assert fid["fid_real"].shape == (16, 3)
     crops = [face_crop(one.source, one.face_xys, 224) for one in moments]
     assert np.allclose(fvd["fvd_real"], np.mean(crops, (0, 1, 2))[None], atol=1e-2)
     (tmp_path / sets.I3D.name).write_bytes(b"nothing")
@@ -218,7 +222,8 @@ def test_the_longest_stretch_with_a_face_is_shown_25_times_a_second():
     faces = np.ones((100, 3))
     faces[38:50] = np.nan
     frames, start = longest_stretch(3 + np.arange(100) / 50, 2.0, faces)
-    assert np.array_equal(frames, np.arange(50, 100, 2)) and start == 1.0
+    assert np.array_equal(frames, np.arange(50, 100, 2))
+    assert start == 1.0
     assert len(longest_stretch(np.arange(100) / 50, 2.0, np.full((100, 3), np.nan))[0]) == 0
 
 
@@ -269,11 +274,13 @@ def test_arcface_runs_through_onnxruntime(tmp_path):
     """An ONNX file that averages colours stands in; YuNet's file is not there, so CSIM says so."""
     (tmp_path / "w600k_r50.onnx").write_bytes(b"no network")
     lacking = measure.opened(registry.chosen(["csim"]), tmp_path, "cpu")[1]["csim"]
-    assert "needs the file face_detection_yunet_2023mar.onnx" in lacking and "(MIT)" in lacking
+    assert "needs the file face_detection_yunet_2023mar.onnx" in lacking
+    assert "(MIT)" in lacking
     (tmp_path / "face_detection_yunet_2023mar.onnx").write_bytes(b"no network")
     pytest.importorskip("onnxruntime", reason="onnxruntime runs ArcFace: pip install -r requirements-bench.txt")
     lacking = measure.opened(registry.chosen(["csim"]), tmp_path, "cpu")[1]["csim"]
-    assert "is no such network" in lacking and "\n" not in lacking
+    assert "is no such network" in lacking
+    assert "\n" not in lacking
 
 
 @pytest.mark.parametrize(("shift", "expected"), [((0, 0), 0), ((3, 4), 5), ((-1, 0), 1)])
@@ -296,4 +303,5 @@ def test_a_figure_that_is_no_number_is_a_dash(clips):
     clip = Clip(read_manifest(clips / "list.csv")[0], clips / "v1.mkv", needs_face=False)
     taken = take(clip, {"ssim": MeanOverMoments("ssim", lambda moment: float("nan"), "1", "")})["ssim"]
     told = _json(taken)
-    assert told["values"] == {} and told["note"] == "a figure is no number"
+    assert told["values"] == {}
+    assert told["note"] == "a figure is no number"

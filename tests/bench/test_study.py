@@ -53,7 +53,8 @@ def test_the_page_says_nothing_of_whose_a_video_is(page):
     text = page.read_text(encoding="utf-8")
     without_videos = re.sub(r'"videos": \{.*?\}', "", text)
     assert not re.search(r"\b(ours|their|clip \d)\b", without_videos)
-    assert "://" not in without_videos and not re.search(r"<[^>]*\ssrc=", without_videos)
+    assert "://" not in without_videos
+    assert not re.search(r"<[^>]*\ssrc=", without_videos)
     told, key = told_by(page), key_of(page)
     assert [len(one) for one in told["sets"]].count(2) == 2 and sum(map(len, told["sets"])) == 7  # one holds a check
     assert {token for one in told["sets"] for token in one} == set(key["videos"]) == set(told["videos"])
@@ -85,19 +86,22 @@ def test_large_videos_lie_in_a_folder_beside_the_page(clips, monkeypatch):
     monkeypatch.setattr(study, "LARGEST_PAGE", 10_000)
     page = study.make([benched(clips, "ours")], clips / "study.html", say=lambda line: None)
     told = told_by(page)
-    assert told["folder"] == "study_videos" and "videos" not in told
+    assert told["folder"] == "study_videos"
+    assert "videos" not in told
     assert {path.stem for path in (clips / "study_videos").iterdir()} == set(key_of(page)["videos"])
 
 
 def test_a_title_cannot_break_out_of_the_page(clips):
     page = study.make([benched(clips, "ours")], clips / "s.html", title="</script><b>", say=lambda line: None)
-    assert "</script><b>" not in page.read_text(encoding="utf-8") and told_by(page)["title"] == "</script><b>"
+    assert "</script><b>" not in page.read_text(encoding="utf-8")
+    assert told_by(page)["title"] == "</script><b>"
 
 
 def test_one_method_is_said_and_made(clips):
     lines = []
     study.make([benched(clips, "ours")], clips / "study.html", say=lines.append)
-    assert "one method only" in lines[0] and "study.key.json" in lines[1]
+    assert "one method only" in lines[0]
+    assert "study.key.json" in lines[1]
 
 
 def test_only_clips_that_all_have_are_shown(clips):
@@ -179,12 +183,15 @@ def test_two_people_pass_the_page_in_a_browser(clips, page):
 
     asyncio.run(asyncio.wait_for(whole(), 400))
     found = read_study(sorted(saved.glob("*.json")))
-    assert len(found.raters) == 2 and not found.notes
+    assert len(found.raters) == 2
+    assert not found.notes
     ann = next(rater for rater in found.raters if rater.name == "Ann")
     other = next(rater for rater in found.raters if rater.name != "Ann")
     assert all(scores.tolist() == [4, 3, 2, 1, 5] for scores in ann.scores.values())
     assert all(scores.tolist() == [2, 3, 4, 5, 2] for scores in other.scores.values())
-    assert sum(ann.sync.values()) == 4 and all(other.sync.values()) and other.failed == 1
+    assert sum(ann.sync.values()) == 4
+    assert all(other.sync.values())
+    assert other.failed == 1
     assert other.is_inattentive  # said yes to the foreign sound as well
     orders = [list(rater.scores) for rater in found.raters]
     assert orders[0] != orders[1]
@@ -244,13 +251,16 @@ def test_mean_scores_success_and_wins_are_those_that_were_given(tmp_path):
     assert abs(findings.scores["ours"]["lip sync"].value - 4) < 1e-12
     assert abs(findings.scores["their"]["all"].value - 3) < 1e-12
     ours = findings.scores["ours"]["all"]
-    assert 3 <= ours.low < 4 < ours.high <= 5 and findings.scores["their"]["all"].low == 3
+    assert 3 <= ours.low < 4 < ours.high <= 5
+    assert findings.scores["their"]["all"].low == 3
     share, count = findings.success["their"]["all"]
-    assert (share.value, count) == (0.5, 6) and findings.success["their"]["stylised"][0].value == 0
+    assert (share.value, count) == (0.5, 6)
+    assert findings.success["their"]["stylised"][0].value == 0
     assert findings.success["ours"]["all"][0].value == 1
     assert findings.wins == {("ours", "their"): (12, 6, 0)}
     told = markdown(found, findings)
-    assert "| ours | 4.00 [" in told and "| ours against their | 12 | 6 | 0 | 100.0 [" in told
+    assert "| ours | 4.00 [" in told
+    assert "| ours against their | 12 | 6 | 0 | 100.0 [" in told
     assert draw(found, findings).shape[1] == 1280
     json.dumps(answers.as_json(found, findings), allow_nan=False)
 
@@ -262,7 +272,8 @@ def test_cronbach_s_alpha_is_the_textbook_s():
     assert abs(cronbach(scores) - 2 * (1 - items / total)) < 1e-12
     twins = np.repeat(np.arange(5.0)[:, None], 3, 1)
     assert abs(cronbach(twins) - 1) < 1e-12
-    assert math.isnan(cronbach(scores[:, :1])) and math.isnan(cronbach(np.full((4, 2), 3.0)))
+    assert math.isnan(cronbach(scores[:, :1]))
+    assert math.isnan(cronbach(np.full((4, 2), 3.0)))
     half = np.vstack([scores, [np.nan, 3]])
     assert cronbach(half) == cronbach(scores)
 
@@ -315,7 +326,8 @@ def test_files_that_cannot_be_used_are_lines_and_the_rest_is_read(tmp_path):
     broken.write_text("{]")
     found = read_study([good, twin, other, half, broken, tmp_path / "gone.json"])
     assert [rater.name for rater in found.raters] == ["good", "half"]
-    assert len(found.raters[0].scores) == 12 and len(found.raters[1].scores) == 9
+    assert len(found.raters[0].scores) == 12
+    assert len(found.raters[1].scores) == 9
     for part in ("the fuller one counts", "answers another study (xyz", "3 of 12 answers make no sense",
                  "broken.json holds no answers", "gone.json cannot be read"):  # fmt: skip
         assert any(part in note for note in found.notes), part
@@ -334,4 +346,5 @@ def test_without_key_or_answers_it_is_told(tmp_path):
 def test_one_method_has_scores_but_no_wins(tmp_path):
     found = read_study(study_of(tmp_path, {"a": (lambda m, c: 4, yes)}, methods=("ours",)))
     findings = find(found)
-    assert not findings.wins and "one method only" in markdown(found, findings)
+    assert not findings.wins
+    assert "one method only" in markdown(found, findings)

@@ -33,7 +33,8 @@ def test_a_crop_that_comes_back_as_it_was_changes_nothing():
     picture, cut = noise()[0], crops.plan_region(centred(1), SIZE, 1, 32)
     change = cut.change(picture, 0, cut.cut(picture, 0))
     x0, y0, x1, y1 = change.box
-    assert np.array_equal(change.pixels, picture[y0:y1, x0:x1]) and change.mask.max() > 0.9
+    assert np.array_equal(change.pixels, picture[y0:y1, x0:x1])
+    assert change.mask.max() > 0.9
 
 
 @pytest.mark.parametrize("size", [16, 32, 96])
@@ -42,23 +43,30 @@ def test_outside_the_mask_the_pixels_are_the_sources(size):
     change = cut.change(picture, 0, np.ones((size, size, 3), np.float32))
     x0, y0, x1, y1 = change.box
     source, outside = picture[y0:y1, x0:x1, :3], change.mask == 0
-    assert np.array_equal(change.pixels[outside], source[outside]) and outside.any()
-    assert np.abs(change.pixels - source).max() > 0.3 and change.pixels.max() <= 1
+    assert np.array_equal(change.pixels[outside], source[outside])
+    assert outside.any()
+    assert np.abs(change.pixels - source).max() > 0.3
+    assert change.pixels.max() <= 1
     assert np.array_equal(cut.mask(0)[1] > 0, crops.plan_region(centred(1), SIZE, 1, 32).mask(0)[1] > 0)
 
 
 def test_where_no_mouth_is_known_nothing_changes():
     cut = crops.plan_region(centred(20, [1] * 8 + [0] * 12), SIZE, 20, 32)
-    assert cut.mask(19) is None and cut.change(noise()[0], 19, np.ones((32, 32, 3), np.float32)) is None
+    assert cut.mask(19) is None
+    assert cut.change(noise()[0], 19, np.ones((32, 32, 3), np.float32)) is None
     assert cut.mask(7)[1].max() < cut.mask(0)[1].max()
 
 
 def test_the_mouths_track_is_that_of_the_padded_crops():
     cut = crops.plan_region(centred(10, shot=[0] * 4 + [1] * 6), SIZE, 10, 32)
     mouths = cut.mouths()
-    assert cut.padded == len(mouths.pts_N) == 13 and mouths.frame_size == (32, 32)
-    assert np.allclose(mouths.center_N2, 0.5, atol=0.1) and np.allclose(mouths.width_N, 1 / 2.4, atol=0.01)
-    assert np.allclose(np.diff(mouths.pts_N), 0.04) and mouths.shot_N[-1] == 1 and not len(mouths.roll_N)
+    assert cut.padded == len(mouths.pts_N) == 13
+    assert mouths.frame_size == (32, 32)
+    assert np.allclose(mouths.center_N2, 0.5, atol=0.1)
+    assert np.allclose(mouths.width_N, 1 / 2.4, atol=0.01)
+    assert np.allclose(np.diff(mouths.pts_N), 0.04)
+    assert mouths.shot_N[-1] == 1
+    assert not len(mouths.roll_N)
     turned = replace(centred(10), roll_N=np.arange(10) / 10)
     assert crops.plan_region(turned, SIZE, 10, 32).mouths().roll_N.tolist()[-4:] == [0.9] * 4
     assert crops.plan_region(centred(1), SIZE, 1, 32).padded == 9
@@ -80,10 +88,8 @@ def test_a_track_of_other_images_is_told(frames, size, message):
 
 def test_one_pixel_is_enough():
     picture, cut = noise(size=(1, 1))[0], crops.plan_region(centred(1, size=(1, 1)), (1, 1), 1, 16)
-    assert (
-        cut.cut(picture, 0).shape == (16, 16, 3)
-        and np.isfinite(cut.change(picture, 0, np.ones((16, 16, 3))).pixels).all()
-    )
+    assert cut.cut(picture, 0).shape == (16, 16, 3)
+    assert np.isfinite(cut.change(picture, 0, np.ones((16, 16, 3))).pixels).all()
 
 
 def test_a_window_through_the_parts_is_the_pipelines(tmp_path):

@@ -21,7 +21,8 @@ def provider(frame):
     def rgb(box):
         x0, y0, x1, y1 = box
         assert all(isinstance(v, int) for v in box)
-        assert 0 <= x0 < x1 <= frame.shape[1] and 0 <= y0 < y1 <= frame.shape[0]
+        assert 0 <= x0 < x1 <= frame.shape[1]
+        assert 0 <= y0 < y1 <= frame.shape[0]
         return frame[y0:y1, x0:x1]
 
     return rgb
@@ -61,14 +62,18 @@ def test_a_crop_is_exact_to_the_sub_pixel(box, size):
 def test_any_box_gives_a_crop_and_a_zero_edit_changes_nothing(box):
     frame = np.random.default_rng(0).random((FRAME[1], FRAME[0], 3), np.float32)
     crop = cut(frame, box)
-    assert crop.shape == (48, 48, 3) and crop.dtype == np.float32 and np.isfinite(crop).all()
+    assert crop.shape == (48, 48, 3)
+    assert crop.dtype == np.float32
+    assert np.isfinite(crop).all()
     assert np.allclose(cut(np.full_like(frame, 0.3), box), 0.3, atol=1e-5)
     cover = region.cover(box, FRAME)
     if cover is None:
         assert box.x0 >= 160 or box.y0 >= 120 or box.x0 + box.side <= 0 or box.y0 + box.side <= 0
         return
     change = region.delta(part(frame, cover), cover, box, crop, crop, central_mask())
-    assert change.shape == part(frame, cover).shape and change.dtype == np.float32 and not change.any()
+    assert change.shape == part(frame, cover).shape
+    assert change.dtype == np.float32
+    assert not change.any()
 
 
 @given(boxes, st.floats(-0.3, 1.3), st.floats(-0.3, 1.3), st.floats(0.01, 1.5))
@@ -81,7 +86,8 @@ def test_no_edit_leaves_its_mask_or_its_crop(box, x, y, width):
     mask = region.edit_mask(48, [[x, y, width]])[0]
     change = region.delta(part(frame, cover), cover, box, edited, cut(frame, box), mask)
     on_source = region.source_mask(mask, box, cover)
-    assert np.isfinite(change).all() and not change[on_source == 0].any()
+    assert np.isfinite(change).all()
+    assert not change[on_source == 0].any()
     # The outer 4 % of the crop is the source's: the edit cannot show the crop's border.
     rows, columns = np.mgrid[cover[1] : cover[3], cover[0] : cover[2]] + 0.5
     inside = np.minimum(columns - box.x0, rows - box.y0)
@@ -150,8 +156,10 @@ def test_the_source_must_be_that_of_the_cover():
 )
 def test_masks_end_smoothly_before_the_border_whatever_the_mouth(mouths, size):
     masks = region.edit_mask(size, np.array(mouths))
-    assert masks.shape == (len(mouths), size, size) and masks.dtype == np.float32
-    assert (masks >= 0).all() and (masks <= 1).all()
+    assert masks.shape == (len(mouths), size, size)
+    assert masks.dtype == np.float32
+    assert (masks >= 0).all()
+    assert (masks <= 1).all()
     outer = max(1, int(0.04 * size))
     for edge in (masks[:, :outer], masks[:, -outer:], masks[:, :, :outer], masks[:, :, -outer:]):
         assert not edge.any()
@@ -182,7 +190,8 @@ def test_one_side_per_shot_from_its_widest_mouth():
         track(np.full(80, 500.0), np.full(80, 250.0), width, shot=np.arange(80) >= 50), VideoSpec()
     )
     assert [(r.start, r.stop) for r in regions] == [(0, 50), (50, 80)]
-    assert 2.4 * 58 < regions[0].side < 2.4 * 62 and regions[1].side == pytest.approx(2.4 * 90)
+    assert 2.4 * 58 < regions[0].side < 2.4 * 62
+    assert regions[1].side == pytest.approx(2.4 * 90)
     assert regions[1].mouth_T3[0] == pytest.approx((0.5, 0.5, 1 / 2.4))
     box = regions[1].box(50)
     assert (box.x0, box.y0) == pytest.approx((500 - 108, 250 - 108))
@@ -198,7 +207,8 @@ def test_the_crop_is_steady_while_the_head_wobbles_inside():
     assert np.abs(here.center_T2[:, 0] - slow)[8:-8].max() < 3.3  # no lag, little wobble
     assert np.abs(np.diff(here.center_T2[:, 0], 2)).std() < 0.3 * np.abs(np.diff(x, 2)).std()
     at = here.center_T2 + (here.mouth_T3[:, :2] - 0.5) * here.side
-    assert np.allclose(at[:, 0], x, atol=1e-3) and np.allclose(at[:, 1], 250)
+    assert np.allclose(at[:, 0], x, atol=1e-3)
+    assert np.allclose(at[:, 1], 250)
 
 
 def test_however_the_head_jumps_the_mouth_stays_in_its_crop():
@@ -213,9 +223,12 @@ def test_the_edit_comes_and_goes_softly_where_the_mouth_is_lost():
     x = np.where(confidence > 0, 500.0, 999.0)
     (here,) = region.plan_crops(track(x, np.full(40, 250.0), 50.0, confidence), VideoSpec())
     assert here.runs() == [(0, 20), (30, 40)]
-    assert not here.strength_T[20:30].any() and here.strength_T[0] == here.strength_T[-1] == 1
-    assert (np.diff(here.strength_T[14:21]) <= 0).all() and 0 < here.strength_T[19] < 0.5
-    assert np.allclose(here.center_T2[:18], (500, 250)) and np.allclose(here.center_T2[32:], (500, 250))
+    assert not here.strength_T[20:30].any()
+    assert here.strength_T[0] == here.strength_T[-1] == 1
+    assert (np.diff(here.strength_T[14:21]) <= 0).all()
+    assert 0 < here.strength_T[19] < 0.5
+    assert np.allclose(here.center_T2[:18], (500, 250))
+    assert np.allclose(here.center_T2[32:], (500, 250))
 
 
 @given(
@@ -231,9 +244,12 @@ def test_any_track_gives_finite_crops(count, seed, known, size):
     confidence = np.float32(rng.random(count) < known)
     wild = MouthTrack(**{**vars(wild), "confidence_N": confidence})
     regions = region.plan_crops(wild, VideoSpec(crop_size=size))
-    assert [r.start for r in regions][1:] == [r.stop for r in regions][:-1] and regions[-1].stop == count
+    assert [r.start for r in regions][1:] == [r.stop for r in regions][:-1]
+    assert regions[-1].stop == count
     for here in regions:
-        assert np.isfinite(here.center_T2).all() and np.isfinite(here.mouth_T3).all() and here.side >= 8
+        assert np.isfinite(here.center_T2).all()
+        assert np.isfinite(here.mouth_T3).all()
+        assert here.side >= 8
         assert ((here.strength_T > 0) == (confidence[here.start : here.stop] > 0)).all()
 
 

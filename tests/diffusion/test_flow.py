@@ -19,7 +19,8 @@ def pair(shape=(2, 3, 2, 4, 4)):
 def test_noise_by_hand():
     x0, eps = torch.tensor([[4.0]]), torch.tensor([[-1.0]])
     assert flow.add_noise(x0, eps, 0.92).item() == pytest.approx(0.08 * 4 - 0.92)
-    assert flow.add_noise(x0, eps, 0.0).item() == 4 and flow.add_noise(x0, eps, 1.0).item() == -1
+    assert flow.add_noise(x0, eps, 0.0).item() == 4
+    assert flow.add_noise(x0, eps, 1.0).item() == -1
 
 
 @settings(deadline=None, max_examples=50)
@@ -43,7 +44,8 @@ def test_every_sample_of_a_batch_has_its_own_level():
 
 def test_linear_levels():
     torch.testing.assert_close(flow.linear_sigmas(4, 0.8), torch.tensor([0.8, 0.6, 0.4, 0.2, 0.0]))
-    assert len(flow.linear_sigmas(50)) == 51 and flow.linear_sigmas(50)[0] == 1
+    assert len(flow.linear_sigmas(50)) == 51
+    assert flow.linear_sigmas(50)[0] == 1
 
 
 @pytest.mark.parametrize(("steps", "tau"), [(0, 0.9), (-3, 0.9), (5, 0.0), (5, 1.01), (5, -1.0), (5, float("nan"))])
@@ -57,7 +59,8 @@ def test_what_is_no_schedule(steps, tau):
 def test_shift_keeps_both_ends_and_the_order(shift, steps, tau):
     sigmas = flow.linear_sigmas(steps, tau)
     shifted = flow.shift_sigmas(sigmas, shift)
-    assert shifted[0].item() == pytest.approx(tau, rel=1e-5) and shifted[-1] == 0
+    assert shifted[0].item() == pytest.approx(tau, rel=1e-5)
+    assert shifted[-1] == 0
     assert (shifted.diff() < 0).all()
 
 
@@ -89,7 +92,8 @@ def test_on_step_decides_the_state_and_may_cancel():
         return 2 * x
 
     result = flow.euler(lambda x, sigma: torch.ones(1), torch.tensor([1.0]), torch.tensor([1.0, 0.5, 0.0]), double)
-    assert seen == [(0, 0.5), (1, 0.5)] and result.item() == 1
+    assert seen == [(0, 0.5), (1, 0.5)]
+    assert result.item() == 1
 
     def stop(index, x):
         raise KeyboardInterrupt

@@ -67,7 +67,9 @@ def test_gaussian_by_hand():
 
 def test_a_mouth_without_width_is_a_point():
     values = gaussian(torch.tensor([[0.5, 0.5, 0.0], [0.4, 0.4, 0.0]]), (5, 5), 0.7)
-    assert values[0, 2, 2] == 1 and values[0].sum() == 1 and values[1].sum() == 0
+    assert values[0, 2, 2] == 1
+    assert values[0].sum() == 1
+    assert values[1].sum() == 0
 
 
 def test_every_frame_has_its_own_mouth():
@@ -89,7 +91,8 @@ def test_weights_stay_between_their_bounds(convention, sigma, w_peak, w_base, ga
     bounds = [1 + (value - 1) * factor if convention == "floored" else value * factor for value in (low, high)]
     margin = 1e-3 * (1 + max(map(abs, bounds)))
     assert torch.isfinite(weight).all()
-    assert bounds[0] - margin <= weight.min() and weight.max() <= bounds[1] + margin
+    assert bounds[0] - margin <= weight.min()
+    assert weight.max() <= bounds[1] + margin
 
 
 @settings(deadline=None, max_examples=60)
@@ -102,7 +105,8 @@ def test_off_means_one_everywhere_and_always(convention, w_base, w_peak, gamma):
 
 
 def test_the_default_guides():
-    assert not Guidance().is_off and Guidance(w_peak=1.0, w_base=1.0, convention="floored").is_off
+    assert not Guidance().is_off
+    assert Guidance(w_peak=1.0, w_base=1.0, convention="floored").is_off
 
 
 @pytest.mark.parametrize("name", ["w_peak", "w_base", "gamma", "sigma_g"])
@@ -135,4 +139,5 @@ def test_guide_is_classifier_free_guidance():
 def test_mouths_of_latent_frames():
     mouth_T3 = torch.arange(9).float()[:, None].expand(9, 3)
     found = mouth_per_latent_frame(mouth_T3, 4)
-    assert found.shape == (3, 3) and found[:, 0].tolist() == [0.0, 2.5, 6.5]
+    assert found.shape == (3, 3)
+    assert found[:, 0].tolist() == [0.0, 2.5, 6.5]

@@ -35,8 +35,11 @@ def opened(files, **given):
 
 def test_three_files_are_latentsync(files):
     engine = opened(files, steps=2, guidance={})
-    assert isinstance(engine, LatentSyncEngine) and engine.settings.steps == 2
-    assert engine.settings.cfg == 1.5 and engine.settings.reuse == 3 and engine.settings.guidance is None
+    assert isinstance(engine, LatentSyncEngine)
+    assert engine.settings.steps == 2
+    assert engine.settings.cfg == 1.5
+    assert engine.settings.reuse == 3
+    assert engine.settings.guidance is None
     again, other = opened(files, steps=2), opened(files, steps=2, guidance={"w_peak": 3.0})
     assert again.fingerprint == engine.fingerprint != other.fingerprint
     assert other.settings.guidance.w_peak == 3.0
@@ -77,4 +80,5 @@ def test_the_command_line_runs_latentsync_on_a_video(files, tmp_path):
     ])  # fmt: skip
     assert told == 0
     change = np.abs(np.stack(pictures(out)).astype(int) - np.stack(pictures(files / "in.mkv")))
-    assert change[:, 50:75, 48:80].max() > 3 and change[:, :20].max() == 0
+    assert change[:, 50:75, 48:80].max() > 3
+    assert change[:, :20].max() == 0

@@ -37,7 +37,8 @@ def humo_velocity(data, counted=None):
         return (F.conv3d(h[None], data["w.conv2.weight"], data["w.conv2.bias"], padding=1)[0] - 0.5 * z)[:, :-1]
 
     def velocities(latents, sigma, branches):
-        assert len(latents) == len(branches) and sigma.ndim == 0
+        assert len(latents) == len(branches)
+        assert sigma.ndim == 0
         if counted is not None:
             counted.append((float(sigma), tuple(branches)))
         return torch.stack([one(z, sigma, branch) for z, branch in zip(latents, branches, strict=True)])
@@ -190,7 +191,8 @@ def test_branches_that_share_a_level_are_one_call(start, end, cfg, evaluations):
 
 def test_nothing_is_left_to_do_after_the_last_step():
     data, counted = golden("oe_humo_1p7b"), []
-    assert torch.equal(run(data, start=20, counted=counted), data["X0_src"]) and not counted
+    assert torch.equal(run(data, start=20, counted=counted), data["X0_src"])
+    assert not counted
 
 
 def test_a_weight_per_position_and_none():
@@ -214,7 +216,8 @@ def test_a_silent_source_starts_both_sounds_from_the_same_noise():
             start=2, end=8, cfg=4, draw=seeded(5), on_step=tell, silent_source=True,
         )  # fmt: skip
         latents, noises = starts[-7]
-        assert torch.equal(latents[1], seeded(5)(silence.shape)) and torch.equal(noises[1], latents[1])
+        assert torch.equal(latents[1], seeded(5)(silence.shape))
+        assert torch.equal(noises[1], latents[1])
         assert torch.allclose(video, data["v_src"], atol=1e-5) == (end == "src")
         assert audio.abs().mean() > 0.1
 
@@ -231,7 +234,8 @@ def test_the_state_keeps_the_source_type():
 def test_schedules_equal_the_official_ones():
     assert torch.equal(SIGMAS, golden("oe_humo_1p7b")["sigmas"])
     torch.testing.assert_close(ltx_sigmas(), golden("oe_ltx")["sigmas"][:-1], atol=1e-6, rtol=0)
-    assert ltx_sigmas(1).tolist() == [1] and ltx_sigmas(30)[-1] == pytest.approx(0.1)
+    assert ltx_sigmas(1).tolist() == [1]
+    assert ltx_sigmas(30)[-1] == pytest.approx(0.1)
 
 
 def test_refusals():
@@ -269,7 +273,8 @@ def test_window_places():
     index = index[:97]
     padded = torch.cat([torch.tensor([-1.0, 0.0])[:, None, None], index, torch.tensor([98.0, 99.0])[:, None, None]])
     with_context = humo_windows(padded, 97, before=2)[..., 0, 0]
-    assert with_context[0].tolist() == [0, 0, 0, -1, 0, 1, 2, 3] and with_context[-1].tolist()[-2:] == [98, 99]
+    assert with_context[0].tolist() == [0, 0, 0, -1, 0, 1, 2, 3]
+    assert with_context[-1].tolist()[-2:] == [98, 99]
     with pytest.raises(InputError, match="1 \\+ 4k"):
         humo_windows(index, 96)
     with pytest.raises(InputError, match="large-v3"):

@@ -66,8 +66,10 @@ def test_what_comes_out():
     engine, steps = tiny.engine(sampling()), []
     edit = edited(engine, on_step=lambda step, total: steps.append((step, total)))
     for frames in (edit.edited_THWC, edit.reference_THWC):
-        assert frames.shape == (FRAMES, SIZE, SIZE, 3) and frames.dtype == np.float32
-        assert frames.min() >= 0 and frames.max() <= 1
+        assert frames.shape == (FRAMES, SIZE, SIZE, 3)
+        assert frames.dtype == np.float32
+        assert frames.min() >= 0
+        assert frames.max() <= 1
     assert steps == [(1, 3), (2, 3), (3, 3)]
     assert np.abs(edit.edited_THWC - edit.reference_THWC).max() > 0.01
 
@@ -80,7 +82,8 @@ def test_the_reference_is_the_source_through_the_codec():
 
 def test_the_same_seed_gives_the_same_bits():
     first, again, other = (edited(tiny.engine(sampling()), seed=seed).edited_THWC for seed in (7, 7, 8))
-    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
 
 
 def test_what_ran_before_does_not_matter():
@@ -209,7 +212,8 @@ def test_the_edit_handed_on_is_the_edit_seen_by_the_next_window():
     error, plain, through_pixels = (
         (latent[:, :, -1] - true[:, :, 1]).square().mean() for latent in (handed, result_before, pixels)
     )
-    assert error < 0.2 * plain and error < 1.5 * through_pixels
+    assert error < 0.2 * plain
+    assert error < 1.5 * through_pixels
 
 
 def drifting(index: int) -> np.ndarray:
@@ -296,7 +300,8 @@ def test_networks_are_resident_exactly_while_they_run():
     engine = OmniSyncEngine(parts, tiny.SPEC, sampling(), "x", resident=resident)
     edited(engine, anchor=picture(5))
     edited(engine)
-    assert not inside and set(entered) == set(parts.values())
+    assert not inside
+    assert set(entered) == set(parts.values())
 
     def stop(step, steps):
         raise KeyboardInterrupt
@@ -309,7 +314,9 @@ def test_networks_are_resident_exactly_while_they_run():
 def test_the_fingerprint_says_what_decides():
     engine = tiny.engine(sampling())
     told = engine.fingerprint
-    assert json.loads(json.dumps(told)) == told and told["model"] == "tiny" and told["dtype"] == "torch.float32"
+    assert json.loads(json.dumps(told)) == told
+    assert told["model"] == "tiny"
+    assert told["dtype"] == "torch.float32"
     others = (replace(engine.sampling, tau=0.5), replace(engine.sampling, guidance=OFF))
     assert all(tiny.engine(other).fingerprint != told for other in others)
     further = tiny.networks()
@@ -331,10 +338,12 @@ def test_a_bundle_becomes_the_engine_that_was_written(tmp_path):
     digest = write_bundle(path, tiny.networks(), tiny.CONFIG, dtype=torch.float32)
     settings = {"steps": 3, "guidance": Guidance(w_peak=3.0), "device": "cpu", "dtype": "float32"}
     engine = load_engine(path, **settings)
-    assert engine.spec == tiny.SPEC and engine.fingerprint["model"] == digest
+    assert engine.spec == tiny.SPEC
+    assert engine.fingerprint["model"] == digest
     assert np.array_equal(edited(engine).edited_THWC, edited(tiny.engine(sampling())).edited_THWC)
     assert load_engine(path, **{**settings, "dtype": "bfloat16"}).dit.patch_embedding.weight.dtype == torch.bfloat16
-    assert all(not p.requires_grad for p in engine.dit.parameters()) and not engine.dit.training
+    assert all(not p.requires_grad for p in engine.dit.parameters())
+    assert not engine.dit.training
 
 
 def test_a_bundle_says_how_it_is_sampled_and_a_choice_wins(tmp_path):
@@ -387,7 +396,8 @@ def test_settings_that_are_refused(tmp_path, settings, word):
 
 def test_devices_and_types():
     cpu = torch.device("cpu")
-    assert choose_device("cpu") == cpu and choose_device("auto").type in ("cpu", "cuda", "mps")
+    assert choose_device("cpu") == cpu
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
     assert choose_dtype("float16", cpu) == torch.float16
     assert choose_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
     assert choose_dtype("auto", torch.device("mps")) == torch.float32

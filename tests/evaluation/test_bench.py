@@ -33,7 +33,8 @@ def test_the_source_is_the_zero_of_the_scale(clips):
     measured = bench.run(clips, lambda folder, sampling: engine, "same", Sampling(), keep=True)
     assert engine.calls > 0
     for one in measured:
-        assert one.figures.share == 0 and one.figures.outside == 0
+        assert one.figures.share == 0
+        assert one.figures.outside == 0
         assert np.array_equal(read_video(one.folder / "same.mkv"), read_video(one.folder / "source.mkv"))
     calls = engine.calls
     again = bench.run(clips, lambda folder, sampling: engine, "same", Sampling(), keep=True)

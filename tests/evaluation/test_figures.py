@@ -27,7 +27,8 @@ def test_leak_sees_the_source_through_the_truth():
 def test_lag_is_positive_where_the_result_is_late(late):
     curve = np.convolve(TRUE, np.ones(5) / 5, "same")
     r = figures.lagged(np.roll(curve, late), curve)
-    assert LAGS[int(np.argmax(r))] == late and max(r) > 0.98
+    assert LAGS[int(np.argmax(r))] == late
+    assert max(r) > 0.98
 
 
 def test_fisher_mean_by_hand():
@@ -57,9 +58,13 @@ def _clip(blend: float, late: int = 0, outside: float = 0.0):
 
 def test_truth_and_source_are_the_ends_of_the_scale():
     truth, source = _clip(1.0), _clip(0.0)
-    assert truth.share == 1 and truth.sync_r == pytest.approx(1) and truth.motion_squared_error == 0
-    assert source.share == 0 and source.leak == pytest.approx(1)
-    assert truth.count == 30 * 7 * 8 * 3 and truth.motion_count == 29 * 7 * 8 * 3
+    assert truth.share == 1
+    assert truth.sync_r == pytest.approx(1)
+    assert truth.motion_squared_error == 0
+    assert source.share == 0
+    assert source.leak == pytest.approx(1)
+    assert truth.count == 30 * 7 * 8 * 3
+    assert truth.motion_count == 29 * 7 * 8 * 3
 
 
 def test_half_way_recovers_three_quarters():
@@ -69,8 +74,11 @@ def test_half_way_recovers_three_quarters():
 def test_pooled_share_is_a_ratio_of_sums():
     clips = [_clip(1.0), _clip(0.0, outside=3.0)]
     pool = pooled(clips)
-    assert pool["share"].value == pytest.approx(0.5) and pool["share_median"].value == pytest.approx(0.5)
-    assert pool["outside"] == 3 and pool["share"].low == 0 and pool["share"].high == 1
+    assert pool["share"].value == pytest.approx(0.5)
+    assert pool["share_median"].value == pytest.approx(0.5)
+    assert pool["outside"] == 3
+    assert pool["share"].low == 0
+    assert pool["share"].high == 1
     assert pooled([_clip(1.0)] * 3)["lag"] == 0
     error = clips[1].squared_error / (2 * clips[1].count)
     assert pool["psnr_mouth"].value == pytest.approx(-10 * np.log10(error))

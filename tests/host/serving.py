@@ -81,7 +81,8 @@ class Server:
     def queue(self, prompt: dict, client: str = "") -> str:
         """Post a prompt that the server should take; its job's id."""
         status, answer = self.post("/prompt", {"prompt": prompt, "client_id": client or uuid.uuid4().hex})
-        assert status == 200 and not answer["node_errors"], answer
+        assert status == 200, answer
+        assert not answer["node_errors"], answer
         return answer["prompt_id"]
 
     def wait(self, job: str) -> dict:

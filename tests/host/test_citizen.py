@@ -81,7 +81,8 @@ def test_a_weight_of_one_skips_the_unconditional_pass_but_not_beside_easycache(j
     cached = job.host.node("EasyCache").execute(job.model, 0.2, 0.15, 0.95, False).args[0]
     model, seen = job.watched(cached)
     job.sample(model, off, sigmas=job.guiders.progressive_sigmas(job.model, 0.92, 8, "linear"))
-    assert {row[0] for row in seen} == {2} and len(seen) < 8
+    assert {row[0] for row in seen} == {2}
+    assert len(seen) < 8
 
 
 def test_another_node_s_cfg_is_the_peak(job):
@@ -95,7 +96,8 @@ def test_the_weight_depends_on_the_place(job):
     weights = [job.guiders.weight_map(job.usual, torch.tensor([0.9]), mouth, (1, 16, 3, 12, 12)) for mouth in
                (left, right)]  # fmt: skip
     torch.testing.assert_close(weights[0], weights[1].flip(-1))
-    assert weights[0].shape == (3, 12, 12) and weights[0][0, 6, 2] > weights[0][0, 6, 9]
+    assert weights[0].shape == (3, 12, 12)
+    assert weights[0][0, 6, 2] > weights[0][0, 6, 9]
 
 
 def test_a_track_of_whole_pictures_says_nothing_inside_a_crop(job, parts):
@@ -130,7 +132,8 @@ def test_context_windows_cut_speech_and_source_with_the_latents(job, parts):
     cut = windows(job.model, 2, 1, "standard_static", 1, False, "pyramid", 2, False).args[0]
     model, seen = job.watched(cut)
     job.sample(model)
-    assert len(seen) == 4 and all(frames == heard and loaded for _, frames, heard, loaded in seen)
+    assert len(seen) == 4
+    assert all(frames == heard and loaded for _, frames, heard, loaded in seen)
     assert {frames for _, frames, _, _ in seen} == {2, 3}  # 3: a window that does not begin the clip, with its anchor
 
 
@@ -208,4 +211,5 @@ def test_nothing_of_ours_stays_after_unloading(host, parts):
     host.forget()
     memory.unload_all_models()
     gc.collect()
-    assert not memory.current_loaded_models and [one() for one in networks] == [None] * 4
+    assert not memory.current_loaded_models
+    assert [one() for one in networks] == [None] * 4

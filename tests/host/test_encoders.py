@@ -35,7 +35,8 @@ def test_a_published_whisper_as_the_host_s_audio_encoder(host, parts, whisper):
     ours, theirs = outputs["ours"][0], outputs["theirs"][0]
     assert ours["omnisync_speech"].shape == (1, 9, 4, 64)
     for output in (ours, theirs):
-        assert len(output["encoded_audio_all_layers"]) == 3 and output["audio_samples"] == 32000
+        assert len(output["encoded_audio_all_layers"]) == 3
+        assert output["audio_samples"] == 32000
         assert output["encoded_audio"].shape == (1, 1500, 64)
     audio, wave = host.module("omnisync_core.audio"), host.module("nodes.types").mono_wave(parts.sound)
     with torch.no_grad():
@@ -70,5 +71,6 @@ def test_the_host_s_t5_in_the_place_of_ours(host, parts):
     kept["prompt"] = node("OmniSyncEncodePromptT5", clip=["t5", 0], audio_encoder_output=["speech", 0], text="words")
     positive, negative = host.run(kept)["prompt"]
     assert positive[0][0].shape == negative[0][0].shape == (1, 5, 4096)
-    assert positive[0][1]["pooled_output"].all() and not negative[0][1]["pooled_output"].any()
+    assert positive[0][1]["pooled_output"].all()
+    assert not negative[0][1]["pooled_output"].any()
     assert positive[0][1]["omnisync_speech"].shape == (1, 9, 4, 128)

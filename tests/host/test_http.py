@@ -68,8 +68,10 @@ def test_queue_brings_every_workflow_s_video(server, name, tmp_path):
     made = queue(server, API / f"{name}.json", *words, "--out", str(tmp_path))
     assert made.returncode == 0, made.stderr
     videos = sorted(tmp_path.glob("*.mp4"))
-    assert videos and {len(frames_of(video)) for video in videos} == {count}
-    assert all(str(video) in made.stdout for video in videos) and "100%" in made.stderr
+    assert videos
+    assert {len(frames_of(video)) for video in videos} == {count}
+    assert all(str(video) in made.stdout for video in videos)
+    assert "100%" in made.stderr
 
 
 def test_queue_uploads_own_files(server, tmp_path):

@@ -122,7 +122,8 @@ def test_the_published_files_become_host_models(host, files):
     out = host.run({"model": node("OmniSyncLoadLatentSync", **WEIGHTS)})["model"]
     model, encoder = out[:2]
     unet = model.model.diffusion_model
-    assert model.model.resolution == 256 and encoder.model.config["encoder_attention_heads"] == 2
+    assert model.model.resolution == 256
+    assert encoder.model.config["encoder_attention_heads"] == 2
     assert all(torch.equal(value, files[key]) for key, value in unet.state_dict().items())
     import comfy.ops
 
@@ -171,7 +172,8 @@ def test_lip_sync_video_through_the_engine(host, files):
     found, before = result.get_components().images, video.get_components().images
     assert found.shape == before.shape
     change = (found - before).abs().amax((1, 2, 3))
-    assert change[:4].min() > 2 / 255 and change[7:].max() <= 2 / 255
+    assert change[:4].min() > 2 / 255
+    assert change[7:].max() <= 2 / 255
     assert "no mouth" in str(report)
 
 
@@ -197,7 +199,8 @@ def test_a_vae_of_the_host_is_the_codec(host, files):
     faces = torch.rand(2, 64, 64, 3)
     with torch.inference_mode():
         latents = codec.encode(faces)
-        assert latents.shape == (2, 4, 8, 8) and torch.allclose(latents, handle.vae.encode(faces) * 0.18215)
+        assert latents.shape == (2, 4, 8, 8)
+        assert torch.allclose(latents, handle.vae.encode(faces) * 0.18215)
         assert codec.decode(latents).shape == faces.shape
 
 

@@ -216,7 +216,8 @@ def test_the_engine_edits_a_window(host, ltx):
     given = {"anchor": None, "seed": 5, "on_step": tell}
     same = host.edit_alone(engine, frames, (speech.at(times), speech.at(times)), mouth, **given)
     np.testing.assert_allclose(same.edited_THWC, same.reference_THWC, atol=2e-3)
-    assert steps == [(1, 2), (2, 2)] and same.edited_THWC.shape == frames.shape
+    assert steps == [(1, 2), (2, 2)]
+    assert same.edited_THWC.shape == frames.shape
     changed = host.edit_alone(engine, frames, (speech.at(times), None), mouth, **given)
     assert np.abs(changed.edited_THWC - changed.reference_THWC).max() > 1e-3
     held = host.edit_alone(engine, frames, (speech.at(times), None), mouth, **{**given, "anchor": frames[:9]})
@@ -259,9 +260,12 @@ def test_the_edit_node(host, ltx, has_sound):
         "e": {"class_type": "OmniSyncLTXEdit", "inputs": inputs},
     }
     edited = host.run(prompt)["e"][0].get_components()
-    assert edited.images.shape == frames.shape and edited.frame_rate == 25
-    assert edited.audio["sample_rate"] == 24000 and edited.audio["waveform"].shape[-1] == round(12 / 25 * 24000)
-    assert edited.images.isfinite().all() and edited.audio["waveform"].isfinite().all()
+    assert edited.images.shape == frames.shape
+    assert edited.frame_rate == 25
+    assert edited.audio["sample_rate"] == 24000
+    assert edited.audio["waveform"].shape[-1] == round(12 / 25 * 24000)
+    assert edited.images.isfinite().all()
+    assert edited.audio["waveform"].isfinite().all()
     with pytest.raises(Exception, match="max_frames"):
         host.run({**prompt, "e": {**prompt["e"], "inputs": {**inputs, "max_frames": 9}}})
 

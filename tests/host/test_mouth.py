@@ -59,7 +59,8 @@ class Detector:
     """The host's face model, as far as it is asked."""
 
     def detect_batch(self, images, num_faces, score_thresh, variant):
-        assert images[0].dtype == np.uint8 and num_faces == 0
+        assert images[0].dtype == np.uint8
+        assert num_faces == 0
         return [[mesh(*MOUTH)] if variant == "full" else [] for _ in images]
 
 
@@ -96,15 +97,23 @@ def place(found):
 )
 def test_every_way_to_say_where_the_mouth_is(host, inputs, source):
     found, preview, mask = track(host, blobs(), **inputs)
-    assert np.allclose(place(found), MOUTH, atol=0.6) and found.source_N[0] == source and found.warnings == ()
-    assert preview.shape[0] == 1 and preview.shape[-1] == 3 and preview.min() >= 0 and preview.max() <= 1
-    assert mask.shape == (3, HEIGHT, WIDTH) and mask[:, 40, 48].min() > 0.9 and mask[:, 2, 2].max() == 0
+    assert np.allclose(place(found), MOUTH, atol=0.6)
+    assert found.source_N[0] == source
+    assert found.warnings == ()
+    assert preview.shape[0] == 1
+    assert preview.shape[-1] == 3
+    assert preview.min() >= 0
+    assert preview.max() <= 1
+    assert mask.shape == (3, HEIGHT, WIDTH)
+    assert mask[:, 40, 48].min() > 0.9
+    assert mask[:, 2, 2].max() == 0
 
 
 def test_a_face_box_tells_the_mouth_roughly(host):
     found, *_ = track(host, blobs(), bboxes=[[box(*MOUTH)]] * 3)
     x, y, width = place(found)
-    assert np.hypot(x - MOUTH[0], y - MOUTH[1]) < MOUTH[2] and 0.4 < width / MOUTH[2] < 2.5
+    assert np.hypot(x - MOUTH[0], y - MOUTH[1]) < MOUTH[2]
+    assert 0.4 < width / MOUTH[2] < 2.5
 
 
 def test_the_speaker_is_the_largest_the_nth_or_the_one_pointed_at(host):
@@ -119,13 +128,15 @@ def test_the_speaker_is_the_largest_the_nth_or_the_one_pointed_at(host):
 
 def test_a_clicked_point_needs_no_face(host):
     found, *_ = track(host, blobs(), "point", point=(0.5, 0.6))
-    assert set(found.source_N) == {"user"} and (found.confidence_N > 0).all()
+    assert set(found.source_N) == {"user"}
+    assert (found.confidence_N > 0).all()
     assert np.isfinite(place(track(host, blobs(1), "point", point=(1.0, 1.0))[0])).all()
 
 
 def test_nothing_is_no_mouth_and_says_so(host):
     found, *_ = track(host, blobs(), bboxes=[[], [], []])
-    assert not found.confidence_N.any() and "point at it" in found.warnings[0]
+    assert not found.confidence_N.any()
+    assert "point at it" in found.warnings[0]
 
 
 def video(kind):
@@ -144,15 +155,19 @@ def video(kind):
 @pytest.mark.parametrize(("kind", "frames"), [("tensors", 6), ("memory", 6), ("trimmed", 3)])
 def test_a_video_is_tracked_at_its_own_times(host, kind, frames):
     found, _, mask = track(host, video(kind), bboxes=mouth_box(*MOUTH))
-    assert np.allclose(found.pts_N, np.arange(frames) / 10, atol=1e-3) and found.frame_size == (WIDTH, HEIGHT)
+    assert np.allclose(found.pts_N, np.arange(frames) / 10, atol=1e-3)
+    assert found.frame_size == (WIDTH, HEIGHT)
     assert np.allclose(place(found)[:2], MOUTH[:2], atol=2)
-    assert len(mask) == (frames if kind == "tensors" else 1) and mask[0, 40, 48] > 0.9
+    assert len(mask) == (frames if kind == "tensors" else 1)
+    assert mask[0, 40, 48] > 0.9
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 3), (1, 5, 3, 4), (2, 64, 96, 1)])
 def test_small_grey_and_transparent_pictures_are_tracked(host, shape):
     found, _, mask = track(host, torch.full(shape, 0.5), "point")
-    assert len(found.pts_N) == shape[0] and mask.shape == shape[:3] and torch.isfinite(mask).all()
+    assert len(found.pts_N) == shape[0]
+    assert mask.shape == shape[:3]
+    assert torch.isfinite(mask).all()
 
 
 @pytest.mark.parametrize(
@@ -201,9 +216,13 @@ def crop_and_paste(host, images, edit, size=32, reference=False, found=None):
 def test_crops_that_come_back_unedited_change_nothing(host, channels, dtype):
     images = blobs(channels=channels).to(dtype)
     crops, inner, pasted, mask = crop_and_paste(host, images, lambda crops: crops, reference=True)
-    assert crops.shape == (9, 32, 32, 3) and len(inner.pts_N) == 9 and inner.frame_size == (32, 32)
-    assert torch.equal(crops[2], crops[8]) and pasted.dtype == dtype
-    assert (pasted.float() - images.float()).abs().max() < 1e-3 and mask.shape == (3, HEIGHT, WIDTH)
+    assert crops.shape == (9, 32, 32, 3)
+    assert len(inner.pts_N) == 9
+    assert inner.frame_size == (32, 32)
+    assert torch.equal(crops[2], crops[8])
+    assert pasted.dtype == dtype
+    assert (pasted.float() - images.float()).abs().max() < 1e-3
+    assert mask.shape == (3, HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -211,14 +230,18 @@ def test_an_edit_stays_inside_its_mask_and_reaches_it(host, channels):
     images = blobs(channels=channels)
     _, _, pasted, mask = crop_and_paste(host, images, lambda crops: torch.ones(3, 64, 64, 3), reference=False)
     outside = mask == 0
-    assert torch.equal(pasted[outside], images[outside]) and pasted.shape == images.shape
-    assert (pasted - images).abs()[mask > 0.9][..., :1].max() > 0.2 and outside.any() and mask.max() <= 1
+    assert torch.equal(pasted[outside], images[outside])
+    assert pasted.shape == images.shape
+    assert (pasted - images).abs()[mask > 0.9][..., :1].max() > 0.2
+    assert outside.any()
+    assert mask.max() <= 1
 
 
 def test_a_scaled_copy_of_the_tracked_frames_is_cut_too(host):
     images = torch.nn.functional.interpolate(blobs().permute(0, 3, 1, 2), scale_factor=2).permute(0, 2, 3, 1)
     crops, _, pasted, _ = crop_and_paste(host, images, lambda crops: crops)
-    assert crops.shape[1:] == (32, 32, 3) and pasted.shape == images.shape
+    assert crops.shape[1:] == (32, 32, 3)
+    assert pasted.shape == images.shape
 
 
 def test_crops_of_another_kind_are_told(host):

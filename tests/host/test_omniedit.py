@@ -190,7 +190,8 @@ def sampled(host, patcher, conds, latent, sigmas, *, seed=42, focus=None, mouth=
 
 def test_gamma_alone_fades_a_plain_cfg(host):
     focus = host.module("nodes.host.trajectory").Focus
-    assert focus().guidance(4.0) is None and focus(convention="paper").guidance(4.0) is None
+    assert focus().guidance(4.0) is None
+    assert focus(convention="paper").guidance(4.0) is None
     faded, mouth = focus(gamma=1.0).guidance(4.0), torch.tensor([[0.5, 0.5, 0.2]])
     for sigma, weight in ((1.0, 4.0), (0.5, 2.5), (0.0, 1.0)):
         torch.testing.assert_close(faded.weight(sigma, mouth, (3, 3)), torch.full((1, 3, 3), weight))
@@ -230,7 +231,9 @@ def test_a_cache_keeps_source_and_target_apart(host, small_humo):
     lazy = host.node("EasyCache").execute(small_humo, 3.0, 0.0, 0.9, False).args[0]
     for inner, fewer in ((lambda network: network, False), (lambda network: network.blocks[0], True)):
         skipping, rows = counted(lazy, lambda: sampled(host, lazy, conds, latent, sigmas, end=9), inner)
-        assert skipping.isfinite().all() and rows[:2] == [1, 3] and (len(rows) < 7) == fewer
+        assert skipping.isfinite().all()
+        assert rows[:2] == [1, 3]
+        assert (len(rows) < 7) == fewer
     same_sound = sampled(host, lazy, [conds[0], conds[0]], latent, sigmas, end=9)
     torch.testing.assert_close(same_sound, latent, atol=1e-3, rtol=0)
 
@@ -243,7 +246,9 @@ def test_context_windows_see_one_latent_at_a_time(host, small_humo):
         small_humo, 17, 4, "standard_static", 1, False, "pyramid", False
     ).args[0]  # fmt: skip
     out, rows = counted(windowed, lambda: sampled(host, windowed, conds, latent, sigmas, start=1, end=2))
-    assert out.shape == latent.shape and out.isfinite().all() and len(rows) > 6
+    assert out.shape == latent.shape
+    assert out.isfinite().all()
+    assert len(rows) > 6
     same = sampled(host, windowed, [conds[0], conds[0]], latent, sigmas, start=1, end=2)
     torch.testing.assert_close(same, latent, atol=1e-3, rtol=0)
 
@@ -295,7 +300,8 @@ def engine_prompt(host, model, vae, **values):
 def test_humo_engine_edits_a_window(host, humo, vae):
     handle = host.run(engine_prompt(host, humo, vae))["e"][0]
     engine, again = handle.open(), handle.open()
-    assert engine.fingerprint == again.fingerprint and len(handle.get_models()) == 3
+    assert engine.fingerprint == again.fingerprint
+    assert len(handle.get_models()) == 3
     waves = host.module("omnisync_core.audio")
     generator = np.random.default_rng(0)
     speech = [engine.speech(waves.ArrayWave(generator.normal(0, 0.1, 32000).astype(np.float32))) for _ in range(2)]
@@ -309,7 +315,8 @@ def test_humo_engine_edits_a_window(host, humo, vae):
         return host.edit_alone(engine, frames, sound, mouth, anchor=anchor, seed=5, on_step=tell)
 
     result = edit(heard)
-    assert result.edited_THWC.shape == frames.shape and steps == [(1, 2), (2, 2)]
+    assert result.edited_THWC.shape == frames.shape
+    assert steps == [(1, 2), (2, 2)]
     assert np.array_equal(edit(heard).edited_THWC, result.edited_THWC)
     same = edit((heard[1], heard[1]))
     np.testing.assert_allclose(same.edited_THWC, same.reference_THWC, atol=2e-3)
@@ -328,7 +335,8 @@ def test_a_video_goes_through_in_overlapping_windows(host, small_humo, vae, tmp_
     engine = host.run(engine_prompt(host, small_humo, vae, steps=2, start=0))["e"][0].open()
     options = job.SyncOptions(preview_seconds=0.8)
     report = pipeline.sync_video(demo + "source.mp4", demo + "target.wav", tmp_path / "out.mp4", engine, options)
-    assert report.windows >= 3 and report.edited > 9
+    assert report.windows >= 3
+    assert report.edited > 9
 
 
 @pytest.mark.parametrize(("fps", "seconds"), [(25, 3.88), (24, 97 / 24), (30, 97 / 30)])
@@ -345,7 +353,8 @@ def test_humo_audio_node_gives_what_the_official_code_gives(host, fps, seconds):
     positive, negative = host.run(prompt)["a"]
     expected = golden[f"fps{fps}_f97_{seconds:.3f}s"]
     torch.testing.assert_close(positive[0][1]["audio_embed"], expected, atol=1e-6, rtol=0)
-    assert not negative[0][1]["audio_embed"].any() and text[0][1] == {}
+    assert not negative[0][1]["audio_embed"].any()
+    assert text[0][1] == {}
     prompt["a"]["inputs"]["source_audio"] = ["g", 1]
     torch.testing.assert_close(host.run(prompt)["a"][1][0][1]["audio_embed"], expected, atol=1e-6, rtol=0)
     prompt["a"]["inputs"]["length"] = 40 * fps + 1
@@ -355,7 +364,8 @@ def test_humo_audio_node_gives_what_the_official_code_gives(host, fps, seconds):
     long = {"omnisync_layer_groups": torch.arange(2000.0)[:, None, None].expand(2000, 5, 4), "audio_samples": 640000}
     prompt["g"] = host.give(text, long)
     told = host.run({**prompt, "a": {**prompt["a"], "inputs": {**inputs, "length": 40 * fps + 1}}})["a"][0][0][1]
-    assert told["audio_embed"].shape == (1, 10 * fps + 1, 8, 5, 4) and told["audio_embed"][0, -2, 3, 0, 0] > 1980
+    assert told["audio_embed"].shape == (1, 10 * fps + 1, 8, 5, 4)
+    assert told["audio_embed"][0, -2, 3, 0, 0] > 1980
 
 
 def test_a_long_sound_is_encoded_in_layer_groups(host):
@@ -367,7 +377,8 @@ def test_a_long_sound_is_encoded_in_layer_groups(host):
     encoder = encoders.AudioEncoder(whisper.WhisperEncoder({**sizes, "max_source_positions": 1500}), "tiny")
     wave = np.random.default_rng(0).normal(0, 0.1, 35 * 16000).astype(np.float32)
     grouped = encoder.grouped(waves.ArrayWave(wave))
-    assert grouped["omnisync_layer_groups"].shape == (1750, 5, 16) and grouped["audio_samples"] == len(wave)
+    assert grouped["omnisync_layer_groups"].shape == (1750, 5, 16)
+    assert grouped["audio_samples"] == len(wave)
     first = encoder.encode(waves.ArrayWave(wave[:480000]))
     layers = host.module("nodes.host.engines.humo").layers_of(first)
     expected = host.module("omnisync_core.engines.humo_audio").group(layers)

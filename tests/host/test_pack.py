@@ -4,8 +4,11 @@
 def test_every_node_has_a_help_worthy_schema(host):
     for node in host.module("nodes").NODES:
         schema = node.GET_SCHEMA()
-        assert schema.node_id.startswith("OmniSync") and schema.category.startswith("OmniSync"), schema.node_id
-        assert schema.display_name and schema.description and schema.search_aliases, schema.node_id
+        assert schema.node_id.startswith("OmniSync"), schema.node_id
+        assert schema.category.startswith("OmniSync"), schema.node_id
+        assert schema.display_name, schema.node_id
+        assert schema.description, schema.node_id
+        assert schema.search_aliases, schema.node_id
         assert host.node(schema.node_id) is node
         shown = 0
         for given in schema.inputs:
@@ -21,6 +24,8 @@ def test_the_host_reads_the_project_s_settings(host):
     from comfy_config.config_parser import extract_node_configuration
 
     found = extract_node_configuration(host.pack)
-    assert found.project.name == "omnisync" and found.tool_comfy.display_name == "OmniSync"
+    assert found.project.name == "omnisync"
+    assert found.tool_comfy.display_name == "OmniSync"
     assert found.project.supported_comfyui_version == ">=0.33.0"
-    assert "OS Independent" in found.project.supported_os and found.project.supported_accelerators
+    assert "OS Independent" in found.project.supported_os
+    assert found.project.supported_accelerators

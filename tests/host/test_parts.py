@@ -74,7 +74,8 @@ def test_the_host_s_ksampler(host, parts):
         **steps,
     )  # fmt: skip
     pictures = host.run(parts(sampled=sampled))["decoded"][1]
-    assert pictures.shape == (9, 96, 96, 3) and torch.isfinite(pictures).all()
+    assert pictures.shape == (9, 96, 96, 3)
+    assert torch.isfinite(pictures).all()
 
 
 def test_the_noise_is_equation_5_in_the_model_s_space(host, parts):
@@ -116,15 +117,18 @@ def test_a_long_sound_is_heard_to_its_end(host, parts):
         for w in (wave, silent)
     )
     change = (first["omnisync_speech"] - second["omnisync_speech"]).abs().amax((0, 2, 3))
-    assert change[-8:].min() > 0.01 and change[:250].max() < 1e-4
+    assert change[-8:].min() > 0.01
+    assert change[:250].max() < 1e-4
     assert "encoded_audio_all_layers" not in first
     assert encoder.encode_audio(wave, 16000)["encoded_audio"].shape[:2] == (1, 1500)
 
 
 def test_negative_is_silence_without_words(host, parts):
     positive, negative = host.run(parts())["prompt"]
-    assert positive[0][0].abs().max() > 0 and positive[0][1]["omnisync_speech"].abs().max() > 0
-    assert not negative[0][0].any() and not negative[0][1]["omnisync_speech"].any()
+    assert positive[0][0].abs().max() > 0
+    assert positive[0][1]["omnisync_speech"].abs().max() > 0
+    assert not negative[0][0].any()
+    assert not negative[0][1]["omnisync_speech"].any()
     assert negative[0][0].shape == positive[0][0].shape
 
 
@@ -132,7 +136,8 @@ def test_a_video_instead_of_pictures(host, parts):
     video, blocked = host.run(parts(decoded={"output": "video"}))["decoded"]
     assert type(blocked).__name__ == "ExecutionBlocker"
     components = video.get_components()
-    assert components.images.shape == (9, 96, 96, 3) and float(components.frame_rate) == 25
+    assert components.images.shape == (9, 96, 96, 3)
+    assert float(components.frame_rate) == 25
     assert components.audio["waveform"].shape[-1] == pytest.approx(9 / 25 * 44100, abs=2048)
     pictures = host.run(parts())["decoded"][1]
     assert (components.images - pictures).abs().mean() < 0.04

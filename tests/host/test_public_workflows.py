@@ -122,7 +122,8 @@ def test_humo(host, files, name):
     patcher = comfy.model_patcher.ModelPatcher(torch.nn.Linear(1, 1), load_device=cpu, offload_device=cpu)
     prompt["4"], prompt["6"] = host.give(Clip(9, 4096)), host.give(Whisper(patcher))
     result = host.run(prompt)["8"]
-    assert result[0].get_frame_count() == 12 and "12 of 12 frames edited" in result[1]
+    assert result[0].get_frame_count() == 12
+    assert "12 of 12 frames edited" in result[1]
 
 
 @pytest.mark.parametrize("name", LTX)

@@ -99,7 +99,8 @@ def test_every_word_is_there(ours, language):
     assert set(told) == set(ours)
     for node, schema in ours.items():
         here = told[node]
-        assert here["display_name"] and here["description"], node
+        assert here["display_name"], node
+        assert here["description"], node
         assert list(here["inputs"]) == [given.id for given in schema.inputs], node
         for given in schema.inputs:
             assert here["inputs"][given.id]["name"], (node, given.id)

@@ -29,16 +29,21 @@ def cleaned(host, **inputs):
 def test_jobs_are_listed_and_removed(host, stopped):
     kept, running = (store.folder for store in stopped)
     lines = cleaned(host)
-    assert len(lines) == 3 and "nothing was removed" in lines[-1]
+    assert len(lines) == 3
+    assert "nothing was removed" in lines[-1]
     assert any(line.startswith(f"{kept.name}: 1 windows, ") and line.endswith(", kept") for line in lines)
     assert any(line.startswith(running.name) and line.endswith(", running") for line in lines)
-    assert "kept" in " ".join(cleaned(host, remove=True, older_than_days=1.0)) and kept.is_dir()
+    assert "kept" in " ".join(cleaned(host, remove=True, older_than_days=1.0))
+    assert kept.is_dir()
     lines = cleaned(host, remove=True)
-    assert any(line.startswith(kept.name) and line.endswith(", removed") for line in lines) and "freed" in lines[-1]
-    assert running.is_dir() and not kept.exists()
+    assert any(line.startswith(kept.name) and line.endswith(", removed") for line in lines)
+    assert "freed" in lines[-1]
+    assert running.is_dir()
+    assert not kept.exists()
     stopped[1].close()
     cleaned(host, remove=True)
-    assert not running.exists() and cleaned(host) == ["no unfinished jobs"]
+    assert not running.exists()
+    assert cleaned(host) == ["no unfinished jobs"]
 
 
 @pytest.mark.parametrize(
@@ -68,4 +73,5 @@ def test_bundles_are_not_trusted(host, tmp_path, part, key, value):
             continue
         with pytest.raises(reader.CheckpointError) as caught:
             load(str(path))
-        assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 500

@@ -28,15 +28,18 @@ def test_what_lies_there(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "note.txt").write_text("mine")
     found = unfinished(tmp_path)
-    assert [entry.folder for entry in found] == [new, old] and [entry.windows for entry in found] == [1, 2]
-    assert found[1].days == pytest.approx(3, abs=0.01) and 10_000 < found[1].size < 20_000
+    assert [entry.folder for entry in found] == [new, old]
+    assert [entry.windows for entry in found] == [1, 2]
+    assert found[1].days == pytest.approx(3, abs=0.01)
+    assert 10_000 < found[1].size < 20_000
     assert not any(entry.is_running for entry in found)
 
 
 def test_the_old_are_pruned(tmp_path):
     old, new = job(tmp_path, 1, days=31), job(tmp_path, 2, days=29)
     assert [entry.folder for entry in prune(tmp_path)] == [old]
-    assert not old.exists() and new.is_dir()
+    assert not old.exists()
+    assert new.is_dir()
 
 
 def test_the_oldest_are_pruned_where_they_are_too_many(tmp_path):
@@ -54,7 +57,10 @@ def test_a_job_that_runs_is_never_pruned(tmp_path):
     for path in folder.iterdir():
         os.utime(path, (0, 0))
     (entry,) = unfinished(tmp_path)
-    assert entry.is_running and not prune(tmp_path) and not remove(entry) and folder.is_dir()
+    assert entry.is_running
+    assert not prune(tmp_path)
+    assert not remove(entry)
+    assert folder.is_dir()
     store.close()
     assert [entry.folder for entry in prune(tmp_path)] == [folder]
 
@@ -67,4 +73,6 @@ def test_what_is_no_job_stays(tmp_path):
     (state / "0123").mkdir(parents=True)
     (state / ("0" * 24)).symlink_to(outside)
     (state / ("1" * 24)).write_text("a file")
-    assert not prune(state, days=-1) and len(list(state.iterdir())) == 3 and list(outside.iterdir())
+    assert not prune(state, days=-1)
+    assert len(list(state.iterdir())) == 3
+    assert list(outside.iterdir())

@@ -157,7 +157,8 @@ def test_a_copy_keeps_time_tags_and_field_order():
     source.push(native)
     native = sink.pull()
     twin = copy_frame(native)
-    assert twin.interlaced_frame and (twin.pts, twin.time_base, twin.colorspace, twin.color_range) == (7, FRAME, 1, 2)
+    assert twin.interlaced_frame
+    assert (twin.pts, twin.time_base, twin.colorspace, twin.color_range) == (7, FRAME, 1, 2)
     assert _equal(samples(native), samples(twin))
 
 
@@ -208,7 +209,8 @@ def test_repacking_to_more_bits_and_chroma_keeps_the_picture():
 def test_thumbnail_is_small_and_upright():
     native = next(coloured("yuv420p", count=1, width=64, height=32))
     small = Frame(native, 0.0, 0, Orientation(1)).thumbnail(16)
-    assert small.shape == (16, 8, 3) and small.dtype == np.uint8
+    assert small.shape == (16, 8, 3)
+    assert small.dtype == np.uint8
     truth = np.rot90(native.to_ndarray(format="rgb24").reshape(8, 4, 16, 4, 3).mean((1, 3)))
     assert np.abs(small - truth).mean() < 4
 

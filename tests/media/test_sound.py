@@ -32,7 +32,8 @@ def test_sound_is_read_at_its_own_rate_and_channels(tmp_path, name, codec, rate,
     assert (info.rate, info.channels) == (rate, channels)
     assert info.duration == pytest.approx(1, abs=2100 / rate)
     wave_CS = np.concatenate(list(media.read_audio(path)), axis=1)
-    assert wave_CS.dtype == np.float32 and wave_CS.shape == (channels, round(info.duration * rate))
+    assert wave_CS.dtype == np.float32
+    assert wave_CS.shape == (channels, round(info.duration * rate))
     assert _onset(path) == pytest.approx(0.5, abs=0.008)
 
 
@@ -58,13 +59,15 @@ def test_holes_are_silent(tmp_path):
     before, after = (np.concatenate(list(media.read_audio(path)), 1)[0] for path in (whole, tmp_path / "holed.mka"))
     assert len(after) == len(before)
     assert not after[13200:18800].any()
-    assert np.array_equal(after[:12000], before[:12000]) and np.array_equal(after[20200:], before[20200:])
+    assert np.array_equal(after[:12000], before[:12000])
+    assert np.array_equal(after[20200:], before[20200:])
 
 
 def test_reading_at_another_rate(tmp_path):
     path = write_tone(tmp_path / "sound.wav", "pcm_s16le", 44100, "stereo")
     wave_CS = np.concatenate(list(media.read_audio(path, rate=16000)), axis=1)
-    assert wave_CS.shape[0] == 2 and abs(wave_CS.shape[1] - 16000) < 64
+    assert wave_CS.shape[0] == 2
+    assert abs(wave_CS.shape[1] - 16000) < 64
 
 
 def test_the_first_track_that_decodes_is_taken(tmp_path):

@@ -145,7 +145,8 @@ def test_frames_may_repeat_and_turn_back(tmp_path):
         for position, index in enumerate([0, 1, 2, 2, 1, 0]):
             writer.write(frames[index], position / 25)
     shown = [samples(f.native)[0] for f in media.read_frames(tmp_path / "result.mkv")]
-    assert all(np.array_equal(shown[i], shown[5 - i]) for i in range(3)) and not np.array_equal(shown[0], shown[1])
+    assert all(np.array_equal(shown[i], shown[5 - i]) for i in range(3))
+    assert not np.array_equal(shown[0], shown[1])
 
 
 def test_times_must_grow(tmp_path):
@@ -177,7 +178,8 @@ def test_lossless_keeps_the_full_range(tmp_path, pix_fmt):
     source = write_clip(tmp_path / "source.avi", coloured(pix_fmt, count=2), "mjpeg")
     _copy(source, tmp_path / "result.mkv", lossless=True)
     for frame, result in zip(media.read_frames(source), media.read_frames(tmp_path / "result.mkv"), strict=True):
-        assert frame.native.format.name == pix_fmt and frame.colour == result.colour
+        assert frame.native.format.name == pix_fmt
+        assert frame.colour == result.colour
         assert np.array_equal(frame.rgb(), result.rgb())
 
 
@@ -203,7 +205,8 @@ def test_hdr_stays_hdr(tmp_path, suffix, trc):
     assert media.probe_video(source).has_hdr
     _copy(source, tmp_path / f"result.{suffix}")
     before, after = (next(media.read_frames(p)).native for p in (source, tmp_path / f"result.{suffix}"))
-    assert after.format.name == "yuv420p10le" and {name: getattr(after, name) for name in tags} == tags
+    assert after.format.name == "yuv420p10le"
+    assert {name: getattr(after, name) for name in tags} == tags
     for kind in (SideData.MASTERING_DISPLAY_METADATA, SideData.CONTENT_LIGHT_LEVEL):
         assert side_data(before, kind) == side_data(after, kind) is not None
     narrow = write_clip(tmp_path / "narrow.mkv", coloured("yuv420p10le", width=16, height=16), **tags)
@@ -272,7 +275,8 @@ def test_of_a_part_come_its_own_subtitles_at_its_own_times(tmp_path, given, suff
         track = container.streams.subtitles[0]
         shown = [(float(p.pts * p.time_base), line.dialogue) for p in container.demux(track) for line in p.decode()]
         assert [text.decode().replace("\\N", "\n") for _, text in shown] == ["zwei\nZeilen"]
-        assert shown[0][0] == pytest.approx(0.04, abs=0.002) and not container.chapters()
+        assert shown[0][0] == pytest.approx(0.04, abs=0.002)
+        assert not container.chapters()
 
 
 def test_fonts_come_along(tmp_path):
@@ -312,7 +316,8 @@ def test_a_failure_leaves_what_was_there(tmp_path, stop):
     with pytest.raises(stop), media.VideoWriter(result, source) as writer:
         writer.write(next(media.read_frames(source)))
         raise stop
-    assert result.read_text() == "older" and sorted(os.listdir(tmp_path)) == ["result.mp4", "source.mp4"]
+    assert result.read_text() == "older"
+    assert sorted(os.listdir(tmp_path)) == ["result.mp4", "source.mp4"]
     _copy(source, result)
     assert media.probe_video(result).frame_count == 6
 

@@ -106,7 +106,8 @@ def test_without_preconditioning_the_output_is_the_velocity():
 def test_shapes(size):
     given = inputs(size=size)
     out = network()(*given)
-    assert out.shape == given[0].shape and torch.isfinite(out).all()
+    assert out.shape == given[0].shape
+    assert torch.isfinite(out).all()
 
 
 def test_one_frame_is_a_video_too():
@@ -190,7 +191,8 @@ def test_norms():
         assert all(isinstance(norm, kind) for norm in everywhere)
         for norm in (block.norm_self, block.norm_ffn, dit.head.norm):
             assert (norm.weight is not None) == affine
-        assert block.norm_speech.weight is not None and block.norm_text.weight is not None
+        assert block.norm_speech.weight is not None
+        assert block.norm_text.weight is not None
 
 
 def counted(*names: str) -> tuple[SimpleNamespace, list[nn.Module]]:
@@ -275,7 +277,8 @@ def test_rotary_products_depend_on_the_distance_alone(shift):
 @pytest.mark.parametrize("head_dim", [8, 12, 16, 64, 128])
 def test_rotation_keeps_lengths_and_shares_channels(head_dim):
     axes = rope_axes(head_dim)
-    assert sum(axes) == head_dim and all(axis % 2 == 0 for axis in axes)
+    assert sum(axes) == head_dim
+    assert all(axis % 2 == 0 for axis in axes)
     x = torch.randn(1, 24, 2 * head_dim)
     turned = rotate(x, rope_table((2, 3, 4), head_dim, "cpu"), 2)
     torch.testing.assert_close(turned.unflatten(-1, (2, -1)).norm(dim=-1), x.unflatten(-1, (2, -1)).norm(dim=-1))
@@ -296,4 +299,5 @@ def test_timestep_by_hand():
 def test_published_sizes():
     with torch.device("meta"):
         mini, base = (sum(p.numel() for p in DiT(config).parameters()) for config in (MINI, BASE))
-    assert 10e6 < mini < 20e6 and 1.2e9 < base < 2.1e9
+    assert 10e6 < mini < 20e6
+    assert 1.2e9 < base < 2.1e9

@@ -65,12 +65,14 @@ def published(config: DiTConfig = HUMO) -> Iterator[tuple[str, tuple[int, ...]]]
 
 def test_every_published_key_has_its_place():
     weights = {key: torch.empty(shape, device="meta") for key, shape in published()}
-    assert len(weights) == 23 + 30 * 39 and 1.6e9 < sum(weight.numel() for weight in weights.values()) < 1.8e9
+    assert len(weights) == 23 + 30 * 39
+    assert 1.6e9 < sum(weight.numel() for weight in weights.values()) < 1.8e9
     dit = DiT(HUMO, device="meta")
     converted = convert(weights)
     load_strictly(dit, converted, "HuMo 1.7B")
     result = dit.load_state_dict(converted, strict=True, assign=True)
-    assert not result.missing_keys and not result.unexpected_keys
+    assert not result.missing_keys
+    assert not result.unexpected_keys
     assert dit.patch_embedding.weight.shape == (1536, 32, 1, 2, 2)
 
 

@@ -27,8 +27,10 @@ def encoder(architecture="byt5", width=16, **settings) -> TextEncoder:
 def test_the_width_is_read_from_the_configuration(architecture, width):
     model = encoder(architecture, width)
     found = model.encode(["says it loudly"], length=20)
-    assert model.width == width and found.shape == (1, 20, width)
-    assert torch.isfinite(found).all() and found[0, 0].abs().sum() > 0
+    assert model.width == width
+    assert found.shape == (1, 20, width)
+    assert torch.isfinite(found).all()
+    assert found[0, 0].abs().sum() > 0
 
 
 @pytest.mark.parametrize("architecture", ["t5", "umt5", "byt5"])
@@ -36,7 +38,8 @@ def test_only_the_prompts_own_tokens_have_features(architecture):
     model = encoder(architecture)
     found = model.encode(["one two"])
     count = len(model.tokenize("one two"))
-    assert (found[0, :count].abs().sum(-1) > 0).all() and (found[0, count:] == 0).all()
+    assert (found[0, :count].abs().sum(-1) > 0).all()
+    assert (found[0, count:] == 0).all()
 
 
 @pytest.mark.parametrize("architecture", ["t5", "umt5", "byt5"])
@@ -52,9 +55,11 @@ def test_padding_and_company_do_not_change_a_prompt(architecture):
 
 def test_an_empty_prompt_is_nothing():
     found = encoder().encode(["", "x", ""])
-    assert (found[[0, 2]] == 0).all() and found[1].abs().sum() > 0
+    assert (found[[0, 2]] == 0).all()
+    assert found[1].abs().sum() > 0
     half = encoder().bfloat16().encode([""])
-    assert half.dtype == torch.bfloat16 and (half == 0).all()
+    assert half.dtype == torch.bfloat16
+    assert (half == 0).all()
 
 
 def test_other_words_are_other_features():
@@ -65,12 +70,14 @@ def test_other_words_are_other_features():
 def test_a_long_prompt_is_cut():
     model = encoder()
     found = model.encode(["x" * 500])
-    assert found.shape == (1, text.LENGTH, 16) and (found[0, -1] != 0).any()
+    assert found.shape == (1, text.LENGTH, 16)
+    assert (found[0, -1] != 0).any()
 
 
 def test_bytes_are_tokens():
     assert byte_tokens("Ab") == [ord("A") + 3, ord("b") + 3, 1]
-    assert byte_tokens("é") == [0xC3 + 3, 0xA9 + 3, 1] and byte_tokens("") == [1]
+    assert byte_tokens("é") == [0xC3 + 3, 0xA9 + 3, 1]
+    assert byte_tokens("") == [1]
     assert max(byte_tokens("\U0001f600")) < 384
 
 
@@ -82,5 +89,6 @@ def test_an_encoder_without_its_tokenizer(architecture):
 
 def test_the_minis_configuration_is_built_as_it_is_stored():
     model = TextEncoder(text.MINI)
-    assert model.config == text.MINI and model.encode(["a"]).shape == (1, text.LENGTH, 64)
+    assert model.config == text.MINI
+    assert model.encode(["a"]).shape == (1, text.LENGTH, 64)
     assert TextEncoder(TEXT).state_dict().keys() == TextEncoder(model.config | TEXT).state_dict().keys()

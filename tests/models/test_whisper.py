@@ -65,7 +65,8 @@ def test_tokens_lie_around_the_frames_time(encoder, wave):
     offsets = (-0.03, -0.01, 0.01, 0.03)
     expected = np.stack([one.at(times + offset)[:, 0] for offset in offsets], 1)
     found = four.at(times)
-    assert found.shape == (18, 4, 16) and found.dtype == np.float32
+    assert found.shape == (18, 4, 16)
+    assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
@@ -114,7 +115,8 @@ def test_windows_blend_by_a_partition_of_unity(config):
         rise = (np.arange(overlap) + 0.5) / overlap
         np.testing.assert_allclose(curve[index * hop : index * hop + overlap], index + rise, atol=1e-5)
         alone = curve[index * hop + overlap : (index + 1) * hop]
-        assert len(alone) and np.abs(alone - (index + 1)).max() < 1e-5
+        assert len(alone)
+        assert np.abs(alone - (index + 1)).max() < 1e-5
     assert np.abs(np.diff(curve)).max() < 1.01 / overlap
 
 
@@ -123,7 +125,8 @@ def test_no_feature_jumps_at_a_windows_edge(encoder, wave):
     steps = np.linalg.norm(np.diff(features.at(np.arange(2, 350) / 50 + 0.01)[:, 0], axis=0), axis=1)
     edges = [index * HOP + part for index in range(1, 8) for part in (0, LENGTH - HOP)]
     at_edges = np.array([steps[edge - 4 : edge].max() for edge in edges])
-    assert at_edges.max() < 1.5 * steps.max() and at_edges.mean() < 2 * steps.mean()
+    assert at_edges.max() < 1.5 * steps.max()
+    assert at_edges.mean() < 2 * steps.mean()
 
 
 class Watched(ArrayWave):
@@ -164,7 +167,9 @@ def test_an_encoder_is_made_resident_for_every_window(encoder, wave):
         log.append(None)
 
     SpeechFeatures(encoder, wave, tokens=1, resident=resident).at(np.array([0.1, 3.0]))
-    assert len(log) >= 4 and log[::2] == [encoder] * (len(log) // 2) and set(log[1::2]) == {None}
+    assert len(log) >= 4
+    assert log[::2] == [encoder] * (len(log) // 2)
+    assert set(log[1::2]) == {None}
 
 
 @pytest.mark.parametrize(
@@ -182,9 +187,11 @@ def test_published_windows(config, seconds):
     config = {"num_mel_bins": 80, "max_source_positions": 1500, **config}
     torch.manual_seed(0)
     encoder = WhisperEncoder(config).eval()
-    assert encoder.window_seconds == seconds and encoder.width == config["d_model"]
+    assert encoder.window_seconds == seconds
+    assert encoder.width == config["d_model"]
     noise = ArrayWave(np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32))
     found = SpeechFeatures(encoder, noise, tokens=4).at(np.array([0.2, 0.5]))
-    assert found.shape == (2, 4, config["d_model"]) and np.isfinite(found).all()
+    assert found.shape == (2, 4, config["d_model"])
+    assert np.isfinite(found).all()
     expected = read_off(encoded(encoder, noise.read(0, seconds)), np.array([0.2, 0.5]) - 0.03)
     np.testing.assert_allclose(found[:, 0], expected, atol=1e-3)

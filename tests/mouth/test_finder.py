@@ -95,8 +95,10 @@ def test_a_peak_is_a_mouth_in_pixels_of_the_picture(monkeypatch, size):
     faces = finder.find_mouths(picture)
     assert len(faces) == 1
     assert np.hypot(faces[0].x - x, faces[0].y - y) < finder.CELL * scale
-    assert faces[0].width == pytest.approx(40 * scale, rel=0.05) and faces[0].roll == pytest.approx(0.2)
-    assert faces[0].source == "finder" and finder.find_mouths(np.zeros_like(picture)) == []
+    assert faces[0].width == pytest.approx(40 * scale, rel=0.05)
+    assert faces[0].roll == pytest.approx(0.2)
+    assert faces[0].source == "finder"
+    assert finder.find_mouths(np.zeros_like(picture)) == []
 
 
 def test_of_two_near_peaks_the_surer_counts():
@@ -131,7 +133,8 @@ def test_a_click_is_believed_and_takes_its_width_from_the_finder(monkeypatch):
         monkeypatch, lambda rgb: [seen(112, 84, 30)] if rgb.shape[0] == SIZE[1] else [], [picture] * 9, (120, 80)
     )
     away = np.hypot(*(track.center_N2 * SIZE - (120, 80)).T)
-    assert (away <= 0.5 * 30).all() and np.allclose(track.width_N * SIZE[0], 30, rtol=0.05)
+    assert (away <= 0.5 * 30).all()
+    assert np.allclose(track.width_N * SIZE[0], 30, rtol=0.05)
     elsewhere = follow(monkeypatch, lambda rgb: [seen(190, 40, 60)], [picture] * 30, (120, 80))
     width = elsewhere.width_N * SIZE[0]
     assert (np.hypot(*(elsewhere.center_N2 * SIZE - (120, 80)).T) <= 0.5 * width).all()
@@ -146,19 +149,21 @@ def test_a_mouth_that_the_finder_no_longer_sees_is_lost_and_taken_up_again(monke
 
     track = follow(monkeypatch, faces_of, frames)
     known = track.confidence_N > 0
-    assert known[:40].all() and not known[52:70].any() and known[76:].all()
+    assert known[:40].all()
+    assert not known[52:70].any()
+    assert known[76:].all()
 
 
 def test_who_was_never_seen_is_followed_by_features_alone(monkeypatch):
     track = follow(monkeypatch, lambda rgb: [], [textured()] * 60)
-    assert (track.confidence_N > 0).all() and np.allclose(track.center_N2 * SIZE, (120, 80), atol=0.5)
+    assert (track.confidence_N > 0).all()
+    assert np.allclose(track.center_N2 * SIZE, (120, 80), atol=0.5)
 
 
 def test_a_users_width_stays(monkeypatch):
     track = follow(monkeypatch, lambda rgb: [seen(125, 84, 34)], [textured()] * 40)
-    assert np.allclose(track.center_N2 * SIZE, (120, 80), atol=0.5) and np.allclose(
-        track.width_N * SIZE[0], 24, rtol=0.03
-    )
+    assert np.allclose(track.center_N2 * SIZE, (120, 80), atol=0.5)
+    assert np.allclose(track.width_N * SIZE[0], 24, rtol=0.03)
 
 
 def test_another_mouth_is_not_taken_up():
@@ -177,7 +182,8 @@ def test_the_largest_mouth_is_taken_unless_another_talks(monkeypatch):
     pictures = [textured() for _ in range(40)]
     finding(monkeypatch, lambda rgb: [still, talking])
     track = mouth.track(timed(pictures), "auto")
-    assert np.allclose(track.center_N2[5] * SIZE, (60, 80), atol=1) and set(track.source_N) == {"finder"}
+    assert np.allclose(track.center_N2[5] * SIZE, (60, 80), atol=1)
+    assert set(track.source_N) == {"finder"}
     for k, picture in enumerate(pictures):
         cv2.ellipse(picture, (180, 80), (9, 1 + 6 * (k // 4 % 2)), 0, 0, 360, (0, 0, 0), -1)
     track = mouth.track(timed(pictures), "auto")
@@ -201,7 +207,8 @@ def test_what_is_seen_once_is_no_mouth(monkeypatch):
 
     finding(monkeypatch, flicker)
     track = mouth.track(timed([textured()] * search.WAIT), "auto")
-    assert not track.confidence_N.any() and "--mouth X,Y" in track.warnings[0]
+    assert not track.confidence_N.any()
+    assert "--mouth X,Y" in track.warnings[0]
 
 
 def test_a_new_shot_has_a_speaker_of_its_own(monkeypatch):

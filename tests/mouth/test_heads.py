@@ -66,7 +66,8 @@ def test_the_track_holds_the_head_and_bridges_short_gaps():
     faces = [seen()] * 10 + [seen(None)] * 5 + [seen()] * 10 + [seen(None)] * 25
     track = tracked(faces)
     assert np.allclose(track.head_N32[:25] * SIZE, HEAD, atol=1e-6)
-    assert np.isnan(track.head_N32[25:]).all() and (track.confidence_N > 0).all()
+    assert np.isnan(track.head_N32[25:]).all()
+    assert (track.confidence_N > 0).all()
     assert tracked([seen(None)] * 5).head_N32.shape == (0, 3, 2)
 
 
@@ -75,7 +76,8 @@ def test_the_crop_is_as_large_as_the_head_where_an_engine_asks_for_it():
     (known,) = plan_crops(tracked([seen()] * 5), spec)
     (unknown,) = plan_crops(tracked([seen(None)] * 5), spec)
     assert known.side == pytest.approx(spec.head_scale * head_spread(np.array([HEAD]))[0])
-    assert unknown.side == pytest.approx(spec.crop_scale * 30) and np.isnan(unknown.head_T32).all()
+    assert unknown.side == pytest.approx(spec.crop_scale * 30)
+    assert np.isnan(unknown.head_T32).all()
 
 
 def test_through_track_and_crop_a_face_is_aligned_as_officially():

@@ -57,7 +57,9 @@ def follow(how, count=4, pictures=None, **options):
 @pytest.mark.parametrize("boxes", [box(*A), [box(*A)], [[box(*A)]]])
 def test_boxes_come_in_three_shapes(boxes):
     seen = from_boxes(boxes, SIZE)
-    assert len(seen) == 1 and seen.guessed and np.allclose(seen_at(seen), [A])
+    assert len(seen) == 1
+    assert seen.guessed
+    assert np.allclose(seen_at(seen), [A])
 
 
 def test_boxes_per_frame_may_be_none_or_several():
@@ -67,7 +69,8 @@ def test_boxes_per_frame_may_be_none_or_several():
 
 def test_a_box_of_a_mouth_is_the_mouth_and_one_of_a_person_is_refused():
     seen = from_boxes({"x": 10, "y": 20, "width": 30, "height": 12, "label": "mouth"}, SIZE)
-    assert np.allclose(seen_at(seen), [(25, 26, 30)]) and not seen.guessed
+    assert np.allclose(seen_at(seen), [(25, 26, 30)])
+    assert not seen.guessed
     with pytest.raises(InputError, match="whole persons"):
         from_boxes([[box(*A, label="person")]], SIZE)
     assert from_boxes([[{"x": 1, "y": 1, "width": 0, "height": 4}, box(*A)]], SIZE).faces_N[0][0].width > 0
@@ -77,13 +80,16 @@ def test_landmarks_give_the_mouths_place_width_and_roll():
     seen = from_landmarks({"frames": [[mesh(*A, roll=0.3)], []], "image_size": SIZE[::-1]})
     (face,) = seen.at(0, (45, 80))
     assert np.allclose((face.x, face.y, face.width, face.roll), (20, 22.5, 10, 0.3), atol=1e-3)
-    assert face.source == "landmarks" and face.confidence == pytest.approx(0.9) and seen.at(1, (45, 80)) == []
+    assert face.source == "landmarks"
+    assert face.confidence == pytest.approx(0.9)
+    assert seen.at(1, (45, 80)) == []
 
 
 @pytest.mark.parametrize("size", [None, SIZE])
 def test_keypoints_are_pixels_or_shares(size):
     seen = from_keypoints([canvas(person(*A, size=size), {"face_keypoints_2d": None}), canvas()])
-    assert np.allclose(seen_at(seen), [A], atol=0.1) and seen.at(1, SIZE[::-1]) == []
+    assert np.allclose(seen_at(seen), [A], atol=0.1)
+    assert seen.at(1, SIZE[::-1]) == []
 
 
 def test_unsure_keypoints_are_no_mouth():
@@ -133,7 +139,8 @@ def test_the_speaker_is_the_largest_the_nth_from_the_left_or_the_one_pointed_at(
     ]:
         track = follow(seen, choice=choice)
         assert np.allclose(track.center_N2 * SIZE, place[:2], atol=0.5), choice
-        assert set(track.source_N) == {"landmarks"} and track.warnings == ()
+        assert set(track.source_N) == {"landmarks"}
+        assert track.warnings == ()
 
 
 def test_an_index_that_nobody_has_is_told():
@@ -144,19 +151,22 @@ def test_an_index_that_nobody_has_is_told():
 def test_another_face_does_not_take_the_speakers_place():
     seen = from_keypoints([canvas(person(*A), person(*B))] * 2 + [canvas(person(*B))] * 3)
     track = follow(seen, 5)
-    assert np.allclose(track.center_N2 * SIZE, A[:2], atol=1) and set(track.source_N[2:]) == {"filled"}
+    assert np.allclose(track.center_N2 * SIZE, A[:2], atol=1)
+    assert set(track.source_N[2:]) == {"filled"}
 
 
 def test_after_a_cut_the_one_pointed_at_is_known_again_or_nobody_speaks():
     seen = from_keypoints([canvas(person(*A), person(*B))] * 3 + [canvas(person(*B))] * 3)
     track = follow(seen, pictures=[picture(3)] * 3 + [picture(8)] * 3, choice=Choice("point", point=Point(*A[:2])))
-    assert track.shot_N.tolist() == [0, 0, 0, 1, 1, 1] and not track.confidence_N[3:].any()
+    assert track.shot_N.tolist() == [0, 0, 0, 1, 1, 1]
+    assert not track.confidence_N[3:].any()
     assert "not found in 3 of 6 frames" in track.warnings[0]
 
 
 def test_a_point_where_no_face_is_seen_is_followed_itself():
     track = follow(from_keypoints([canvas(person(*B))] * 4), choice=Choice("point", point=Point(30, 40, 16)))
-    assert track.source_N[0] == "user" and np.allclose(track.center_N2[0] * SIZE, (30, 40), atol=1)
+    assert track.source_N[0] == "user"
+    assert np.allclose(track.center_N2[0] * SIZE, (30, 40), atol=1)
 
 
 def test_nobody_at_all_is_no_mouth_and_says_so():

@@ -105,31 +105,36 @@ def run_auto(monkeypatch, faces, frames=None):
 def test_the_largest_face_is_kept_though_another_grows(monkeypatch):
     faces = [[face(40, 40, 22), face(120, 50, 18)]] + [[face(120, 50, 26), face(40, 40, 22)]] * 20
     track = run_auto(monkeypatch, faces)
-    assert np.allclose(track.center_N2[:, 0] * 160, 40, atol=1) and set(track.source_N) == {"detector"}
+    assert np.allclose(track.center_N2[:, 0] * 160, 40, atol=1)
+    assert set(track.source_N) == {"detector"}
 
 
 def test_between_detections_the_face_is_followed(monkeypatch):
     track = run_auto(monkeypatch, [[face(60, 45)]] * 3 + [[]] * 20 + [[face(60, 45)]] * 3)
-    assert (track.confidence_N > 0).all() and set(track.source_N[3:23]) == {"filled"}
+    assert (track.confidence_N > 0).all()
+    assert set(track.source_N[3:23]) == {"filled"}
     assert np.allclose(track.center_N2 * (160, 90), (60, 45), atol=1)
 
 
 def test_a_shot_without_a_face_has_no_mouth(monkeypatch):
     track = run_auto(monkeypatch, [[face(60, 45)]] * 3 + [[]] * 4, [picture(3)] * 3 + [picture(8)] * 4)
     assert track.shot_N.tolist() == [0] * 3 + [1] * 4
-    assert (track.confidence_N[:3] > 0).all() and not track.confidence_N[3:].any()
+    assert (track.confidence_N[:3] > 0).all()
+    assert not track.confidence_N[3:].any()
 
 
 def test_no_face_at_all_is_no_mouth_and_says_so(monkeypatch):
     track = run_auto(monkeypatch, [[]] * 5)
     assert not track.confidence_N.any()
-    assert "no face" in track.warnings[0] and "--mouth X,Y" in track.warnings[0]
+    assert "no face" in track.warnings[0]
+    assert "--mouth X,Y" in track.warnings[0]
 
 
 def test_without_files_there_is_no_detector(monkeypatch, tmp_path):
     monkeypatch.delenv(detect.ENVIRONMENT, raising=False)
     monkeypatch.setattr(detect, "_bundled_haar", list)
-    assert detect.open_detector() is None and detect.open_detector(tmp_path) is None
+    assert detect.open_detector() is None
+    assert detect.open_detector(tmp_path) is None
 
 
 def test_a_missing_folder_and_a_broken_file_are_told(monkeypatch, tmp_path):
@@ -148,7 +153,8 @@ def test_yunet_rows_become_mouths(monkeypatch, tmp_path):
     (tmp_path / "face_detection_yunet_2023mar.onnx").touch()
     (found,) = detect.open_detector(tmp_path).find(picture(0))
     assert (found.x, found.y, found.source) == (50, 82, "detector")
-    assert found.width == pytest.approx(np.hypot(30, 4)) and found.confidence == pytest.approx(0.93)
+    assert found.width == pytest.approx(np.hypot(30, 4))
+    assert found.confidence == pytest.approx(0.93)
     net.detect = lambda image: (1, None)
     assert detect.open_detector(tmp_path).find(picture(0)) == []
 
@@ -180,7 +186,8 @@ def test_mediapipe_results_become_mouths(monkeypatch, tmp_path):
         monkeypatch.setitem(sys.modules, name, tasks)
     (tmp_path / "blaze_face.tflite").touch()
     (found,) = detect.open_detector(tmp_path).find(picture(0))
-    assert (found.x, found.y, found.source) == (80, 45, "detector") and 20 < found.width < 40
+    assert (found.x, found.y, found.source) == (80, 45, "detector")
+    assert 20 < found.width < 40
     (tmp_path / "face_landmarker.task").touch()
     (found,) = detect.open_detector(tmp_path).find(picture(0))
     assert (found.x, found.y, found.width, found.source) == pytest.approx((80, 45, 32, "landmarks"))

@@ -119,10 +119,15 @@ def test_a_point_with_a_width_is_followed(walk):
     frames, truth = walk
     track = mouth.track(timed(frames), tuple(truth[0]))
     away, wider = errors(track, truth)
-    assert np.median(away) < 0.03 and np.quantile(away, 0.95) < 0.08
-    assert np.median(wider) < 0.02 and wider.max() < 0.08
-    assert (track.confidence_N > 0.5).all() and set(track.source_N) == {"user"} and not track.shot_N.any()
-    assert np.allclose(track.pts_N, np.arange(70) / FPS) and track.warnings == ()
+    assert np.median(away) < 0.03
+    assert np.quantile(away, 0.95) < 0.08
+    assert np.median(wider) < 0.02
+    assert wider.max() < 0.08
+    assert (track.confidence_N > 0.5).all()
+    assert set(track.source_N) == {"user"}
+    assert not track.shot_N.any()
+    assert np.allclose(track.pts_N, np.arange(70) / FPS)
+    assert track.warnings == ()
 
 
 def test_a_rough_point_finds_the_mouth_and_its_width(walk, monkeypatch):
@@ -131,7 +136,8 @@ def test_a_rough_point_finds_the_mouth_and_its_width(walk, monkeypatch):
     monkeypatch.setattr(tracking, "mouth_at", lambda *_: Face(x, y, width, 0.0, 0.9, "finder"))
     track = mouth.track(timed(frames), mouth.Point(x + 0.35 * width, y + 0.3 * width))
     away, wider = errors(track, truth)
-    assert np.median(away) < 0.12 and np.quantile(away, 0.95) < 0.2
+    assert np.median(away) < 0.12
+    assert np.quantile(away, 0.95) < 0.2
     assert np.median(wider) < 0.2
     assert "--mouth X,Y,WIDTH" in track.warnings[0]
     assert mouth.track(timed(frames[:9]), (x, y)).warnings == ()
@@ -146,7 +152,8 @@ def test_lips_that_move_are_surer_than_what_stands_out():
     frames = scene.render(np.float32([1, 0.5, 0, 1, 1]) * opening, times, size=224)
     truth = np.pad(224 * scene.mouth_center(times), ((0, 0), (0, 1)), constant_values=224 * scene.mouth_width)
     away, wider = errors(mouth.track(timed(frames), (truth[0, 0], truth[0, 1] + 0.2 * truth[0, 2])), truth)
-    assert away.max() < 0.4 and wider.max() < 0.4
+    assert away.max() < 0.4
+    assert wider.max() < 0.4
 
 
 @pytest.mark.finder
@@ -156,13 +163,15 @@ def test_the_bundled_finder_and_features_hold_a_walking_head(walk, how):
     x, y, width = truth[0]
     track = mouth.track(timed(frames), "auto" if how == "auto" else (x + 0.2 * width, y))
     away, _ = errors(track, truth)
-    assert (track.confidence_N > 0).all() and np.quantile(away, 0.9) < 0.5
+    assert (track.confidence_N > 0).all()
+    assert np.quantile(away, 0.9) < 0.5
 
 
 @pytest.mark.finder
 def test_the_bundled_finder_sees_no_mouth_where_no_face_is():
     track = mouth.track(timed(np.repeat(np.uint8(background(3)[None] * 255), 12, axis=0)), "auto")
-    assert not track.confidence_N.any() and "--mouth X,Y" in track.warnings[0]
+    assert not track.confidence_N.any()
+    assert "--mouth X,Y" in track.warnings[0]
 
 
 @pytest.mark.finder
@@ -170,7 +179,8 @@ def test_a_hidden_mouth_is_lost_with_the_finder_as_well(walk):
     frames, truth = walk[0].copy(), walk[1]
     frames[20:45] = np.uint8(background(3) * 255)
     track = mouth.track(timed(frames), tuple(truth[0]))
-    assert (track.confidence_N[22:44] == 0).all() and (track.confidence_N[50:] > 0).all()
+    assert (track.confidence_N[22:44] == 0).all()
+    assert (track.confidence_N[50:] > 0).all()
 
 
 def test_small_copies_and_floats_give_the_same_place(walk):
@@ -212,7 +222,8 @@ def test_a_close_up_of_growing_width_is_followed():
     face, picture = head(5, 0.2), background(5)
     frames = [np.uint8(shown(picture, face, *row) * 255) for row in truth]
     away, wider = errors(mouth.track(timed(frames), tuple(truth[0])), truth)
-    assert np.quantile(away, 0.95) < 0.1 and wider.max() < 0.08
+    assert np.quantile(away, 0.95) < 0.1
+    assert wider.max() < 0.08
 
 
 @pytest.mark.parametrize("radius", [18, 26])
@@ -224,8 +235,10 @@ def test_a_hand_that_passes_and_rests_does_not_drag_the_mouth_away(walk, radius)
     track = mouth.track(timed(frames), tuple(truth[0]))
     known = track.confidence_N > 0
     away, _ = errors(track, truth)
-    assert np.median(away[known]) < 0.05 and away[known].max() < 0.2
-    assert known[:18].all() and known[-5:].all()
+    assert np.median(away[known]) < 0.05
+    assert away[known].max() < 0.2
+    assert known[:18].all()
+    assert known[-5:].all()
 
 
 def test_a_hidden_mouth_is_lost_and_found_again(walk):
@@ -235,8 +248,10 @@ def test_a_hidden_mouth_is_lost_and_found_again(walk):
     track = mouth.track(timed(frames), tuple(truth[0]))
     away, _ = errors(track, truth)
     assert (track.confidence_N[21:44] == 0).all()
-    assert (track.confidence_N[47:] > 0.5).all() and away[47:].max() < 0.15
-    assert np.isfinite(track.center_N2).all() and not track.shot_N.any()
+    assert (track.confidence_N[47:] > 0.5).all()
+    assert away[47:].max() < 0.15
+    assert np.isfinite(track.center_N2).all()
+    assert not track.shot_N.any()
 
 
 def test_a_short_loss_is_filled(walk):
@@ -244,7 +259,8 @@ def test_a_short_loss_is_filled(walk):
     frames[20:26] = np.uint8(background(3) * 255)
     track = mouth.track(timed(frames), tuple(truth[0]))
     away, _ = errors(track, truth)
-    assert set(track.source_N[20:26]) == {"filled"} and (track.confidence_N > 0).all()
+    assert set(track.source_N[20:26]) == {"filled"}
+    assert (track.confidence_N > 0).all()
     assert away.max() < 0.3
 
 
@@ -259,8 +275,11 @@ def test_after_a_cut_the_face_is_searched_at_any_size_and_place():
     assert track.shot_N.tolist() == [0] * 14 + [1] * 8 + [2] * 14 + [3] * 14
     away, wider = errors(track, everywhere)
     seen = track.confidence_N > 0
-    assert not seen[14:22].any() and seen[:14].all() and seen[22:].all()
-    assert away[seen].max() < 0.1 and wider[seen].max() < 0.1
+    assert not seen[14:22].any()
+    assert seen[:14].all()
+    assert seen[22:].all()
+    assert away[seen].max() < 0.1
+    assert wider[seen].max() < 0.1
 
 
 def test_masks_give_place_and_width_per_frame(walk):
@@ -270,7 +289,8 @@ def test_masks_give_place_and_width_per_frame(walk):
         cv2.ellipse(mask, (round(x), round(y)), (round(width / 2), round(width / 4)), 0, 0, 360, 1.0, -1)
     masks[4] = 0
     away, wider = errors(mouth.track(timed(frames), masks), truth)
-    assert away.max() < 0.12 and np.median(wider) < 0.1
+    assert away.max() < 0.12
+    assert np.median(wider) < 0.1
     followed = mouth.track(timed(frames), masks[:1])
     assert errors(followed, truth)[0].max() < 0.12
     with pytest.raises(InputError, match="10 masks for 9 frames"):
@@ -291,9 +311,13 @@ def test_centre_is_the_papers_and_taken_only_when_asked_for(walk, monkeypatch):
     monkeypatch.setattr(tracking, "find_mouths", lambda rgb: [])
     frames = walk[0][:4]
     centre, auto = (mouth.track(timed(frames), how) for how in ("centre", "auto"))
-    assert centre.warnings == () and (centre.confidence_N > 0).all() and set(centre.source_N) == {"fallback"}
-    assert np.allclose(centre.center_N2, (0.5, 0.62)) and np.allclose(centre.width_N * FRAME[0], 0.2 * FRAME[1])
-    assert not auto.confidence_N.any() and "--mouth X,Y" in auto.warnings[0]
+    assert centre.warnings == ()
+    assert (centre.confidence_N > 0).all()
+    assert set(centre.source_N) == {"fallback"}
+    assert np.allclose(centre.center_N2, (0.5, 0.62))
+    assert np.allclose(centre.width_N * FRAME[0], 0.2 * FRAME[1])
+    assert not auto.confidence_N.any()
+    assert "--mouth X,Y" in auto.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -320,4 +344,6 @@ def test_no_frames_is_told():
 def test_tiny_and_flat_videos_do_not_break(size):
     frames = np.full((3, size[1], size[0], 3), 90, np.uint8)
     track = mouth.track(timed(frames), (size[0] // 2, size[1] // 2))
-    assert len(track.pts_N) == 3 and np.isfinite(track.center_N2).all() and (track.width_N > 0).all()
+    assert len(track.pts_N) == 3
+    assert np.isfinite(track.center_N2).all()
+    assert (track.width_N > 0).all()

@@ -41,27 +41,32 @@ def reading_of(monkeypatch, delay=0.0, confidence=1.0):
 
 def test_a_mouth_on_time_correlates_at_no_delay(monkeypatch):
     reading = reading_of(monkeypatch)
-    assert reading.r > 0.9 and abs(reading.best[1]) <= 0.04 and len(reading.tiles) == sync_report.TILES
+    assert reading.r > 0.9
+    assert abs(reading.best[1]) <= 0.04
+    assert len(reading.tiles) == sync_report.TILES
     assert "r 0.9" in describe(reading) or "r 1.0" in describe(reading)
 
 
 def test_a_late_mouth_is_told_by_how_much(monkeypatch):
     reading = reading_of(monkeypatch, delay=0.2)
-    assert reading.best[1] == pytest.approx(0.2, abs=0.05) and reading.best[0] > reading.r + 0.3
+    assert reading.best[1] == pytest.approx(0.2, abs=0.05)
+    assert reading.best[0] > reading.r + 0.3
     assert "ms after the sound" in describe(reading)
 
 
 def test_frames_without_a_mouth_are_left_out(monkeypatch):
     confidence = np.where(np.arange(COUNT) < 20, 0.0, 1.0)
     reading = reading_of(monkeypatch, confidence=confidence)
-    assert np.isnan(reading.opening_N[:20]).all() and reading.r > 0.9
+    assert np.isnan(reading.opening_N[:20]).all()
+    assert reading.r > 0.9
     assert "mouth known in 30 of 50 frames" in describe(reading)
 
 
 def test_the_reader_itself_gives_a_number_per_frame():
     frames = [np.random.default_rng(0).random((48, 64, 3)).astype(np.float32)] * 3
     reading = read(frames, np.arange(3) / FPS, track(3), bursts(0.2))
-    assert np.isfinite(reading.opening_N).all() and np.isnan(reading.r)
+    assert np.isfinite(reading.opening_N).all()
+    assert np.isnan(reading.r)
 
 
 def test_another_number_of_frames_is_told():
@@ -75,7 +80,9 @@ def test_any_reading_is_drawn(count):
     times, flat = np.arange(count) / FPS, np.zeros(count)
     empty = SyncReading(times, nothing, flat, flat, np.full(len(LAGS), np.nan), 0.1)
     chart = draw(empty)
-    assert chart.dtype == np.uint8 and chart.shape[1:] == (1280, 3) and "too few frames" in describe(empty)
+    assert chart.dtype == np.uint8
+    assert chart.shape[1:] == (1280, 3)
+    assert "too few frames" in describe(empty)
 
 
 @pytest.mark.parametrize("size", [(640, 360), (200, 640), (1, 1), (64, 64)])
@@ -86,9 +93,13 @@ def test_a_sheet_shows_frames_of_any_shape(size):
     for _ in range(COUNT):
         samples.add(np.full((size[1], size[0], 3), 0.5, np.float32))
     chosen = samples.chosen()
-    assert len(chosen) == track_sheet.TILES and chosen[0][0] == 0 and chosen[-1][0] >= 0.8 * COUNT
+    assert len(chosen) == track_sheet.TILES
+    assert chosen[0][0] == 0
+    assert chosen[-1][0] >= 0.8 * COUNT
     sheet = track_sheet.draw(found, chosen)
-    assert sheet.dtype == np.uint8 and sheet.shape[1] == track_sheet.WIDTH and sheet.shape[0] < 1300
+    assert sheet.dtype == np.uint8
+    assert sheet.shape[1] == track_sheet.WIDTH
+    assert sheet.shape[0] < 1300
 
 
 def test_few_frames_are_held_of_a_long_video():
@@ -96,4 +107,5 @@ def test_few_frames_are_held_of_a_long_video():
     for _ in range(1000):
         samples.add(np.zeros((4, 4, 3), np.uint8))
         assert len(samples._kept) <= 9
-    assert samples.chosen()[0][0] == 0 and len(samples.chosen()) == 4
+    assert samples.chosen()[0][0] == 0
+    assert len(samples.chosen()) == 4

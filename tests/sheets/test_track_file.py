@@ -31,12 +31,19 @@ def test_track_writes_numbers_and_a_picture(video, seen, tmp_path, capsys):
     out, sheet = tmp_path / "track.json", tmp_path / "sheet.png"
     assert cli.main(["track", "--video", str(video), "--output", str(out), "--picture", str(sheet)]) == 0
     told = json.loads(out.read_text())
-    assert told["frame_size"] == [64, 48] and len(told["frames"]) == FRAMES and told["warnings"] == []
+    assert told["frame_size"] == [64, 48]
+    assert len(told["frames"]) == FRAMES
+    assert told["warnings"] == []
     first = told["frames"][0]
     assert set(first) == {"time", "x", "y", "width", "roll", "confidence", "source", "shot"}
-    assert abs(first["x"] - 32) < 1 and abs(first["y"] - 30) < 1 and abs(first["width"] - 12) < 1
-    assert first["source"] == "finder" and first["confidence"] > 0.5 and abs(first["roll"] - 0.1) < 0.02
-    assert cv2.imread(str(sheet)).shape[1] == 1280 and f"{FRAMES} of {FRAMES} frames" in capsys.readouterr().out
+    assert abs(first["x"] - 32) < 1
+    assert abs(first["y"] - 30) < 1
+    assert abs(first["width"] - 12) < 1
+    assert first["source"] == "finder"
+    assert first["confidence"] > 0.5
+    assert abs(first["roll"] - 0.1) < 0.02
+    assert cv2.imread(str(sheet)).shape[1] == 1280
+    assert f"{FRAMES} of {FRAMES} frames" in capsys.readouterr().out
 
 
 def test_track_of_nothing_says_so_and_writes_it(video, seen, tmp_path, capsys):
@@ -60,11 +67,15 @@ def test_lipsync_of_nothing_asks_for_a_point_before_any_work(video, seen, tmp_pa
     given = ["lipsync", "--video", str(video), "--audio", str(sound), "--output", str(tmp_path / "out.mkv"), *more]
     assert cli.main(given) == 2
     err = capsys.readouterr().err.splitlines()[-1]
-    assert err.startswith("error: no mouth was found") and "--mouth X,Y" in err and "--mouth centre" in err
-    assert not engine.calls and not (tmp_path / "out.mkv").exists()
+    assert err.startswith("error: no mouth was found")
+    assert "--mouth X,Y" in err
+    assert "--mouth centre" in err
+    assert not engine.calls
+    assert not (tmp_path / "out.mkv").exists()
     assert (tmp_path / "where.png").exists() == bool(more)
 
 
 def test_a_picture_of_another_kind_is_told(video, seen, tmp_path, capsys):
     given = ["track", "--video", str(video), "--output", str(tmp_path / "t.json"), "--picture", str(tmp_path / "s.txt")]
-    assert cli.main(given) == 2 and "ends in .png or .jpg" in capsys.readouterr().err
+    assert cli.main(given) == 2
+    assert "ends in .png or .jpg" in capsys.readouterr().err

@@ -28,13 +28,16 @@ def test_files_are_as_described(written):
             assert info.average_fps == pytest.approx(25, rel=1e-3)
         for name in ("source.wav", "target.wav"):
             rate, wave = wavfile.read(folder / name)
-            assert rate == 16000 and wave.dtype == np.int16 and len(wave) == round(SECONDS * 16000)
+            assert rate == 16000
+            assert wave.dtype == np.int16
+            assert len(wave) == round(SECONDS * 16000)
             assert np.abs(wave).max() > 500
         told = json.loads((folder / "mouth.json").read_text(encoding="utf-8"))
         assert len(told["mouth_box_xyxy"]) == 15
         assert {"opening", "width", "rounding", "teeth"} <= told["source"].keys() == told["truth"].keys()
         assert all(len(values) == 15 for who in ("source", "truth") for values in told[who].values())
-        assert told["caption"] and told["target_voice"].split("+")[1] in TEST_VOICES
+        assert told["caption"]
+        assert told["target_voice"].split("+")[1] in TEST_VOICES
 
 
 def test_reading_gives_back_what_was_made(written):
@@ -43,7 +46,8 @@ def test_reading_gives_back_what_was_made(written):
     assert np.array_equal(again.truth_frames, clip.truth_frames)
     np.testing.assert_allclose(again.target_wave, clip.target_wave, atol=1e-6)
     np.testing.assert_allclose(again.truth_mouth_T5, clip.truth_mouth_T5, atol=1e-5)
-    assert np.array_equal(again.box_T4, clip.box_T4) and again.caption == clip.caption
+    assert np.array_equal(again.box_T4, clip.box_T4)
+    assert again.caption == clip.caption
 
 
 def test_twins_differ_in_the_box_alone(written):
@@ -54,7 +58,8 @@ def test_twins_differ_in_the_box_alone(written):
         assert outside.max() <= 2
         assert np.abs(clip.source_mouth_T5 - clip.truth_mouth_T5).max() > 0.1
         x, y = clip.point
-        assert abs(x - clip.center_T2[0, 0]) < clip.width and abs(y - clip.center_T2[0, 1]) < clip.width
+        assert abs(x - clip.center_T2[0, 0]) < clip.width
+        assert abs(y - clip.center_T2[0, 1]) < clip.width
 
 
 def test_style_changes_only_how_far_the_mouth_opens():
@@ -71,7 +76,8 @@ def test_seeds_and_splits_are_apart():
     train = make_clip(5, "train", size=32, seconds=0.2)
     assert not np.array_equal(one.source_frames, other.source_frames)
     assert not np.array_equal(one.source_frames, train.source_frames)
-    assert one.target_text != train.target_text and one.family != train.family
+    assert one.target_text != train.target_text
+    assert one.family != train.family
 
 
 def test_a_file_in_the_way_is_told(tmp_path):

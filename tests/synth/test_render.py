@@ -38,7 +38,8 @@ def test_same_seed_gives_the_same_pixels_and_others_differ():
     times = np.arange(3) / 25
     mouth = np.repeat(WIDE, 3, 0)
     first = Scene.random(5, "train").render(mouth, times, size=64)
-    assert first.dtype == np.uint8 and first.shape == (3, 64, 64, 3)
+    assert first.dtype == np.uint8
+    assert first.shape == (3, 64, 64, 3)
     assert np.array_equal(first, Scene.random(5, "train").render(mouth, times, size=64))
     assert not np.array_equal(first, Scene.random(6, "train").render(mouth, times, size=64))
     assert not np.array_equal(first, Scene.random(5, "test").render(mouth, times, size=64))
@@ -126,8 +127,10 @@ def test_box_holds_every_pixel_that_the_mouth_changes(families):
         for i, j in ((0, 1), (0, 2), (1, 2)):
             y, x = np.nonzero(np.abs(frames[i] - frames[j]).max(-1) > 2)
             low, high = np.minimum(boxes[i], boxes[j])[:2], np.maximum(boxes[i], boxes[j])[2:]
-            assert x.min() >= np.floor(low[0]) - 2 and x.max() <= high[0] + 2, name
-            assert y.min() >= np.floor(low[1]) - 2 and y.max() <= high[1] + 2, name
+            assert x.min() >= np.floor(low[0]) - 2, name
+            assert x.max() <= high[0] + 2, name
+            assert y.min() >= np.floor(low[1]) - 2, name
+            assert y.max() <= high[1] + 2, name
         assert np.all(boxes[:, 2] - boxes[:, 0] < 2.3 * scene.mouth_width * size), name
 
 
@@ -254,10 +257,13 @@ def test_mouth_rests_in_the_frame_and_moves_smoothly():
         scene = Scene.random(seed, "train" if seed % 2 else "test", duration=40)
         assert 0.149 < scene.mouth_width < 0.271
         center = scene.mouth_center(times)
-        assert np.all(center > 0.24) and np.all(center[:, 0] < 0.76) and np.all(center[:, 1] < 0.86)
+        assert np.all(center > 0.24)
+        assert np.all(center[:, 0] < 0.76)
+        assert np.all(center[:, 1] < 0.86)
         assert np.abs(np.diff(center, axis=0)).max() < 0.012
         box = scene.mouth_box(np.repeat(REST, len(times), 0), times)
-        assert np.all(box[:, :2] < center) and np.all(box[:, 2:] > center)
+        assert np.all(box[:, :2] < center)
+        assert np.all(box[:, 2:] > center)
 
 
 def test_wrong_mouth_shape_says_so():

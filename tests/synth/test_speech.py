@@ -39,10 +39,16 @@ def test_the_same_seed_gives_the_same_utterance_in_another_process(seed):
 
 def test_an_utterance_has_the_promised_form(spoken):
     for u in spoken:
-        assert u.wave_S.dtype == np.float32 and u.duration >= 4 and 0.05 < np.abs(u.wave_S).max() <= 1
-        assert u.curve_M5.dtype == np.float32 and (len(u.curve_M5) - 1) / visemes.CURVE_RATE >= u.duration - 1e-9
-        assert np.isfinite(u.curve_M5).all() and u.curve_M5.min() >= 0 and u.curve_M5.max() < 1.2
-    assert len({u.language for u in spoken}) > 5 and len({u.voice for u in spoken}) > 15
+        assert u.wave_S.dtype == np.float32
+        assert u.duration >= 4
+        assert 0.05 < np.abs(u.wave_S).max() <= 1
+        assert u.curve_M5.dtype == np.float32
+        assert (len(u.curve_M5) - 1) / visemes.CURVE_RATE >= u.duration - 1e-9
+        assert np.isfinite(u.curve_M5).all()
+        assert u.curve_M5.min() >= 0
+        assert u.curve_M5.max() < 1.2
+    assert len({u.language for u in spoken}) > 5
+    assert len({u.voice for u in spoken}) > 15
 
 
 def test_opening_follows_the_sound_without_offset(spoken):
@@ -72,14 +78,16 @@ def test_bilabials_close_the_lips_between_open_vowels():
     events = [(0.1, "ˈɑː"), (0.4, "m"), (0.48, "a"), (0.7, None)]
     curve_M5 = visemes.mouth_curve(events, sound_S, 16000)
     assert curve_M5[44, 0] < 0.03
-    assert curve_M5[25, 0] > 0.8 and curve_M5[58, 0] > 0.7
+    assert curve_M5[25, 0] > 0.8
+    assert curve_M5[58, 0] > 0.7
 
 
 def test_the_closure_before_a_burst_is_closed():
     sound_S = np.ones(16000, np.float32)
     sound_S[int(0.33 * 16000) : int(0.4 * 16000)] = 0
     curve_M5 = visemes.mouth_curve([(0.1, "a"), (0.4, "p"), (0.42, "a"), (0.7, "")], sound_S, 16000)
-    assert curve_M5[34:41, 0].min() < 0.03 and curve_M5[37, 0] < 0.05
+    assert curve_M5[34:41, 0].min() < 0.03
+    assert curve_M5[37, 0] < 0.05
 
 
 @pytest.mark.parametrize(("name", "param", "low", "high"), [("u", 1, 0.0, 0.2), ("i", 1, 0.8, 1.0), ("f", 3, 0.7, 1.0)])
@@ -102,13 +110,16 @@ def test_held_out_lists_are_disjoint():
     assert not set(sentences.TEMPLATES["train"]) & set(sentences.TEMPLATES["test"])
     for language in sentences.languages():
         train, test = (sentences.words_of(language, split) for split in ("train", "test"))
-        assert len(train) >= 44 and len(test) >= 11 and not train & test
+        assert len(train) >= 44
+        assert len(test) >= 11
+        assert not train & test
 
 
 def test_amplitude_scales_the_opening_and_keeps_rest(spoken):
     times_T = np.arange(0, 4, 0.04)
     loud, mumble = (spoken[1].mouth_at(times_T, speech.AMPLITUDE[style]) for style in ("loud", "mumble"))
-    assert loud.shape == (100, 5) and loud.dtype == np.float32
+    assert loud.shape == (100, 5)
+    assert loud.dtype == np.float32
     assert loud[:, 0].sum() / mumble[:, 0].sum() >= 2
     assert mumble[:, 1].std() < loud[:, 1].std()
 

@@ -22,7 +22,8 @@ def shown(times, sound, policy, limit=None):
 def test_the_source_stays_as_it_is(policy, sound):
     plan = timeline.plan_timeline(VARIABLE, sound, policy)
     np.testing.assert_array_equal(plan.time_V, VARIABLE)
-    assert plan.source_V.tolist() == [0, 1, 2, 3] and plan.end == pytest.approx(0.6)
+    assert plan.source_V.tolist() == [0, 1, 2, 3]
+    assert plan.end == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("policy", ["bounce", "loop", "freeze"])
@@ -78,7 +79,8 @@ def test_a_late_first_frame_stays_late():
 def test_one_frame_can_be_continued():
     for policy in ("bounce", "loop", "freeze"):
         order, times, _ = shown(np.array([0.1]), 0.3, policy)
-        assert order == [0] * 5 and times == [0.1, 0.14, 0.18, 0.22, 0.26]
+        assert order == [0] * 5
+        assert times == [0.1, 0.14, 0.18, 0.22, 0.26]
 
 
 def test_an_unknown_policy_names_the_known_ones():
@@ -97,9 +99,11 @@ def test_any_timeline_is_sound(gaps, sound, policy, limit):
     times = 1 + np.cumsum([0.0, *gaps])
     plan = timeline.plan_timeline(times, sound, policy, limit)
     assert len(plan) == len(plan.time_V) == len(plan.fresh_V) >= 1
-    assert plan.fresh_V[0] and plan.time_V[0] == times[0]
+    assert plan.fresh_V[0]
+    assert plan.time_V[0] == times[0]
     assert (np.diff(plan.time_V) > 0).all()
-    assert plan.source_V.min() >= 0 and plan.source_V.max() < len(times)
+    assert plan.source_V.min() >= 0
+    assert plan.source_V.max() < len(times)
     step = max([*gaps, timeline.STILL_INTERVAL])
     if policy in ("bounce", "loop", "freeze"):
         end = max(sound, timeline.plan_timeline(times, 0.001, "source").end)

@@ -77,7 +77,8 @@ def small(tmp_path, monkeypatch) -> Path:
 def test_from_a_file_to_an_engine(small, capsys):
     bundle = loop.train(small)
     found = read_bundle(bundle)
-    assert found.config["spec"]["crop_size"] == 32 and found.config["spec"]["window_frames"] == 9
+    assert found.config["spec"]["crop_size"] == 32
+    assert found.config["spec"]["window_frames"] == 9
     engine = load_engine(bundle, device="cpu", dtype="float32")
     assert engine.sampling == Sampling(2, 0.9, Guidance(w_peak=1.0))
     noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
@@ -86,12 +87,14 @@ def test_from_a_file_to_an_engine(small, capsys):
         np.full((9, 32, 32, 3), 0.5, np.float32), engine.speech(ArrayWave(noise)).at(np.arange(9) / 25),
         np.tile(np.float32([0.5, 0.5, 0.4]), (9, 1)), anchor=None, seed=0, on_step=lambda step, steps: None,
     )  # fmt: skip
-    assert edit.edited_THWC.shape == (9, 32, 32, 3) and np.isfinite(edit.edited_THWC).all()
+    assert edit.edited_THWC.shape == (9, 32, 32, 3)
+    assert np.isfinite(edit.edited_THWC).all()
     names = {path.name for path in bundle.parent.iterdir()}
     assert {"speech.pt", "text.pt", "vae.pt", "dit.pt", "vae_000002.png", "latents_train", "dit.jsonl"} <= names
     assert all(json.loads(line)["loss"] > 0 for line in (bundle.parent / "dit.jsonl").read_text().splitlines())
     said = capsys.readouterr().out
-    assert "autoencoder, step 2" in said and "transformer, step 2, unseen" in said
+    assert "autoencoder, step 2" in said
+    assert "transformer, step 2, unseen" in said
 
     # Everything is there: the second run trains nothing and writes the same bundle.
     before = (bundle.parent / "dit.jsonl").read_text()
@@ -104,7 +107,8 @@ def test_latents_have_unit_spread(small):
     vae = bundle.load_into("vae", VideoVAE(tiny.VAE))
     with np.load(bundle.path.parent / "latents_train" / "reels_0000.npz") as data:
         latent, speech = data["latent"].astype(np.float32), data["speech"]
-    assert latent.shape == (2, 4, 16, 3, 4, 4) and speech.shape == (2, 4, 9, 2, 16)
+    assert latent.shape == (2, 4, 16, 3, 4, 4)
+    assert speech.shape == (2, 4, 9, 2, 16)
     assert latent.std(axis=(0, 1, 3, 4, 5)) == pytest.approx(1, abs=0.2)
     assert latent.mean(axis=(0, 1, 3, 4, 5)) == pytest.approx(0, abs=0.2)
     assert vae.latent_std.min() > 0
@@ -122,10 +126,13 @@ def test_every_caption_of_a_style_is_known_to_the_transformer():
 
 def test_an_untrained_transformer_leaves_the_source():
     dit = loop.untrained()
-    assert not dit.head.out.weight.any() and dit.config == loop.MINI
+    assert not dit.head.out.weight.any()
+    assert dit.config == loop.MINI
     for block in dit.blocks:
         shift, scale, gate = block.modulation[0].unflatten(0, (2, 3)).unbind(1)
-        assert (gate == 1).all() and not shift.any() and not scale.any()
+        assert (gate == 1).all()
+        assert not shift.any()
+        assert not scale.any()
 
 
 def test_the_shipped_configuration_is_complete():

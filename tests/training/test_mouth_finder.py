@@ -22,15 +22,19 @@ def test_a_solids_mouth_lies_on_it_below_its_eyes():
         x, y, width, _ = cutout.mouth
         if cutout.share < 0.3:
             continue
-        assert cutout.rgba_HW4[round(y), round(x), 3] > 200 and y > cutout.eyes[1]
-        assert 15 < width < 80 and cutout.rgba_HW4[..., 3].mean() > 40
+        assert cutout.rgba_HW4[round(y), round(x), 3] > 200
+        assert y > cutout.eyes[1]
+        assert 15 < width < 80
+        assert cutout.rgba_HW4[..., 3].mean() > 40
 
 
 def test_a_drawn_cutout_shows_the_character_without_its_backdrop():
     cutout = cutouts.drawn_head(7, np.random.default_rng(0))
     mask = cutout.rgba_HW4[..., 3]
     x, y, *_ = cutout.mouth
-    assert mask[2, 2] == 0 and mask[round(y), round(x)] == 255 and cutout.eyes[1] < y
+    assert mask[2, 2] == 0
+    assert mask[round(y), round(x)] == 255
+    assert cutout.eyes[1] < y
 
 
 def test_the_truth_marks_the_pasted_mouth(pool):
@@ -46,7 +50,8 @@ def test_the_truth_marks_the_pasted_mouth(pool):
         row, column = np.unravel_index(truth[0].argmax(), truth[0].shape)
         dx, dy, wide, turned = truth[3:7, row, column]
         assert np.allclose(((column + 0.5 + dx) * finder.CELL, (row + 0.5 + dy) * finder.CELL), (x, y), atol=1e-3)
-        assert np.isclose(finder.USUAL * np.exp(wide), width, rtol=1e-4) and np.isclose(turned, roll, atol=1e-5)
+        assert np.isclose(finder.USUAL * np.exp(wide), width, rtol=1e-4)
+        assert np.isclose(turned, roll, atol=1e-5)
 
 
 def test_a_covered_mouth_counts_neither_way():
@@ -56,15 +61,19 @@ def test_a_covered_mouth_counts_neither_way():
     cv2.circle(mask, (60, 60), 20, 255, -1)
     truth = collage._truth([collage._hidden(mouth, mask)], 128)
     row = column = 60 // finder.CELL
-    assert truth[1, row, column] == 0 and truth[2].sum() == 0 and truth[0].max() == 0
+    assert truth[1, row, column] == 0
+    assert truth[2].sum() == 0
+    assert truth[0].max() == 0
 
 
 def test_mirrored_twice_is_the_same(pool):
     picture, truth = collage.collage(pool, np.random.default_rng(2))
-    assert picture.shape == (collage.SIDE, collage.SIDE, 3) and picture.dtype == np.uint8
+    assert picture.shape == (collage.SIDE, collage.SIDE, 3)
+    assert picture.dtype == np.uint8
     once = collage.mirrored(picture, truth)
     twice = collage.mirrored(*once)
-    assert np.array_equal(twice[0], picture) and np.array_equal(twice[1], truth)
+    assert np.array_equal(twice[0], picture)
+    assert np.array_equal(twice[1], truth)
     assert not np.array_equal(once[0], picture)
 
 
@@ -74,7 +83,8 @@ def test_the_loss_is_least_for_the_truth_itself(pool):
     perfect = torch.cat([torch.where(truth[:, :1] > 0.999, 12.0, -12.0), truth[:, 3:]], 1)
     best, _ = training._loss(perfect, truth)
     worse, _ = training._loss(perfect + 0.3, truth)
-    assert best < 0.05 and worse > best
+    assert best < 0.05
+    assert worse > best
 
 
 def test_a_bent_heads_mouth_moves_with_it(pool):
@@ -122,8 +132,11 @@ def test_a_run_is_taken_up_again_and_writes_a_finder_that_loads(pool, tmp_path, 
     path, record = tmp_path / "finder.safetensors", tmp_path / "record.pt"
     torch.manual_seed(0)
     training.train(pool, pool, training.Course(1e-9, 1e-3), record, path)
-    assert path.stat().st_size < 2 * 2**20 and not finder.load_finder(path).training
+    assert path.stat().st_size < 2 * 2**20
+    assert not finder.load_finder(path).training
     first = torch.load(record, weights_only=True)
     training.train(pool, pool, training.Course(1.01 * first["spent"]), record, path)
     again = torch.load(record, weights_only=True)
-    assert first["steps"] == 1 and again["steps"] > 1 and again["spent"] > first["spent"]
+    assert first["steps"] == 1
+    assert again["steps"] > 1
+    assert again["spent"] > first["spent"]

@@ -49,13 +49,15 @@ def clips(batch: dict, key: str) -> tuple[torch.Tensor, torch.Tensor]:
 def test_pairs_depend_on_the_noise(share):
     batch = drawn(ObjectiveOptions(arbitrary_share=share), 1000)
     (reel, target), (source_reel, source) = clips(batch, "target"), clips(batch, "source")
-    assert (reel == source_reel).all() and (target != source).all()
+    assert (reel == source_reel).all()
+    assert (target != source).all()
     across = (target >= POSE_A) | (source >= POSE_A)
     high = batch["sigma"] > 0.85
     assert not across[high].any()
     assert across[~high].float().mean().item() == pytest.approx(share, abs=0.05)
     if share:
-        assert (target[across] >= POSE_A).any() and (source[across] >= POSE_A).any()
+        assert (target[across] >= POSE_A).any()
+        assert (source[across] >= POSE_A).any()
 
 
 def test_pairs_that_do_not_depend_on_the_noise():
@@ -85,10 +87,14 @@ def test_dropout_empties_whole_conditions():
 def test_noise_levels_and_starts():
     batch = drawn(ObjectiveOptions(high_noise_share=0.5, start_share=0.7, tau_least=0.85), 2000)
     sigma, tau = batch["sigma"], batch["tau"]
-    assert (sigma > 0).all() and (sigma <= 1).all() and (tau >= sigma).all() and (tau <= 1).all()
+    assert (sigma > 0).all()
+    assert (sigma <= 1).all()
+    assert (tau >= sigma).all()
+    assert (tau <= 1).all()
     assert (sigma > 0.85).float().mean().item() == pytest.approx(0.5, abs=0.05)
     assert sigma[sigma <= 0.85].mean().item() == pytest.approx(0.425, abs=0.03)
-    assert (tau == 1).float().mean().item() == pytest.approx(0.3, abs=0.06) and (tau >= 0.85).all()
+    assert (tau == 1).float().mean().item() == pytest.approx(0.3, abs=0.06)
+    assert (tau >= 0.85).all()
 
 
 def test_draws_follow_the_seed():
@@ -128,7 +134,9 @@ def level(value: torch.Tensor) -> torch.Tensor:
 def test_a_velocity_that_points_at_the_target_has_no_error():
     batch = plain_batch()
     losses = flow_loss(Told(lambda x, sigma: (x - batch["target"]) / level(sigma)), batch, ObjectiveOptions())
-    assert losses["loss"].item() < 1e-8 and losses["mouth_high"].item() < 1e-8 and losses["mouth_low"].item() < 1e-8
+    assert losses["loss"].item() < 1e-8
+    assert losses["mouth_high"].item() < 1e-8
+    assert losses["mouth_low"].item() < 1e-8
 
 
 @pytest.mark.parametrize("std", [None, 0.5])
@@ -169,7 +177,8 @@ def test_the_path_leads_from_progressive_noise_to_the_target():
     flow_loss(model, batch, ObjectiveOptions())
     # Halfway: half the target, half of (0.1 source + 0.9 noise).
     noise = (model.x - 0.5 * batch["target"] - 0.05 * batch["source"]) / 0.45
-    assert noise.mean().abs() < 0.01 and noise.std().item() == pytest.approx(1, abs=0.01)
+    assert noise.mean().abs() < 0.01
+    assert noise.std().item() == pytest.approx(1, abs=0.01)
     assert abs(torch.corrcoef(torch.stack([noise.flatten(), batch["source"].flatten()]))[0, 1]) < 0.02
 
 
@@ -185,7 +194,9 @@ def test_without_high_noise_in_the_batch_its_figure_is_no_number():
     batch = plain_batch()
     batch["sigma"], batch["tau"] = torch.full((6,), 0.3), torch.ones(6)
     losses = flow_loss(Told(lambda x, sigma: x), batch, ObjectiveOptions())
-    assert torch.isnan(losses["mouth_high"]) and torch.isfinite(losses["loss"]) and torch.isfinite(losses["mouth_low"])
+    assert torch.isnan(losses["mouth_high"])
+    assert torch.isfinite(losses["loss"])
+    assert torch.isfinite(losses["mouth_low"])
 
 
 def test_gradients_reach_every_parameter():
@@ -239,9 +250,12 @@ def test_pieces_hold_the_mouth_where_it_was():
     whole = {"target": latent, "source": latent + 100, "mouth": mouth, "sigma": torch.ones(count)}
     cut = cut_pieces(whole, piece, rng)
     assert cut["target"].shape == (count, 2, 3, piece, piece)
-    assert torch.equal(cut["source"], cut["target"] + 100) and torch.equal(cut["sigma"], whole["sigma"])
+    assert torch.equal(cut["source"], cut["target"] + 100)
+    assert torch.equal(cut["sigma"], whole["sigma"])
     corner = cut["target"][:, :, 0, 0, 0]
-    assert len(corner.unique(dim=0)) > 5 and (corner >= 0).all() and (corner <= side - piece).all()
+    assert len(corner.unique(dim=0)) > 5
+    assert (corner >= 0).all()
+    assert (corner <= side - piece).all()
     there = cut["mouth"][:, 0, :2] * piece + corner
     assert torch.allclose(there, mouth[:, 0, :2] * side, atol=1e-5)
     assert torch.allclose(cut["mouth"][..., 2] * piece, mouth[..., 2] * side, atol=1e-5)

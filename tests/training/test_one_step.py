@@ -112,7 +112,8 @@ def test_pieces_hold_the_mouth_and_stay_inside():
     rng = np.random.default_rng(0)
     for _ in range(20):
         (x, y), (left, bottom) = corners(mouths, 16, 8, rng)
-        assert 0 <= x <= 8 and 0 <= y <= 8
+        assert 0 <= x <= 8
+        assert 0 <= y <= 8
         assert left == 0
         assert bottom == 8
 

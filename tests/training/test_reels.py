@@ -51,9 +51,12 @@ def same(first: dict, second: dict) -> bool:
 
 def test_what_a_reel_holds():
     reel = draw_reel(OPTIONS, utterances(), 0)
-    assert reel["frames"].shape == (CLIPS, 5, 16, 16, 3) and reel["frames"].dtype == np.uint8
-    assert reel["mouth"].shape == (CLIPS, 5, 3) and reel["params"].shape == (CLIPS, 5, 5)
-    assert 24 <= reel["fps"] <= 30 and set(reel["style"]) <= set(range(len(STYLES)))
+    assert reel["frames"].shape == (CLIPS, 5, 16, 16, 3)
+    assert reel["frames"].dtype == np.uint8
+    assert reel["mouth"].shape == (CLIPS, 5, 3)
+    assert reel["params"].shape == (CLIPS, 5, 5)
+    assert 24 <= reel["fps"] <= 30
+    assert set(reel["style"]) <= set(range(len(STYLES)))
     assert set(reel["utterance"]) <= {0, 1, 2}
 
 
@@ -68,9 +71,11 @@ def test_the_crop_is_as_at_inference_but_shaken():
     """The mouth is near the crop's middle, and the crop some 2.4 mouths wide."""
     mouths = np.concatenate([draw_reel(OPTIONS, utterances(), index)["mouth"] for index in range(40)])
     widths, nominal = mouths[..., 2], 1 / VideoSpec().crop_scale
-    assert nominal * np.exp(-0.3) <= widths.min() + 1e-6 and widths.max() <= nominal * np.exp(0.3) + 1e-6
+    assert nominal * np.exp(-0.3) <= widths.min() + 1e-6
+    assert widths.max() <= nominal * np.exp(0.3) + 1e-6
     assert np.median(widths) == pytest.approx(nominal, rel=0.1)
-    assert np.abs(mouths[..., :2] - 0.5).max() < 0.25 and np.abs(mouths[..., :2].mean((0, 1)) - 0.5).max() < 0.05
+    assert np.abs(mouths[..., :2] - 0.5).max() < 0.25
+    assert np.abs(mouths[..., :2].mean((0, 1)) - 0.5).max() < 0.05
 
 
 def test_pictures_show_what_is_said_as_loudly_as_the_style_says():
@@ -101,7 +106,8 @@ def shards(folder, count=7, workers=1) -> list[dict]:
 
 def test_shards_are_the_same_however_they_are_made(tmp_path):
     one, two = shards(tmp_path / "one"), shards(tmp_path / "two", workers=2)
-    assert len(one) == 3 and all(same(a, b) for a, b in zip(one, two, strict=True))
+    assert len(one) == 3
+    assert all(same(a, b) for a, b in zip(one, two, strict=True))
     assert [shard["scene"].tolist() for shard in one] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
 
 

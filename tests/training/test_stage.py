@@ -88,7 +88,8 @@ def test_a_finished_stage_is_read_not_repeated(tmp_path):
 def test_the_clock_may_end_it_early(tmp_path):
     began = time.time()
     run_stage("a", tmp_path, fresh(), loss_of, steps=10**6, lr=1e-2, until=began + 0.5)
-    assert time.time() - began < 30 and torch.load(tmp_path / "a.pt", weights_only=True)["step"] == 10**6
+    assert time.time() - began < 30
+    assert torch.load(tmp_path / "a.pt", weights_only=True)["step"] == 10**6
 
 
 def test_sheets_are_drawn_from_the_average(tmp_path):
@@ -97,7 +98,8 @@ def test_sheets_are_drawn_from_the_average(tmp_path):
         "a", tmp_path, fresh(), loss_of, steps=3, lr=1e-2, save_minutes=-1.0,
         sheet=lambda average, step: seen.append((average, step)),
     )  # fmt: skip
-    assert [step for _, step in seen] == [1, 2, 3, 3] and all(average is model for average, _ in seen)
+    assert [step for _, step in seen] == [1, 2, 3, 3]
+    assert all(average is model for average, _ in seen)
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
@@ -107,11 +109,15 @@ def test_draws_by_step():
 
 
 def test_schedule_by_hand():
-    assert schedule(0, 0.0) == pytest.approx(0.01) and schedule(49, 0.1) == pytest.approx(0.5)
-    assert schedule(500, 0.2) == 1 and schedule(500, 0.25) == 1
-    assert schedule(500, 0.625) == pytest.approx(0.5) and schedule(500, 1.0) == 0
+    assert schedule(0, 0.0) == pytest.approx(0.01)
+    assert schedule(49, 0.1) == pytest.approx(0.5)
+    assert schedule(500, 0.2) == 1
+    assert schedule(500, 0.25) == 1
+    assert schedule(500, 0.625) == pytest.approx(0.5)
+    assert schedule(500, 1.0) == 0
     rates = [schedule(step, step / 1000) for step in range(1000)]
-    assert max(rates) == 1 and all(np.diff(rates[250:]) < 1e-9)
+    assert max(rates) == 1
+    assert all(np.diff(rates[250:]) < 1e-9)
 
 
 def test_matrices_inside_go_to_muon_and_the_rest_to_adam():

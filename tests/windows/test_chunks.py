@@ -29,9 +29,12 @@ def test_windows_cover_every_run(lengths, latents, data):
     assert [w.index for w in windows] == list(range(len(windows)))
     for start, stop in runs:
         mine = [w for w in windows if start <= w.start < stop]
-        assert mine[0].start == start and mine[0].lead == 0 and mine[-1].stop == stop
+        assert mine[0].start == start
+        assert mine[0].lead == 0
+        assert mine[-1].stop == stop
         for before, after in itertools.pairwise(mine):
-            assert after.stop > before.stop and before.stop - after.start == after.lead >= overlap
+            assert after.stop > before.stop
+            assert before.stop - after.start == after.lead >= overlap
         assert all(len(w) == window for w in mine) or (len(mine) == 1 and len(mine[0]) == stop - start < window)
 
 
@@ -76,5 +79,6 @@ def test_quantise_clips_and_rounds():
 
 def test_seeds_of_windows_are_apart_and_fixed():
     seeds = {chunks.window_seed(seed, index) for seed in range(20) for index in range(50)}
-    assert len(seeds) == 1000 and all(0 <= seed < 2**63 for seed in seeds)
+    assert len(seeds) == 1000
+    assert all(0 <= seed < 2**63 for seed in seeds)
     assert chunks.window_seed(7, 3) == chunks.window_seed(7, 3) == 2530781778362038830

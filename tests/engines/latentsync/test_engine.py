@@ -50,8 +50,10 @@ def test_a_window_of_the_real_network():
     engine, steps = small.engine(PlacedUNet(small.unet()), steps=2), []
     edit = edited(engine, 1, on_step=lambda step, total: steps.append((step, total)))
     assert edit.edited_THWC.shape == edit.reference_THWC.shape == (1, SIZE, SIZE, 3)
-    assert edit.edited_THWC.dtype == np.float32 and np.isfinite(edit.edited_THWC).all()
-    assert steps == [(1, 2), (2, 2)] and changed(edit).max() > 0.01
+    assert edit.edited_THWC.dtype == np.float32
+    assert np.isfinite(edit.edited_THWC).all()
+    assert steps == [(1, 2), (2, 2)]
+    assert changed(edit).max() > 0.01
 
 
 def test_the_sound_the_seed_and_nothing_else_decide():
@@ -79,7 +81,8 @@ def test_shared_frames_are_encoded_once_and_change_nothing():
     codec = small.Blocks()
     engine = small.engine(codec=codec)
     before = edited(engine, 16)
-    assert sum(codec.encoded) == 2 * 16 and sum(codec.decoded) == 16 + 16
+    assert sum(codec.encoded) == 2 * 16
+    assert sum(codec.decoded) == 16 + 16
     codec.encoded.clear()
     anchor = before.edited_THWC[-4:]
     after = edited(engine, 16, 12, anchor=anchor)
@@ -164,7 +167,9 @@ def test_the_face_fits_the_crop():
         affine = align.from_points(align.points_of_mouth(steady), resolution)
         corners = np.array([[0, 0, 1], [size - 1, size - 1, 1]]) @ affine.T
         width, height = align.face_size(resolution)
-        assert (corners[0] < 0).all() and corners[1][0] > width and corners[1][1] > height
+        assert (corners[0] < 0).all()
+        assert corners[1][0] > width
+        assert corners[1][1] > height
 
 
 def test_a_turned_head_is_seen_upright():
@@ -196,7 +201,8 @@ def test_sound_is_heard_alike_in_pieces_and_beyond_its_end():
     assert found.shape == (5, 50, small.AUDIO)
     assert all(np.array_equal(pieces.at(times[i : i + 1])[0], found[i]) for i in (4, 0, 3, 2, 1))
     beyond = whole.at(np.array([40.0, 400.0]))
-    assert np.array_equal(beyond[0], beyond[1]) and not np.array_equal(beyond[0], found[-1])
+    assert np.array_equal(beyond[0], beyond[1])
+    assert not np.array_equal(beyond[0], found[-1])
 
 
 @pytest.mark.parametrize("samples", [1, 100, 399, 400, 1700])
@@ -219,4 +225,5 @@ def test_memory_of_a_long_sound_does_not_grow():
     speech._loudest = 0.0
     for time in (0.0, 1800.0, 3599.0):
         speech.at(np.array([time]))
-    assert wave.longest < 31 and len(speech._segments) <= 2
+    assert wave.longest < 31
+    assert len(speech._segments) <= 2

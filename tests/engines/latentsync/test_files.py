@@ -54,7 +54,8 @@ def test_whisper_in_openais_file(tmp_path):
     theirs["decoder.token_embedding.weight"] = torch.zeros(2, 16)
     torch.save({"dims": {"n_audio_head": 2}, "model_state_dict": theirs}, tmp_path / "tiny.pt")
     found = read_whisper(tmp_path / "tiny.pt")
-    assert found.config["encoder_attention_heads"] == 2 and same(found.state_dict(), whisper.state_dict())
+    assert found.config["encoder_attention_heads"] == 2
+    assert same(found.state_dict(), whisper.state_dict())
 
 
 class Malice:
@@ -88,7 +89,9 @@ def test_motion_modules_anywhere_or_nowhere(up):
 def test_the_layout_is_read_off_the_keys():
     assert read_config(meta(small.CONFIG)) == small.CONFIG
     moved = replace(small.CONFIG, mid=(small.CONFIG.mid[0], small.layer(32)))
-    assert read_config(meta(moved)) == moved and moved.max_frames == 24 and moved.audio_dim == small.AUDIO
+    assert read_config(meta(moved)) == moved
+    assert moved.max_frames == 24
+    assert moved.audio_dim == small.AUDIO
 
 
 @pytest.mark.parametrize(
@@ -131,7 +134,8 @@ def test_timesteps_in_any_form_give_the_same(state, time):
 def test_a_norm_of_lone_numbers_gives_its_bias():
     """Plain float32 gives their rounding error, magnified a thousand times."""
     norm, lone = torch.nn.GroupNorm(32, 32, eps=1e-6), torch.full((2, 32, 1, 1), 7.7) + torch.rand(2, 32, 1, 1)
-    assert not steady_norm(norm, lone).any() and norm(lone).any()
+    assert not steady_norm(norm, lone).any()
+    assert norm(lone).any()
 
 
 def test_inputs_that_do_not_fit_are_told():

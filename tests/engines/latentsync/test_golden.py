@@ -153,14 +153,16 @@ def test_our_mask_covers_what_theirs_does(resolution):
         ours, theirs = found < 0.5, gold[f"{name}{resolution}"] < 128
         assert (ours & theirs).sum() / (ours | theirs).sum() >= 0.995
     soft = mask.softly_kept(resolution)
-    assert soft.min() < 1e-6 and (soft[mask.kept(resolution) == 1] == 1).all()
+    assert soft.min() < 1e-6
+    assert (soft[mask.kept(resolution) == 1] == 1).all()
     assert np.abs(np.diff(soft, axis=1)).max() < 30 / resolution
 
 
 def test_faces_are_aligned_as_officially():
     gold = np.load(HERE / "ls_affine_256.npz")
     smoothed = align.SmoothedAlignment(256)
-    assert align.face_size(256) == tuple(gold["face_size_wh"]) and align.face_size(512) == (420, 560)
+    assert align.face_size(256) == tuple(gold["face_size_wh"])
+    assert align.face_size(512) == (420, 560)
     for points, plain, moved in zip(gold["landmarks3"], gold["M_nosmooth"], gold["M"], strict=True):
         assert far(align.from_points(points, 256), plain) < WITHIN
         assert far(smoothed.feed(points), moved) < WITHIN

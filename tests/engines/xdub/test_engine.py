@@ -39,7 +39,8 @@ def test_a_window_of_the_real_network():
     engine = small.engine(PlacedDiT(network), steps=2, redraws=0)
     edit = edited(engine, on_step=lambda step, total: steps.append((step, total)))
     assert edit.edited_THWC.shape == edit.reference_THWC.shape == (WINDOW, SIZE, SIZE, 3)
-    assert np.isfinite(edit.edited_THWC).all() and steps == [(1, 2), (2, 2)]
+    assert np.isfinite(edit.edited_THWC).all()
+    assert steps == [(1, 2), (2, 2)]
     again = edited(small.engine(PlacedDiT(network), steps=2, redraws=0))
     assert np.array_equal(edit.edited_THWC, again.edited_THWC)
 
@@ -48,11 +49,13 @@ def test_what_the_network_is_given():
     denoiser = small.Mouth()
     edited(small.engine(denoiser))
     calls = denoiser.calls
-    assert [call["rows"] for call in calls] == [3] * 3 and [call["motion"] for call in calls] == [0] * 3
+    assert [call["rows"] for call in calls] == [3] * 3
+    assert [call["motion"] for call in calls] == [0] * 3
     assert [round(call["level"], 1) for call in calls] == [1000, 909.1, 714.3]
     context, audio = calls[0]["context"], calls[0]["audio"]
     assert context.shape == (3, 512, small.CONFIG.text_dim)
-    assert (context[:, 1:] == 0).all() and torch.equal(context[0, 0], torch.linspace(-1, 1, small.CONFIG.text_dim))
+    assert (context[:, 1:] == 0).all()
+    assert torch.equal(context[0, 0], torch.linspace(-1, 1, small.CONFIG.text_dim))
     assert (audio[:2] == 0).all()
     assert torch.equal(audio[2], torch.from_numpy(spoken(WINDOW)).reshape(5, 8, -1))
 
@@ -61,7 +64,8 @@ def test_the_sound_and_the_reference_decide():
     first = edited(small.engine(redraws=0))
     other = edited(small.engine(redraws=0), speech=-spoken(WINDOW))
     change = np.abs(first.edited_THWC - other.edited_THWC).max((0, 3))
-    assert change[72, 60] > 0.05 and change[24, 24] < 1e-5
+    assert change[72, 60] > 0.05
+    assert change[24, 24] < 1e-5
     assert np.array_equal(first.reference_THWC, small.Blocks().decode(small.Blocks().encode(pictures(WINDOW))))
     assert np.abs(first.edited_THWC - first.reference_THWC)[:, :16].max() < 1e-4
 
@@ -73,7 +77,8 @@ def test_a_window_goes_on_from_five_finished_frames():
     anchor = np.clip(before.edited_THWC[-5:] + 0.1, 0, 1)
     codec.encoded.clear()
     after = edited(engine, start=12, anchor=anchor)
-    assert codec.encoded == [5, WINDOW] and {call["motion"] for call in denoiser.calls[3:]} == {2}
+    assert codec.encoded == [5, WINDOW]
+    assert {call["motion"] for call in denoiser.calls[3:]} == {2}
     expected = small.Blocks().decode(small.Blocks().encode(anchor))
     assert np.allclose(after.edited_THWC[:5], expected, atol=1e-5)
 
@@ -83,8 +88,10 @@ def test_a_window_that_was_moved_back_goes_on_from_its_anchor_s_end():
     codec, denoiser = small.Blocks(), small.Mouth()
     anchor = np.clip(pictures(13, 20) + 0.05, 0, 1)
     edit = edited(small.engine(denoiser, codec, redraws=0), start=20, anchor=anchor)
-    assert np.array_equal(edit.edited_THWC[:8], anchor[:8]) and len(edit.edited_THWC) == WINDOW
-    assert codec.encoded == [5, WINDOW, WINDOW] and codec.decoded == [WINDOW, 9]
+    assert np.array_equal(edit.edited_THWC[:8], anchor[:8])
+    assert len(edit.edited_THWC) == WINDOW
+    assert codec.encoded == [5, WINDOW, WINDOW]
+    assert codec.decoded == [WINDOW, 9]
     heard = torch.from_numpy(spoken(WINDOW, 20)[8:]).reshape(3, 8, -1)
     assert torch.equal(denoiser.calls[0]["audio"][2, :3], heard)
     whole = small.Blocks().decode(small.Blocks().encode(pictures(WINDOW, 20)))
@@ -95,7 +102,8 @@ def test_noise_is_not_gone_on_from():
     denoiser = small.Mouth()
     anchor = np.random.default_rng(0).uniform(0, 1, (13, SIZE, SIZE, 3)).astype(np.float32)
     edit = edited(small.engine(denoiser), start=20, anchor=anchor)
-    assert {call["motion"] for call in denoiser.calls} == {0} and edit.note == ""
+    assert {call["motion"] for call in denoiser.calls} == {0}
+    assert edit.note == ""
     assert np.array_equal(edit.edited_THWC, edited(small.engine(), start=20).edited_THWC)
 
 
@@ -103,7 +111,8 @@ def test_a_short_window_is_filled_to_a_whole_one():
     codec, denoiser = small.Blocks(), small.Mouth()
     edit = edited(small.engine(denoiser, codec), 9)
     assert len(edit.edited_THWC) == len(edit.reference_THWC) == 9
-    assert codec.encoded == [WINDOW] and codec.decoded == [9, 9]
+    assert codec.encoded == [WINDOW]
+    assert codec.decoded == [9, 9]
     audio = denoiser.calls[0]["audio"][2].flatten(0, 1)
     assert (audio[24:] == torch.from_numpy(spoken(9)[-1]).repeat(8, 1)).all()
 
@@ -127,7 +136,9 @@ def test_filling_plays_back_and_forth():
 def test_noise_is_drawn_again_twice_at_most_and_reported(noisy, calls, note):
     denoiser, told = small.Mouth(noisy), []
     edit = edited(small.engine(denoiser), on_step=lambda step, steps: told.append(step))
-    assert len(denoiser.calls) == calls and told == [1, 2, 3] and edit.note == note
+    assert len(denoiser.calls) == calls
+    assert told == [1, 2, 3]
+    assert edit.note == note
     far = distance(edit.edited_THWC, edit.reference_THWC, np.tile(MOUTH, (WINDOW, 1)))
     assert (far > FARTHEST) == note.startswith("looks like noise")
 
@@ -140,7 +151,8 @@ def test_drawing_again_takes_another_seed():
     network = PlacedDiT(small.dit())
     once, again = (small.engine(network, steps=1, redraws=count) for count in (0, 1))
     first, second = edited(once), edited(again)
-    assert "drawn again once" in second.note and "looks like noise" in first.note
+    assert "drawn again once" in second.note
+    assert "looks like noise" in first.note
     other = edited(once, seed=8)
     assert not np.array_equal(first.edited_THWC, other.edited_THWC)
 
@@ -193,7 +205,8 @@ def test_settings_that_cannot_be(settings, told):
 def test_the_official_window():
     spec = Settings().spec
     assert (spec.window_frames, spec.overlap_frames, spec.crop_size, spec.shared_noise) == (77, 5, 512, True)
-    assert spec.latent_frames(77) == 20 and spec.latent_frames(5) == 2
+    assert spec.latent_frames(77) == 20
+    assert spec.latent_frames(5) == 2
 
 
 def test_too_many_frames():

@@ -14,7 +14,8 @@ def test_the_file_gives_the_network(tmp_path):
     state = small.dit().state_dict()
     save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "X-Dub_model.safetensors")
     found = load_dit(read_dit(tmp_path / "X-Dub_model.safetensors"), heads=2, audio_heads=2).state_dict()
-    assert found.keys() == state.keys() and all(torch.equal(found[key], state[key]) for key in state)
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[key], state[key]) for key in state)
 
 
 def test_a_damaged_file_is_one_line(tmp_path):
@@ -29,7 +30,8 @@ def test_the_empty_prompt_is_kept_as_one_row(tmp_path):
     text = torch.zeros(512, 12)
     text[0] = torch.linspace(-1, 1, 12)
     row = write_prompt(tmp_path / "prompt.safetensors", text)
-    assert torch.equal(read_prompt(tmp_path / "prompt.safetensors"), row) and row.shape == (1, 12)
+    assert torch.equal(read_prompt(tmp_path / "prompt.safetensors"), row)
+    assert row.shape == (1, 12)
     assert torch.equal(context_of(row)[0], text)
     assert [path.name for path in tmp_path.iterdir()] == ["prompt.safetensors"]
 

@@ -38,14 +38,17 @@ def test_the_steps_are_euler_s_along_the_weighted_branches():
 
 
 def test_weights_by_noise_level():
-    assert sampling.audio_weight(1.0, 10) == 10 and sampling.audio_weight(0.25, 10) == pytest.approx(1.25)
+    assert sampling.audio_weight(1.0, 10) == 10
+    assert sampling.audio_weight(0.25, 10) == pytest.approx(1.25)
     levels = {1.0: 2.5, 0.85: 2.5, 0.8: 2.0, 0.75: 1.5, 0.5: 1.5, 0.45: 1.5, 0.4: 1.125, 0.35: 0.75, 0.1: 0.75}
     assert {level: sampling.reference_weight(level, 2.5) for level in levels} == pytest.approx(levels)
 
 
 def test_noise_levels():
     levels = sampling.sigmas(30)
-    assert len(levels) == 31 and float(levels[0]) == 1 and float(levels[-1]) == 0
+    assert len(levels) == 31
+    assert float(levels[0]) == 1
+    assert float(levels[-1]) == 0
     u = 1 - torch.arange(31) / 30
     assert torch.allclose(levels, 5 * u / (1 + 4 * u), atol=1e-6)
 
@@ -77,7 +80,8 @@ def test_reuse_asks_all_branches_at_every_other_step_only():
     found = sample(shared, drawn(0), drawn(1), levels, border=0, reuse=2)
     assert [branches for _, branches in plain.calls] == [sampling.BRANCHES] * 6
     assert [len(branches) for _, branches in shared.calls] == [3, 1] * 3
-    assert not torch.equal(found, exact) and (found - exact).abs().mean() < exact.abs().mean()
+    assert not torch.equal(found, exact)
+    assert (found - exact).abs().mean() < exact.abs().mean()
 
 
 def test_reuse_is_exact_where_the_branches_differ_by_a_constant():
