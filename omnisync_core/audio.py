@@ -43,7 +43,8 @@ _LOUDNESS_SECONDS = 0.08
 class Wave(Protocol):
     """Mono sound at `SAMPLE_RATE`, read by time."""
 
-    duration: float
+    @property
+    def duration(self) -> float: ...
 
     def read(self, start_s: float, stop_s: float) -> np.ndarray: ...
 
@@ -108,7 +109,7 @@ class SpeechWave:
         return window_S
 
     def _rewind(self) -> None:
-        self._kept = OrderedDict()
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
         self._next = 0
         self._source = _MonoSource(self._path, self._rate)
 

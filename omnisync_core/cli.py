@@ -407,7 +407,7 @@ def _mark_options(command: argparse.ArgumentParser) -> None:
     marks.add_argument("--label-opacity", type=number(0, 1), default=0.7, help="default %(default)s")
 
 
-def _work_options(work: argparse.ArgumentParser) -> None:
+def _work_options(work: argparse._ActionsContainer) -> None:
     _mouth_option(work)
     work.add_argument("--length", choices=POLICIES, default="source",
                       help="where sound and video differ in length (default source; more in the README)")  # fmt: skip
@@ -433,7 +433,7 @@ def _model_options(command: argparse.ArgumentParser) -> None:
     model.add_argument("--convention", choices=CONVENTIONS, help="reading of the guidance formula")
 
 
-def _mouth_option(command: argparse.ArgumentParser) -> None:
+def _mouth_option(command: argparse._ActionsContainer) -> None:
     command.add_argument("--mouth", type=mouth, default="auto", metavar="{auto,centre,X,Y[,WIDTH]}",
                          help="X,Y in pixels of the first frame (default auto: it is looked for)")  # fmt: skip
 

@@ -79,6 +79,7 @@ def _frames(path: Path) -> np.ndarray:
 
 
 def _windows_peak_bytes() -> int:
+    assert sys.platform == "win32"
     import ctypes
     from ctypes import wintypes
 

@@ -165,7 +165,7 @@ class Server:
         known = await self._files_known(prompt[change.node]["class_type"], change.input)
         if known is None:
             return change.value
-        path = Path(change.value).expanduser()
+        path = Path(str(change.value)).expanduser()
         if path.is_file():
             return await self._upload(path)
         if change.value not in known:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..engines.omnisync import OmniSyncEngine
-from ..training.generator import Generator, GeneratorOptions, as_video, generator_loss
+from ..training.generator import Generator, GeneratorOptions, generator_loss
+from ..training.latents import as_video
 from ..training.stage import device_of
 
 RANK = 16

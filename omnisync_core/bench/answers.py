@@ -253,8 +253,8 @@ def _wins(study: Study, raters: Sequence[Rater], first: str, second: str) -> tup
     for rater in raters:
         for tokens in by_clip.values():
             pair = [rater.scores.get(tokens.get(name, "")) for name in (first, second)]
-            if all(scores is not None for scores in pair):
-                ours, theirs = (float(np.sum(scores)) for scores in pair)
+            ours, theirs = (None if scores is None else float(np.sum(scores)) for scores in pair)
+            if ours is not None and theirs is not None:
                 counts[0 if ours > theirs else 1 if ours == theirs else 2] += 1
     return counts[0], counts[1], counts[2]
 

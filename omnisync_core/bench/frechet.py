@@ -19,7 +19,7 @@ def distance(a_ND: np.ndarray, b_MD: np.ndarray) -> float:
     apart = np.square(a.mean(0) - b.mean(0)).sum()
     a, b = ((x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b))
     if min(len(a), len(b)) > a.shape[1]:  # triangles as tall as the dimensions say the same
-        a, b = np.linalg.qr(a, mode="r"), np.linalg.qr(b, mode="r")
+        a, b = (np.asarray(np.linalg.qr(x, mode="r")) for x in (a, b))
     shared = np.linalg.svd(a @ b.T, compute_uv=False).sum()
     return float(apart + np.square(a).sum() + np.square(b).sum() - 2 * shared)
 

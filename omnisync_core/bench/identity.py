@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from ..errors import CheckpointError
-from .measure import Column, MeanOverMoments, Measure, Metric, Missing, Moment, WeightFile, digest, library
+from .clip import Moment
+from .measure import Column, MeanOverMoments, Measure, Metric, Missing, WeightFile, digest, library
 
 ARCFACE = WeightFile(
     "w600k_r50.onnx", "github.com/deepinsight/insightface (model pack buffalo_l)", "non-commercial research only",

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CheckpointError
-from .measure import Column, MeanOverMoments, Measure, Metric, Moment, WeightFile, digest, library
+from .clip import Moment
+from .measure import Column, MeanOverMoments, Measure, Metric, WeightFile, digest, library
 
 LANDMARKER = WeightFile(
     "face_landmarker.task", "ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker", "Apache-2.0"

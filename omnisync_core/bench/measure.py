@@ -118,7 +118,8 @@ class MeanOverMoments(Measure):
 
 class _Mean(Taking):
     def __init__(self, measure: MeanOverMoments) -> None:
-        self._measure, self._seen = measure, []
+        self._measure = measure
+        self._seen: list[float] = []
 
     def see(self, moment: Moment) -> None:
         value = self._measure.figure(moment)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from ..checkpoint import load_strictly
 from ..errors import CheckpointError, InputError
 from ..models.published import read_content, tensors_of
-from .measure import Column, MeanOverMoments, Measure, Metric, Moment, WeightFile, digest, library
+from .clip import Moment
+from .measure import Column, MeanOverMoments, Measure, Metric, WeightFile, digest, library
 
 NO_TRUTH = "no truth to compare with"
 LOUDEST_DB = 100.0

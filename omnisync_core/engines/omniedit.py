@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from ..errors import InputError
 
 NOISES = ("estimated", "deterministic", "random")
 Latents = TypeVar("Latents", Tensor, tuple[Tensor, Tensor])
-Weight = float | Tensor
+Weight: TypeAlias = float | Tensor
 Velocities = Callable[[Latents, Tensor, tuple[str, ...]], Latents]
 """(N latents stacked on a new first axis, sigma as 0-d tensor, N names "source" | "target") -> N stacked velocities."""
 
@@ -75,15 +75,15 @@ def edit(
     Zt is then at, and returns the Zt to go on from; raising in it cancels.
     """
 
-    def single(latents: Latents, sigma: Tensor, branches: tuple[str, ...]) -> Latents:
+    def single(latents: tuple[Tensor], sigma: Tensor, branches: tuple[str, ...]) -> tuple[Tensor]:
         return (velocities(latents[0], sigma, branches),)
 
     def weights(sigma: Tensor) -> Any:
-        weight = cfg(sigma)
+        weight = cfg(sigma) if callable(cfg) else cfg
         return None if weight is None else (weight,)
 
-    def tell(done: int, targets: Latents, sigma: Tensor, noises: Latents) -> Latents:
-        return (on_step(done, targets[0], sigma, noises[0]),)
+    def tell(done: int, targets: tuple[Tensor], sigma: Tensor, noises: tuple[Tensor]) -> tuple[Tensor]:
+        return (targets[0] if on_step is None else on_step(done, targets[0], sigma, noises[0]),)
 
     path = _Path(
         single, torch.as_tensor(sigmas), start, end, weights if callable(cfg) else _plain(cfg, 1), noise, draw,
@@ -127,7 +127,8 @@ def edit_joint(
     streams = [_Stream(video), _Unsourced(audio) if silent_source else _Stream(audio)]
     weights = cfg if callable(cfg) else _plain(cfg, 2)
     path = _Path(velocities, torch.as_tensor(sigmas), start, end, weights, noise, draw, on_step, rescaled_first=False)
-    return path.follow(streams)
+    video, audio = path.follow(streams)
+    return video, audio
 
 
 def humo_sigmas(steps: int = 20, shift: float = 5.0) -> Tensor:
@@ -212,7 +213,9 @@ class _Path:
             for stream, e in zip(streams, estimated, strict=True)
         ]
 
-    def _evaluate(self, streams: list[_Stream], s: Tensor, sources: Sequence[Tensor] = ()) -> list[tuple[Any, Any]]:
+    def _evaluate(
+        self, streams: list[_Stream], s: Tensor, sources: Sequence[Tensor] = ()
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """(vp, vq) per stream, all branches in one call; vq is empty where the step does not edit (no `sources`)."""
         weights, editing = self.weights(s), bool(sources)
         branches = ("target",) + ("source",) * (weights is not None) + ("source",) * editing

@@ -70,7 +70,7 @@ def _gradient(x_HW: np.ndarray) -> np.ndarray:
 def _grey(frame_HWC: np.ndarray, box: np.ndarray) -> np.ndarray:
     """The box of a frame, grey, 0..1, at least as large as SSIM's window."""
     height, width = frame_HWC.shape[:2]
-    (x0, x1), (y0, y1) = (_widened(*box[axis::2], size) for axis, size in ((0, width), (1, height)))
+    (x0, x1), (y0, y1) = (_widened(box[axis], box[axis + 2], size) for axis, size in ((0, width), (1, height)))
     return cv2.cvtColor(np.ascontiguousarray(frame_HWC[y0:y1, x0:x1]), cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
 
 

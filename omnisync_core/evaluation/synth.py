@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -149,7 +149,7 @@ def settings(sampling: Sampling) -> dict[str, Sampling]:
     return chosen
 
 
-def table(rows: dict[str, Sequence[Measured]]) -> str:
+def table(rows: Mapping[str, Sequence[Measured]]) -> str:
     """Pooled figures with 95 % intervals, one line per row, as Markdown."""
     lines = [["", *COLUMNS.values()]]
     for name, measured in rows.items():
@@ -188,7 +188,7 @@ def _speaks(folder: Path) -> np.ndarray:
     return speech_activity(ArrayWave(clip.target_wave), np.arange(len(clip.truth_frames)) / clip.fps) > 0.5
 
 
-def _rows(rows: dict[str, Sequence[Measured]]) -> dict:
+def _rows(rows: Mapping[str, Sequence[Measured]]) -> dict:
     return {
         name: {
             "pooled": {

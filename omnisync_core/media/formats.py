@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -110,7 +111,7 @@ def _packed_yuv422(order: str, bits: int = 8, padding: int = 0) -> Layout:
 
 
 _DEPTH = r"(9|10|12|14|16)?(le|be)?"
-_FAMILIES = (
+_FAMILIES: tuple[tuple[str, Callable[..., Layout]], ...] = (
     (rf"yuv(a|j|)(444|440|422|420|411|410)p{_DEPTH}", _planar_yuv),
     (rf"gbr(a?)p{_DEPTH}", _planar_rgb),
     (rf"gray{_DEPTH}", _gray),

@@ -190,8 +190,8 @@ def _site_mean(delta: np.ndarray, layout: Layout, box: Box, width: int, height: 
     padded = np.zeros(((sites[3] - sites[1]) * step_y, (sites[2] - sites[0]) * step_x, 3), np.float32)
     top, left = box[1] - sites[1] * step_y, box[0] - sites[0] * step_x
     padded[top : top + delta.shape[0], left : left + delta.shape[1]] = delta
-    rows = sum(padded[y::step_y] for y in range(step_y))
-    summed = sum(rows[:, x::step_x] for x in range(step_x))
+    rows: np.ndarray = sum(padded[y::step_y] for y in range(step_y))  # type: ignore[assignment]
+    summed: np.ndarray = sum(rows[:, x::step_x] for x in range(step_x))  # type: ignore[assignment]
     # A site at the right or lower edge of an odd-sized frame stands for fewer pixels.
     count_y = np.minimum(step_y, height - np.arange(sites[1], sites[3]) * step_y)
     count_x = np.minimum(step_x, width - np.arange(sites[0], sites[2]) * step_x)

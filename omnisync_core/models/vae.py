@@ -84,7 +84,8 @@ class VideoVAE(nn.Module):
     def decode_chunks(self, chunks: Iterable[Tensor], source_BCTHW: Tensor | None = None) -> Iterator[Tensor]:
         """Decode latents given in pieces of any number of latent frames; `source` is the whole clip's."""
         memory: Memory = {}
-        seen, done = {}, 0
+        seen: Memory = {}
+        done = 0
         for chunk in chunks:
             if not chunk.shape[2]:
                 continue

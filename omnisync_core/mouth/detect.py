@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..errors import InputError
 
@@ -68,7 +67,7 @@ def open_detector(folder: Path | None = None) -> FaceDetector | None:
     if named and not Path(named).is_dir():
         raise InputError(f"detector folder not found: {named}; name an existing folder or unset {ENVIRONMENT}")
     folder = Path(named) if named else None
-    kinds = [
+    kinds: list[tuple[str, Callable[[], bool], Callable[[Path], FaceDetector]]] = [
         ("*.task", _has_mediapipe, LandmarkerDetector),
         ("*.tflite", _has_mediapipe, BlazeFaceDetector),
         ("*[yY]u[nN]et*.onnx", lambda: hasattr(cv2, "FaceDetectorYN"), YuNetDetector),
@@ -170,7 +169,7 @@ def head_of_mesh(points_K2: np.ndarray) -> Head:
     return as_head([*(points_K2[list(brow)].mean(0) for brow in BROWS_468), points_K2[list(NOSE_468)].mean(0)])
 
 
-def head_of_eyes(left: ArrayLike, right: ArrayLike, nose: ArrayLike) -> Head:
+def head_of_eyes(left: np.ndarray, right: np.ndarray, nose: np.ndarray) -> Head:
     """Brows above two eyes (the left and the right one of the picture), and the nose's tip."""
     left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
     middle, across = (left + right) / 2, right - left
@@ -184,7 +183,7 @@ def as_head(points_32: Iterable[Sequence[float] | np.ndarray]) -> Head:
 
 
 def _from_corners(
-    right: ArrayLike, left: ArrayLike, score: float, source: str, middle: ArrayLike | None = None,
+    right: np.ndarray, left: np.ndarray, score: float, source: str, middle: np.ndarray | None = None,
     head: Head | None = None,
 ) -> Face:  # fmt: skip
     across = np.asarray(left, float) - right

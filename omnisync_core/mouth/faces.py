@@ -52,7 +52,9 @@ class _Speaker:
 
     def __init__(self, choice: Choice, start: Callable) -> None:
         self._choice, self._start = choice, start
-        self._pose = self._follower = self._known = None
+        self._pose: Pose | None = None
+        self._follower: Follower | None = None
+        self._known: Follower | None = None
         self._lost, self._most, self._first = 0, 0, True
         self.was_found = False
         self.head: Head | None = None

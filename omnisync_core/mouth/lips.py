@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .pose import MIDDLE, UNIT, Pose, patch
 
@@ -52,7 +53,8 @@ class MouthStudy:
     """Looks at a followed face now and then: what moves there is surer than what stands out on the first frame."""
 
     def __init__(self) -> None:
-        self._frames, self._looks = 0, []
+        self._frames = 0
+        self._looks: list[np.ndarray] = []
 
     def add(self, rgb_HWC: np.ndarray, pose: Pose) -> None:
         """One more uint8 frame and the pose that was found on it."""
@@ -62,7 +64,7 @@ class MouthStudy:
 
     def mouth(self) -> np.ndarray | None:
         """How far right and down (mouth widths) and how many times as wide the mouth is than thought; None: unclear."""
-        found = self._moving()
+        found: ArrayLike | None = self._moving()
         if found is None:
             found = self._standing_out()
         return None if found is None else (np.array(found) - [PATCH_MIDDLE, PATCH_MIDDLE, 0]) / UNIT
@@ -91,8 +93,8 @@ class MouthStudy:
     def _standing_out(self) -> np.ndarray | None:
         """The median of the blobs that differ from the skin around them, if most looks show one."""
         widths = LEAST * UNIT, MOST * UNIT
-        found = [find_mouth(look, PATCH_MIDDLE, PATCH_MIDDLE, UNIT, widths, reach=0.7) for look in self._looks]
-        found = [one for one in found if one is not None]
+        tried = (find_mouth(look, PATCH_MIDDLE, PATCH_MIDDLE, UNIT, widths, reach=0.7) for look in self._looks)
+        found = [one for one in tried if one is not None]
         return np.median(found, axis=0) if len(found) > max(2, len(self._looks) / 2) else None
 
 

@@ -13,7 +13,7 @@ class ShotFinder:
     """Fed frame after frame, says which one starts a new shot."""
 
     def __init__(self) -> None:
-        self._last = None
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def is_cut(self, rgb_HWC: np.ndarray) -> bool:
         """True on the first frame after a cut: its colours AND its pixels are far from those of the frame before.

@@ -324,7 +324,7 @@ def _robot(rng: np.random.Generator, family: str) -> Character:
     mouth = _mouth(
         rng, glow if led else darker(metal, 0.35), metal, upper_lip=0.05, lower_lip=0.05, seam=0.03, **common
     )
-    colors: dict[str, Color]
+    colors: dict[str, Any]
     if led:
         colors = {
             "inside": mix(darker(glow, 0.55), (10, 20, 30), 0.25),

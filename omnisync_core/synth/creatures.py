@@ -90,7 +90,7 @@ def _ears(ch: Character, look: Look, species: str, pale: Color, rng: np.random.G
     inner, dark, b = mix(pale, (236, 150, 150), 0.5), darker(fur, 0.2), look.back
 
     def pair(
-        outline: np.ndarray, shrink: float, color: Color | None = fur, inside: Color | None = inner,
+        outline: np.ndarray, shrink: float, color: Color = fur, inside: Color = inner,
         depth: float = -0.15,
     ) -> None:
         b.extend(both(outline, color, depth))

@@ -125,7 +125,7 @@ def _drawn(ch: Character, rng: np.random.Generator) -> Look:
     return creatures.robot(ch, rng) if ch.kind == "robot" else creatures.animal(ch, rng)
 
 
-def both(points: ArrayLike, color: Color, depth: float = 0.0, **more: Any) -> list[Shape]:
+def both(points: np.ndarray, color: Color, depth: float = 0.0, **more: Any) -> list[Shape]:
     """The shape and its mirror image."""
     return [Shape(points, color, depth, **more), Shape(mirror(points), color, depth, **more)]
 

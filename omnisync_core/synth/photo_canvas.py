@@ -23,6 +23,8 @@ class Canvas:
         self.ch, self.rng, self.light = ch, rng, light
         self.x, self.y = _axes(*_LOW)
         self.full_x, self.full_y = _axes(WIDTH, HEIGHT)
+        self.rgb: np.ndarray
+        """Planes (3, H, W); painted first by the skin."""
         self.mask = self.filled([contour(ch)])
         self.old = 1.0 if "elder" in ch.traits else 0.0
 
@@ -58,10 +60,10 @@ class Canvas:
         span = slice(y, y + h), slice(x, x + w)
         facing, gloss = light.shade(0.25 * form[span][::2, ::2], UNIT / 2, wrap=(0.3, 0.3, 0.3))
         facing, gloss = resized(facing, w, h), cv2.resize(gloss, (w, h))
-        color, hairs, part = column(color), np.clip(hairs[span], -2.2, 2.2), self.rgb[:, y : y + h, x : x + w]
+        tone, hairs, part = column(color), np.clip(hairs[span], -2.2, 2.2), self.rgb[:, y : y + h, x : x + w]
         facing *= 0.78 + 0.2 * hairs
-        facing *= color
-        facing += (16 + 0.22 * float(color.mean())) * light.shine * cv2.pow(gloss, 14) * (0.75 + 0.25 * hairs)
+        facing *= tone
+        facing += (16 + 0.22 * float(tone.mean())) * light.shine * cv2.pow(gloss, 14) * (0.75 + 0.25 * hairs)
         facing -= part
         facing *= cover[span]
         part += facing

@@ -19,8 +19,8 @@ class HairyHead(Canvas):
         ch, rng, t = self.ch, self.rng, self.ch.traits
         m = ch.mouth
         if t & {"beard", "goatee", "moustache", "stubble"}:
-            lips = mouth_curves(m, REST)
-            lips = self.filled([np.concatenate([lips.upper_outer[0], lips.lower_outer[0, ::-1]])])
+            rest = mouth_curves(m, REST)
+            lips = self.filled([np.concatenate([rest.upper_outer[0], rest.lower_outer[0, ::-1]])])
         if "stubble" in t:
             dots = np.clip(noise("bristles", (HEIGHT, WIDTH), rng) - 0.3, 0, 2)
             area = cv2.resize(self.beard_area(self.x, self.y), (WIDTH, HEIGHT)) * (1 - lips) * self.mask

@@ -77,9 +77,11 @@ def pixel_batch(
 
 def _corner(mouth_3: np.ndarray, side: int, size: int, rng: np.random.Generator) -> tuple[int, int]:
     if rng.random() < 0.2:
-        return tuple(int(v) for v in rng.integers(side - size + 1, size=2))
+        x, y = rng.integers(side - size + 1, size=2)
+        return int(x), int(y)
     wanted = mouth_3[:2] - size / 2 + rng.normal(size=2) * size * 0.12
-    return tuple(int(v) for v in np.clip(wanted, 0, side - size))
+    x, y = np.clip(wanted, 0, side - size)
+    return int(x), int(y)
 
 
 @torch.no_grad()

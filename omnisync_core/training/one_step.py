@@ -17,8 +17,8 @@ from torch import nn
 from ..checkpoint import Bundle, read_bundle, write_bundle
 from ..engines.omnisync import BUNDLED, build_networks, build_spec
 from ..models.vae import VideoVAE
-from .generator import Generator, GeneratorOptions, Reels, as_video, encode_reels, generator_loss
-from .latents import FeatureBank
+from .generator import Generator, GeneratorOptions, Reels, encode_reels, generator_loss
+from .latents import FeatureBank, as_video
 from .reels import POSE_A, ReelOptions, write_reels
 from .stage import device_of, run_stage, step_rng
 

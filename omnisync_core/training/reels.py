@@ -11,6 +11,7 @@ import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,8 +90,8 @@ def draw_reel(options: ReelOptions, corpus: list, index: int) -> dict[str, np.nd
     rng = np.random.default_rng([options.seed, index, 77])
     fps = float(rng.choice([24.0, 25.0, 25.0, 30000 / 1001, 30.0, rng.uniform(24, 30)]))
     times_T = np.arange(options.frames) / fps
-    reel = {"fps": np.float64(fps), "scene": np.int64(index)}
-    clips = {"frames": [], "mouth": [], "utterance": [], "start": [], "style": [], "params": []}
+    reel: dict[str, Any] = {"fps": np.float64(fps), "scene": np.int64(index)}
+    clips: dict[str, list] = {"frames": [], "mouth": [], "utterance": [], "start": [], "style": [], "params": []}
     views = {}
     for clip in range(options.clips):
         pose = int(clip >= POSE_A)

@@ -224,7 +224,7 @@ class TemporalAttention(CrossAttention):
         super().__init__(width, width, maker)
         self.pos_encoder = None if positions is None else Positions(positions, width, maker.make.get("device"))
 
-    def forward(self, x_PFC: Tensor, hints: dict) -> Tensor:
+    def forward(self, x_PFC: Tensor, hints: dict) -> Tensor:  # type: ignore[override]  # is its own context
         x_PFC = x_PFC if self.pos_encoder is None else self.pos_encoder(x_PFC)
         return super().forward(x_PFC, x_PFC, hints)
 
