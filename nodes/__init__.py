@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension
 
+from .adapter import AdaptToSpeakerNode, LoadSpeakerAdapterNode
 from .bench import CompareVideosNode, SyncScoreNode
 from .conditioning import EncodeAudioWhisperNode, EncodePromptT5Node
 from .host import first_frame, folders
@@ -23,7 +24,7 @@ NODES: list = [
     SyncReportNode, ExampleNode, EngineNode, SpeakerNode, LipSyncVideoNode, LipSyncImagesNode, CleanUnfinishedNode,
     LoadLatentSyncNode, LatentSyncEngineNode, HuMoEngineNode, LTXEngineNode, HuMoAudioNode, OmniEditSamplerNode,
     OmniEditGuiderNode, LTXEditNode, LoadXDubNode, XDubEngineNode, SyncScoreNode, CompareVideosNode,
-    SignVideoNode,
+    SignVideoNode, AdaptToSpeakerNode, LoadSpeakerAdapterNode,
 ]  # fmt: skip
 
 

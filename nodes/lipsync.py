@@ -335,7 +335,7 @@ def _sync(video, sound, output: Path, engine, roles: Sequence[Role], options: Sy
     opened = engine.open()
     try:
         report = sync_video(
-            video, heard, output, opened, options, JobBar(opened), speakers=speakers, state=unfinished_folder()
+            video, heard, output, opened, options, JobBar(opened.preview), speakers=speakers, state=unfinished_folder()
         )
         return replace(report, warnings=(*report.warnings, *_pruned(unfinished_folder())))
     except InputError as error:

@@ -97,17 +97,14 @@ def write_adapter(
 def apply_adapter(adapter: Adapter, networks: Mapping[str, nn.Module], base: str) -> None:
     """Add what was learned to the networks of the bundle with digest `base`. CheckpointError: it is another's."""
     check_base(adapter, base)
-    linear = {name: module for name, module in networks["dit"].named_modules() if isinstance(module, nn.Linear)}
-    parameters = dict(networks["vae"].decoder.named_parameters())
+    dit, decoder = networks["dit"], networks["vae"].decoder
+    check_fits(adapter, dit, decoder)
     for layer, (inner, outer) in adapter.transformer().items():
-        _check_fits(
-            adapter, layer, linear[layer].weight.shape if layer in linear else None, (len(outer), inner.shape[1])
-        )
-        weight = linear[layer].weight
+        weight = dit.get_submodule(layer).weight
         weight.copy_(weight.float() + (outer @ inner).to(weight.device))
     for name, difference in adapter.decoder().items():
-        _check_fits(adapter, name, parameters[name].shape if name in parameters else None, difference.shape)
-        parameters[name].add_(difference.to(parameters[name]))
+        parameter = decoder.get_parameter(name)
+        parameter.add_(difference.to(parameter))
 
 
 def check_base(adapter: Adapter, base: str) -> None:
@@ -119,12 +116,19 @@ def check_base(adapter: Adapter, base: str) -> None:
         )
 
 
-def _check_fits(adapter: Adapter, name: str, has: tuple | None, given: tuple) -> None:
-    if has is None or tuple(has) != tuple(given):
-        found = "does not have it" if has is None else f"has {tuple(has)}"
-        raise CheckpointError(
-            f"{adapter.path}: {name} is of shape {tuple(given)}, the model {found}; run `adapt` again"
-        )
+def check_fits(adapter: Adapter, dit: nn.Module, decoder: nn.Module) -> None:
+    """CheckpointError unless transformer and decoder have every matrix and parameter of the adapter, of its shape."""
+    linear = {name: module.weight.shape for name, module in dit.named_modules() if isinstance(module, nn.Linear)}
+    given = {name: (len(outer), inner.shape[1]) for name, (inner, outer) in adapter.transformer().items()}
+    parameters = {name: value.shape for name, value in decoder.named_parameters()}
+    differences = {name: tuple(value.shape) for name, value in adapter.decoder().items()}
+    for has, wanted in ((linear, given), (parameters, differences)):
+        for name, shape in wanted.items():
+            if name not in has or tuple(has[name]) != shape:
+                found = f"has {tuple(has[name])}" if name in has else "does not have it"
+                raise CheckpointError(
+                    f"{adapter.path}: {name} is of shape {shape}, the model {found}; run `adapt` again"
+                )
 
 
 def _check_keys(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -193,8 +193,8 @@ def adapt(options: argparse.Namespace) -> None:
         f"{told.output}: {told.steps} steps on {told.windows} windows in {clock(told.seconds)}; of the way back on "
         f"windows kept out {told.share_before:.2f} was found before, {told.share:.2f} now"
     )
-    if told.share <= told.share_before:
-        print("warning: nothing was learned that helps; give it more minutes, or a longer clip", file=sys.stderr)
+    for line in told.warnings:
+        print(f"warning: {line}", file=sys.stderr)
 
 
 def evaluate_cycle(options: argparse.Namespace) -> None:
@@ -476,6 +476,7 @@ def _stopped(options: argparse.Namespace, given: Sequence[str]) -> str:
     if options.command is batch and not options.dry_run:
         return f"stopped; what is finished is kept in {options.out}. {again}"
     state = Path(f"{getattr(options, 'output', '')}.omnisync")
-    if options.command is not lipsync or not state.is_dir():
+    if options.command not in (lipsync, adapt) or not state.is_dir():
         return "stopped"
-    return f"stopped; finished windows are kept in {state}. {again}{'' if options.resume else ' --resume'}"
+    finished = "what was learned is" if options.command is adapt else "finished windows are"
+    return f"stopped; {finished} kept in {state}. {again}{'' if options.resume else ' --resume'}"

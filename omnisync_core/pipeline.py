@@ -10,7 +10,6 @@ import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from .job.options import Speaker, SyncOptions
 from .job.report import Listener, Progress, Report
 from .job.store import Store
 from .job.summary import check_space, edited_V, plan_of, report_of
-from .mouth.looks import hearing, small_frames
+from .mouth.looks import fitted_track, hearing, small_frames
 from .timing.playback import play
 from .timing.silence import GatedWave, Voice
 from .windows.composite import Compositor
@@ -142,7 +141,7 @@ def _find_mouth(job: Job, how: Any, store: Store) -> mouth.MouthTrack:
     """Where the mouth is in every source frame that is shown; kept for resuming."""
     count = int(job.timeline.source_V.max()) + 1
     if isinstance(how, mouth.MouthTrack):
-        return _fitted_track(how, job.video, count)
+        return fitted_track(how, job.video, count)
     if not store.has("track"):
 
         def frames() -> Iterator[tuple[float, np.ndarray]]:
@@ -158,20 +157,6 @@ def _find_mouth(job: Job, how: Any, store: Store) -> mouth.MouthTrack:
     fields = store.read("track")
     lists = {name: tuple(fields.pop(name).tolist()) for name in ("frame_size", "warnings")}
     return mouth.MouthTrack(**fields, **lists)
-
-
-def _fitted_track(track: mouth.MouthTrack, video: media.VideoInfo, count: int) -> mouth.MouthTrack:
-    """A given track over the frames that are shown, at the video's own times and size; it may end where they do."""
-    found = len(track.pts_N)
-    begins_alike = count <= found < video.frame_count and np.allclose(track.pts_N, video.times_N[:found], atol=1e-3)
-    if found != video.frame_count and not begins_alike:
-        raise InputError(
-            f"the mouth track has {found} frames, the video {video.frame_count}: make it from the same video, and "
-            "of as many seconds"
-        )
-    series = {name: value[:count] for name, value in vars(track).items() if name.endswith(("_N", "_N2", "_N32"))}
-    series["pts_N"] = video.times_N[:count]
-    return replace(track, **series, frame_size=(video.width, video.height))
 
 
 def _strength(job: Job, voice: Voice) -> np.ndarray:

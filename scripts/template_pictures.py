@@ -15,6 +15,7 @@ import numpy as np
 from scipy.io import wavfile
 
 from omnisync_core import media, mouth
+from omnisync_core.adaptation import AdaptOptions, adapt
 from omnisync_core.crop.pictures import plan_region
 from omnisync_core.demo import ASSETS, SOUND, VIDEO
 from omnisync_core.engines.omnisync import load_engine
@@ -36,6 +37,8 @@ def main() -> None:
     save("Long video", tiled([person[index] for index in liveliest(person, 4)]))
     animal = results(EXAMPLES / "animal.mp4", EXAMPLES / "animal.wav", points("cartoon_or_animal"), "An animal speaks.")
     save("Cartoon or animal", animal[liveliest(animal, 1)[0]])
+    learned = own_speaker()
+    save("Your own speaker", learned[liveliest(learned, 3)[2]])
     both = two_speakers()
     moments = [liveliest(half, 1)[0] for half in np.array_split(both, 2)]
     save("Two speakers", np.concatenate([both[moments[0]], both[len(both) // 2 + moments[1]]]))
@@ -52,15 +55,31 @@ def parts(source_THWC: np.ndarray, result_THWC: np.ndarray, frame: int) -> tuple
     return before, after
 
 
+def own_speaker() -> np.ndarray:
+    """The person after the model learned them, in the template's time."""
+    prompt = json.loads((WORKFLOWS / "api" / "your_own_speaker.json").read_text(encoding="utf-8"))
+    (minutes,) = [node["inputs"]["minutes"] for node in prompt.values() if "minutes" in node["inputs"]]
+    info, ((x, y),) = media.probe_video(media.Part.of(VIDEO)), points("your_own_speaker")
+    with tempfile.TemporaryDirectory() as folder:
+        person = Path(folder) / "person.safetensors"
+        adapt(VIDEO, person, options=AdaptOptions(minutes=minutes, mouth=(x * info.width, y * info.height)))
+        return results(VIDEO, SOUND, [(x, y)], adapter=person)
+
+
 def results(
-    video: Path, sound: Path, mouths: list[tuple[float, float]], prompt: str = "A person speaks."
+    video: Path,
+    sound: Path,
+    mouths: list[tuple[float, float]],
+    prompt: str = "A person speaks.",
+    adapter: Path | None = None,
 ) -> np.ndarray:
     """The frames of a result, uint8."""
     info = media.probe_video(media.Part.of(video))
     (point,) = [(x * info.width, y * info.height) for x, y in mouths]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.mkv"
-        sync_video(video, sound, out, load_engine(prompt=prompt), SyncOptions(mouth=point, lossless=True))
+        engine = load_engine(prompt=prompt, adapter=adapter)
+        sync_video(video, sound, out, engine, SyncOptions(mouth=point, lossless=True))
         return frames_of(out)
 
 

@@ -129,6 +129,28 @@ def test_the_house_tells_of_every_room():
     assert found == [{name for name in rank if name != "__main__"} for rank in RANKS]
 
 
+def test_learning_a_speaker_needs_no_workshop_library():
+    """`adaptation` runs where requirements.txt alone is installed: nothing that it meets asks for more at once."""
+    met, waiting = set(), ["adaptation"]
+    while waiting:
+        name = waiting.pop()
+        met.add(name)
+        waiting += imported(NAMES[name], top_only=True) - met
+    asking = {
+        name
+        for name in met
+        for node in _outside_functions(_at_run_time(tree_of(NAMES[name])))
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and "accelerate" in ast.unparse(node)
+    }
+    assert "training.generator" in met
+    assert not asking
+
+
+def _at_run_time(tree: ast.Module) -> ast.Module:
+    typing = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    return ast.Module([node for node in tree.body if node not in typing], [])
+
+
 def test_inference_never_meets_the_workshop():
     wrong = [
         f"{name} imports {other}"

@@ -1,14 +1,15 @@
-"""Where model files lie: the host's folders, `models/omnisync` and the bundled mini."""
+"""Where model files lie: the host's folders, `models/omnisync`, `models/omnisync_adapters` and the bundled mini."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import folder_paths
 
-from ...omnisync_core.errors import CheckpointError
+from ...omnisync_core.errors import CheckpointError, InputError, OutputError
 
-FOLDER = "omnisync"
+FOLDER, ADAPTERS = "omnisync", "omnisync_adapters"
 METRICS = "metrics"
 """Files of others that metrics need."""
 BUNDLED_NAME = "omnisync_mini (bundled)"
@@ -22,11 +23,14 @@ EXAMPLES = {
 }
 """Name -> clip and sound."""
 SUFFIX = ".safetensors"
+LONGEST_NAME = 100
+PLAIN_NAME = re.compile(rf"(?!\.)[\w .-]{{1,{LONGEST_NAME}}}(?<![ .])")
+"""No folder, nothing hidden, nothing that Windows cuts off."""
 
 
 def register() -> None:
-    """Let the host know `models/omnisync` and `models/metrics`; paths that its extra_model_paths.yaml names stay."""
-    for name in (FOLDER, METRICS):
+    """Let the host know our folders in `models`; paths that its extra_model_paths.yaml names for them stay."""
+    for name in (FOLDER, ADAPTERS, METRICS):
         folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
 
 
@@ -51,6 +55,25 @@ def file_path(folder: str, name: str, suffixes: tuple[str, ...] = (SUFFIX,)) -> 
     if found is None:
         raise CheckpointError(f"no model {name!r} in models/{folder}; put the {suffixes[0]} file there and press R")
     return Path(found)
+
+
+def adapter_output(name: str) -> Path:
+    """Where a new speaker adapter of this name is kept; the folder is made. InputError: no plain file name, no folder.
+
+    It is the one that is listed under this name, where there is one.
+    """
+    stem = name.strip().removesuffix(SUFFIX)
+    if not PLAIN_NAME.fullmatch(stem):
+        raise InputError(
+            f"name must be a plain file name (letters, digits, space . _ -; at most {LONGEST_NAME}), got {name[:80]!r}"
+        )
+    listed = folder_paths.get_full_path(ADAPTERS, stem + SUFFIX)
+    path = Path(listed) if listed else folder_of(ADAPTERS) / (stem + SUFFIX)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path.parent}: {error.strerror}") from None
+    return path
 
 
 def folder_of(name: str) -> Path:

@@ -21,7 +21,6 @@ from ...omnisync_core.checkpoint import Bundle, read_bundle, tensor_digest
 from ...omnisync_core.engines.omnisync import Sampling, build_spec, check_sizes, own_sampling
 from ...omnisync_core.errors import InputError
 from ...omnisync_core.models.dit import DiT, DiTConfig, group_speech
-from ...omnisync_core.spec import VideoSpec
 from ...omnisync_core.windows.chunks import SHORTEST
 from .encoders import SPEECH, AudioEncoder, text_clip
 from .patchers import model_patcher
@@ -55,9 +54,11 @@ def sampling_of(model) -> Sampling:
 class OmniSyncModel(comfy.model_base.BaseModel):
     """The host's view of the transformer: which conditions it takes and how they are cut for a context window."""
 
-    def __init__(self, config: OmniSyncConfig, digest: str, spec: VideoSpec, sampling: Sampling, device=None):
+    def __init__(self, config: OmniSyncConfig, bundle: Bundle, device=None):
+        """`digest` is the transformer's own, `bundle_digest` that of the whole file at `bundle_path`."""
         super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=HostDiT)
-        self.digest, self.spec, self.sampling = digest, spec, sampling
+        self.digest, self.bundle_digest = tensor_digest(bundle.tensors["dit"]), bundle.digest
+        self.bundle_path, self.spec, self.sampling = bundle.path, build_spec(bundle), own_sampling(bundle)
 
     def extra_conds(self, **kwargs) -> dict:
         """`latent_image` becomes the source's channels; speech and text must fit the latents. InputError."""
@@ -126,7 +127,7 @@ def _transformer_patcher(bundle: Bundle, weight_dtype: str, disable_dynamic: boo
     tensors, config = bundle.tensors["dit"], OmniSyncConfig(DiTConfig(**bundle.config["dit"]))
 
     def build() -> OmniSyncModel:
-        return OmniSyncModel(config, tensor_digest(tensors), build_spec(bundle), own_sampling(bundle))
+        return OmniSyncModel(config, bundle)
 
     patcher = model_patcher(config, build, tensors, f"{bundle.path} (dit)", weight_dtype, disable_dynamic)
     patcher.cached_patcher_init = (load_transformer, (str(bundle.path), weight_dtype))

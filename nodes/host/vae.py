@@ -158,7 +158,7 @@ def _load(network: ChunkedVAE, bundle: Bundle, assign: bool) -> None:
     tensors = {key: value.float() for key, value in bundle.tensors["vae"].items()}
     check_strictly(network, tensors, f"{bundle.path} (vae)")
     network.load_state_dict(tensors, assign=assign)
-    network.digest = tensor_digest(bundle.tensors["vae"])
+    network.digest, network.bundle_digest = tensor_digest(bundle.tensors["vae"]), bundle.digest
 
 
 def _bytes(frames: int, height: int, width: int, dtype: torch.dtype) -> int:

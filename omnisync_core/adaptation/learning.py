@@ -7,19 +7,19 @@ of time, words and the encoders stays.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..engines.omnisync import OmniSyncEngine
+from ..engines.omnisync import OmniSyncEngine, choose_dtype
 from ..training.generator import Generator, GeneratorOptions, generator_loss
 from ..training.latents import as_video
 from ..training.stage import device_of
+from .material import Windows
 
 RANK = 16
 TRANSFORMER_RATE, DECODER_RATE = 5e-4, 1e-4
@@ -52,6 +52,7 @@ class Pairs:
     changed_WKTHWC: np.ndarray
     speech_WTND: Tensor
     mouth_WT3: Tensor
+    times_WT: np.ndarray
 
     def draw(self, rows: np.ndarray, text: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
         """A batch as `generator_loss` takes it, one change of each row."""
@@ -96,25 +97,28 @@ class Pupil:
         )
         self._peaks = [group["lr"] for group in self._optimiser.param_groups]
 
-    def encode(self, frames_WTHWC: np.ndarray) -> Tensor:
+    def encode(self, frames_WTHWC: Iterable[np.ndarray]) -> Iterator[Tensor]:
         """Latents of windows, one after another."""
-        with torch.no_grad(), self._autocast():
-            videos = (as_video(torch.as_tensor(frames)[None]).to(device_of(self.model)) for frames in frames_WTHWC)
-            return torch.cat([self.model.vae.encode(video).float().cpu() for video in videos]).half()
+        for frames_THWC in frames_WTHWC:
+            with torch.no_grad(), self._autocast():
+                video = as_video(torch.as_tensor(frames_THWC)[None]).to(device_of(self.model))
+                yield self.model.vae.encode(video)[0].float().cpu().half()
 
-    def step(self, pairs: Pairs, rows: np.ndarray, rate: float, rng: np.random.Generator) -> float:
-        """Learn from some windows at `rate` times the full rate; returns the loss. It may be no number."""
+    def step(self, pairs: Pairs, rows: np.ndarray, rate: float, rng: np.random.Generator) -> bool:
+        """Learn from some windows at `rate` times the full rate; False: the numbers ran over, nothing was changed."""
         torch.manual_seed(int(rng.integers(2**62)))
         with self._autocast():
             loss = generator_loss(self.model, pairs.draw(rows, self._text, rng), len(rows), OBJECTIVE, rng)["loss"]
         loss.backward()
         parameters = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        for group, peak in zip(self._optimiser.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * rate
-        self._optimiser.step()
+        norm = nn.utils.clip_grad_norm_(parameters, 1.0)
+        is_sound = bool(torch.isfinite(loss.detach()) & torch.isfinite(norm))
+        if is_sound:
+            for group, peak in zip(self._optimiser.param_groups, self._peaks, strict=True):
+                group["lr"] = peak * rate
+            self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        return float(loss.detach())
+        return is_sound
 
     @torch.no_grad()
     def share(self, pairs: Pairs, rows: np.ndarray) -> float:
@@ -153,21 +157,32 @@ class Pupil:
             value.copy_(self._before[name] + decoder[name].to(value))
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(device_of(self.model).type, torch.bfloat16)
+        """bfloat16 where the hardware multiplies it fast; never float16, which gradients would run over."""
+        place = device_of(self.model)
+        return torch.autocast(place.type, torch.bfloat16, enabled=choose_dtype("auto", place) is torch.bfloat16)
 
 
-def split(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Windows to learn from, and those kept out."""
+def split(times_WT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Windows to learn from (one at least), and the last ones, which are kept out: no frame is in both."""
+    count = len(times_WT)
     out = max(1, round(KEPT_OUT * count))
-    return np.arange(count - out), np.arange(count - out, count)
+    before = times_WT[: count - out, -1] < times_WT[count - out, 0]
+    return np.arange(max(1, int(before.sum()))), np.arange(count - out, count)
 
 
 def pairs_of(
-    pupil: Pupil, frames_WTHWC: np.ndarray, changed_KWTHWC: np.ndarray, speech: np.ndarray, mouth: np.ndarray
-) -> Pairs:  # fmt: skip
-    changed_WKTHWC = rearrange(changed_KWTHWC, "k w t h w2 c -> w k t h w2 c")
-    source = pupil.encode(rearrange(changed_WKTHWC, "w k t h w2 c -> (w k) t h w2 c"))
+    pupil: Pupil, windows: Windows, changed_WKTHWC: np.ndarray, on_window: Callable[[], None] = lambda: None
+) -> Pairs:
+    """Pairs of windows and their changes; `on_window` is told of each that is encoded."""
+
+    def encoded(frames_WTHWC: Iterable[np.ndarray]) -> Iterator[Tensor]:
+        for latent in pupil.encode(frames_WTHWC):
+            on_window()
+            yield latent
+
+    target = torch.stack(list(encoded(windows.frames_WTHWC)))
+    source = torch.stack([torch.stack(list(encoded(changes_KTHWC))) for changes_KTHWC in changed_WKTHWC])
     return Pairs(
-        pupil.encode(frames_WTHWC), source.unflatten(0, changed_WKTHWC.shape[:2]), frames_WTHWC, changed_WKTHWC,
-        torch.as_tensor(speech).float(), torch.as_tensor(mouth),
+        target, source, windows.frames_WTHWC, changed_WKTHWC, torch.as_tensor(windows.speech_WTND).float(),
+        torch.as_tensor(windows.mouth_WT3), windows.times_WT,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from .report import Progress
 
 STAGES = {
     "reading": ("finding the mouth", "frame"), "editing": ("editing", "step"), "writing": ("writing", "frame"),
-    "changing": ("changing the clip", "window"), "learning": ("learning", "s"),
+    "changing": ("changing the clip", "s"), "learning": ("learning", "s"),
 }  # fmt: skip
 
 

@@ -1,14 +1,16 @@
-"""A video as the mouth is looked for in it: small frames, and how loud its own sound is."""
+"""A video as the mouth is looked for in it: small frames, how loud its own sound is; a track made elsewhere on it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from .. import audio, media
 from ..errors import InputError
 from .speaking import Hear
+from .types import MouthTrack
 
 TRACKED_SIDE = 480
 """Pixels of their shorter side."""
@@ -39,3 +41,17 @@ def _own_sound(video: media.VideoInfo) -> audio.SpeechWave | None:
         return audio.own_sound(video.path)
     except InputError:  # a damaged one: it only helps to choose, and may not be needed otherwise
         return None
+
+
+def fitted_track(track: MouthTrack, video: media.VideoInfo, count: int) -> MouthTrack:
+    """A given track over the frames that are shown, at the video's own times and size; it may end where they do."""
+    found = len(track.pts_N)
+    begins_alike = count <= found < video.frame_count and np.allclose(track.pts_N, video.times_N[:found], atol=1e-3)
+    if found != video.frame_count and not begins_alike:
+        raise InputError(
+            f"the mouth track has {found} frames, the video {video.frame_count}: make it from the same video, and "
+            "of as many seconds"
+        )
+    series = {name: value[:count] for name, value in vars(track).items() if name.endswith(("_N", "_N2", "_N32"))}
+    series["pts_N"] = video.times_N[:count]
+    return replace(track, **series, frame_size=(video.width, video.height))

@@ -52,6 +52,16 @@ def track_alone(
     return replace(found, warnings=(nothing,))
 
 
+def count_mouths(looks: Iterable[Look], find: Find) -> int:
+    """How many mouths are steadily seen in the first WAIT looks, up to a cut."""
+    waiting: list[Look] = []
+    for look in looks:
+        if len(waiting) == WAIT or (waiting and look.cut):
+            break
+        waiting.append(look)
+    return len(_candidates(waiting, find))
+
+
 class _Speaker:
     """Fed looks, gives each back with pose, confidence and source; the first ones of a shot late."""
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
+from . import search
 from .detect import Face, FaceDetector, open_detector
 from .faces import track_faces
 from .finder import find_mouths, mouth_at
@@ -23,7 +24,6 @@ from .lips import find_mouth
 from .observations import Seen
 from .pose import USUAL_WIDTH, Pose, usual_pose
 from .record import FALLBACK_CONFIDENCE, Record
-from .search import track_alone
 from .shots import ShotFinder
 from .speaking import Hear
 from .types import Choice, Look, MouthTrack, Point
@@ -75,7 +75,7 @@ def track(
         if how == "auto":
             detector = open_detector(detectors)
             if detector is None and choice.by != "point":
-                return track_alone(looks, find_mouths, choice, NO_MOUTH, hear)
+                return search.track_alone(looks, find_mouths, choice, NO_MOUTH, hear)
             if detector is None:
                 return _track_point(looks, choice.point, first)
             return _track_found(looks, detector, choice)
@@ -91,6 +91,11 @@ def track(
     if not 2 <= len(how) <= 3:
         raise InputError(f"the mouth's point has {len(how)} numbers: expected X,Y or X,Y,WIDTH in pixels")
     return _track_point(looks, Point(*(float(v) for v in how)), first)
+
+
+def count_mouths(frames: Iterable[tuple[float, np.ndarray]]) -> int:
+    """How many mouths our finder steadily sees in the beginning of `frames` (as `track` takes them)."""
+    return search.count_mouths(_looks(frames, None), find_mouths)
 
 
 def _looks(frames: Iterable[tuple[float, np.ndarray]], frame_size: tuple[int, int] | None) -> Iterator[Look]:

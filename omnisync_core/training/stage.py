@@ -6,14 +6,17 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 
 from ..files import replacing
 from .optimiser import Average, Optimiser, schedule
+
+if TYPE_CHECKING:  # what learns without stages (`adaptation`) needs no accelerate
+    from accelerate import Accelerator
 
 
 def run_stage(
@@ -39,6 +42,8 @@ def run_stage(
     time (time.time()) at which the stage ends: the schedule's decay is then reached early. Under `accelerate launch`
     every process draws its own batch and the gradients' mean is taken. `matrices` are settings of `Optimiser`.
     """
+    from accelerate import Accelerator
+
     accelerator = Accelerator(mixed_precision="bf16", cpu=not torch.cuda.is_available())
     model.to(accelerator.device)
     optimiser, average = Optimiser(model, lr, **(matrices or {})), Average(model, decay)
@@ -75,6 +80,8 @@ def run_stage(
 
 def step_rng(*key: int) -> np.random.Generator:
     """The randomness of one step in this process: what ran before it does not matter."""
+    from accelerate import PartialState
+
     return np.random.default_rng([*key, PartialState().process_index])
 
 
