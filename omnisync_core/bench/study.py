@@ -6,10 +6,11 @@ The page needs no server and asks no network. Which video is whose stands in a k
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
+import os
 import secrets
+import tempfile
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -66,28 +67,42 @@ def make(
         say("one method only: its scores and success rate can be told, but it wins against nobody")
     ids = _common(benches)[:limit]
     rng = np.random.default_rng(seed)
-    checked = set(rng.permutation(len(ids))[: max(1, len(ids) // SETS_PER_CHECK)].tolist())
-    blind = secrets.token_bytes(16)
-    key: dict[str, Any] = {"format": FORMAT, "study": hashlib.sha256(blind).hexdigest()[:12], "names": methods,
-                           "criteria": [name for name, _ in CRITERIA], "videos": {}}  # fmt: skip
-    sets, contents = [], {}
-    for place, name in enumerate(ids):
-        rows = [next(row for row in bench.done if row["id"] == name) for bench in benches]
-        shown = [(method, Path(row["made"]["path"])) for method, row in zip(methods, rows, strict=True)]
-        if place in checked:
-            shown.append((None, Path(rows[0]["video"])))
+    checked = {ids[at] for at in rng.permutation(len(ids))[: max(1, len(ids) // SETS_PER_CHECK)]}
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+            sets, videos = _encode(benches, methods, ids, checked, Path(folder))
+            name = secrets.token_hex(6)
+            told = {"study": name, "title": title, "mail": mail, "criteria": CRITERIA, "sets": sets}
+            key = {"format": FORMAT, "study": name, "names": methods, "criteria": [name for name, _ in CRITERIA],
+                   "videos": videos}  # fmt: skip
+            _write(out, told, Path(folder), key)
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
+    say(f"{out}: {len(ids)} clips, {len(videos)} videos; keep {_key_path(out)}, it says whose each video is")
+    return out
+
+
+def _encode(
+    benches: Sequence[Benched], methods: Sequence[str], ids: Sequence[str], checked: set[str], folder: Path
+) -> tuple[list[list[str]], dict[str, dict[str, str | None]]]:
+    """Write every video as `folder/<token>.mp4`; the sets by token, and what each token is."""
+    rows = [{row["id"]: row for row in bench.done} for bench in benches]
+    sets, videos = [], {}
+    for name in ids:
+        first = rows[0][name]
+        shown: list[tuple[str | None, Path]] = [
+            (method, Path(of[name]["made"]["path"])) for method, of in zip(methods, rows, strict=True)
+        ]
+        if name in checked:
+            shown.append((None, Path(first["video"])))
         tokens = []
         for method, path in shown:
-            token = hashlib.sha256(blind + f"{name}\0{method}".encode()).hexdigest()[:12]
-            key["videos"][token] = {"clip": name, "method": method, "style": rows[0]["style"]}
-            contents[token] = playable(path, Path(rows[0]["audio"]))
-            tokens.append(token)
+            tokens.append(secrets.token_hex(6))
+            videos[tokens[-1]] = {"clip": name, "method": method, "style": first["style"]}
+            (folder / f"{tokens[-1]}.mp4").write_bytes(playable(path, Path(first["audio"])))
         sets.append(sorted(tokens))  # by chance, since tokens are
-    _write(
-        out, {"study": key["study"], "title": title, "mail": mail, "criteria": CRITERIA, "sets": sets}, contents, key
-    )
-    say(f"{out}: {len(ids)} clips, {len(contents)} videos; keep {_key_path(out)}, it says whose each video is")
-    return out
+    return sets, videos
 
 
 def playable(video: Path, audio: Path) -> bytes:
@@ -135,23 +150,21 @@ def _common(benches: Sequence[Benched]) -> list[str]:
     return common
 
 
-def _write(out: Path, told: dict[str, Any], contents: dict[str, bytes], key: dict[str, Any]) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if sum(map(len, contents.values())) > LARGEST_PAGE:
-            folder = out.with_name(f"{out.stem}_videos")
-            folder.mkdir(exist_ok=True)
-            for token, content in contents.items():
-                (folder / f"{token}.mp4").write_bytes(content)
-            told["folder"] = folder.name
-        else:
-            told["videos"] = {token: base64.b64encode(content).decode() for token, content in contents.items()}
-        page = PAGE.read_text(encoding="utf-8").replace("/*STUDY*/null", _in_script(told))
-        for path, text in ((_key_path(out), json.dumps(key, indent=1)), (out, page)):
-            with replacing(path) as part:
-                part.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
+def _write(out: Path, told: dict[str, Any], made: Path, key: dict[str, Any]) -> None:
+    """The page with its videos inside, or beside it where they are large; and the key."""
+    files = sorted(made.iterdir())
+    if sum(path.stat().st_size for path in files) > LARGEST_PAGE:
+        folder = out.with_name(f"{out.stem}_videos")
+        folder.mkdir(exist_ok=True)
+        for path in files:
+            os.utime(path.replace(folder / path.name), (0, 0))  # the order they were made in tells whose they are
+        told["folder"] = folder.name
+    else:
+        told["videos"] = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in files}
+    page = PAGE.read_text(encoding="utf-8").replace("/*STUDY*/null", _in_script(told))
+    for path, text in ((_key_path(out), json.dumps(key, indent=1)), (out, page)):
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8")
 
 
 def _in_script(told: dict[str, Any]) -> str:
