@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .arguments import file, mouth, number, speaker, whole
 from .diffusion import CONVENTIONS
 from .errors import InputError, OutputError
-from .job.bars import JobBars
+from .job.bars import Bars, JobBars
 from .job.options import SILENCE, SyncOptions
 from .job.report import Plan, Progress, Report, clock
 from .marks.options import CORNERS, KINDS, Marks
@@ -173,6 +173,22 @@ def synth(options: argparse.Namespace) -> None:
     print(f"{options.clips} clips in {options.out}")
 
 
+def prepare(options: argparse.Namespace) -> None:
+    from .training.footage import PrepareOptions
+    from .training.footage import prepare as run
+    from .training.footage.prepare import summary
+
+    asked = PrepareOptions(
+        resolution=options.resolution, test_share=options.test_share, table=options.table, syncnet=options.syncnet
+    )
+    with Bars() as bars:
+        rows = run(
+            options.folder, options.out, asked, options.workers,
+            lambda done, total: bars.show("prepare", done, total, "looking for faces", "video"),
+        )  # fmt: skip
+    print(f"{options.out}: {summary(rows)}")
+
+
 def train(options: argparse.Namespace) -> None:
     from .training.loop import train as run
 
@@ -299,6 +315,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--size", type=whole(32, 4096), default=256, help="pixels per side (default 256)")
     command.add_argument("--seconds", type=number(0.2, 600), default=3.0, help="per clip (default 3)")
     command.set_defaults(command=synth)
+
+    command = commands.add_parser("prepare", help="footage to clips of aligned faces that can be learned from")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="videos with sound, a folder for each person")
+    command.add_argument("--out", type=Path, required=True, metavar="SET")
+    command.add_argument("--resolution", type=whole(64, 2048), default=256, help="pixels per side (default 256)")
+    command.add_argument("--test-share", type=number(0, 0.9), default=0.1, help="of the people (default 0.1)")
+    command.add_argument("--syncnet", default="", metavar="FILE", help="leave out clips that it says are out of sync")
+    command.add_argument("--table", choices=("clips.csv", "clips.parquet"), default="clips.csv",
+                         help="the list of clips (default clips.csv)")  # fmt: skip
+    command.add_argument("--workers", type=whole(1, 256), default=1, help="processes (default 1)")
+    command.set_defaults(command=prepare)
 
     command = commands.add_parser("train", help="train a model")
     command.add_argument("config", type=Path, metavar="CONFIG.toml")

@@ -1,6 +1,6 @@
 """Parts of transformers under the names that diffusers gives them. Shapes: N sequences, L tokens, C channels.
 
-Sums are taken in place on what a layer has just made: for inference alone.
+Products are taken in place on what a layer has just made.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from ..synth.speech import CAPTIONS, build_corpus, load_corpus
 from .autoencoder import AutoencoderTraining, autoencoder_loss, pixel_batch, psnr_sheet
 from .encoders import WORDS, CaptionReader, SpeechReader, caption_loss, speech_batch, speech_loss
 from .latents import FeatureBank, encode_shard, latent_statistics
+from .latentsync.run import train_latentsync
 from .objective import ObjectiveOptions, cut_pieces, draw_batch, flow_loss
 from .one_step import train_generator
 from .reels import ReelOptions, write_reels
@@ -57,6 +58,8 @@ def train(path: str | Path) -> Path:
     work = Path(config["out"])
     work.mkdir(parents=True, exist_ok=True)
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))
+    if "latentsync" in config:
+        return train_latentsync(config["latentsync"], work, config["seed"])
     with state.main_process_first():
         corpus = _corpora(config, work)
     if "generator" in config:
@@ -123,7 +126,7 @@ def _read(path: Path) -> dict:
         raise InputError(f"no such file: {path}; configs/mini.toml is an example") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no valid TOML: {error}") from None
-    keys = _GENERATOR_KEYS if "generator" in config else _KEYS
+    keys = {} if "latentsync" in config else _GENERATOR_KEYS if "generator" in config else _KEYS
     missing = [name for name in ("out", "seed", *keys) if name not in config]
     missing += [f"{part}.{name}" for part, names in keys.items() for name in names if name not in config.get(part, {})]
     if missing:

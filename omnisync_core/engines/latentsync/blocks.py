@@ -1,7 +1,7 @@
 """The parts of the UNet: residual blocks over all frames, attention within a frame, attention along time.
 
 Frames are carried as a batch: x is (B * F, C, H, W), N = B * F, P = B * H * W. Names are the checkpoint's.
-Sums are taken in place on what a layer has just made: for inference alone.
+Sums are taken in place on what a layer has just made, which nothing needs for its gradient.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ class Maker(diffusers_parts.Maker):
         return self.operations.GroupNorm(self.groups, width, eps=eps, **self.make)
 
 
+def run_part(part: nn.Module, x: Tensor, given: Given) -> Tensor:
+    """One residual block, attention or motion module. A training may put a way of its own in its place."""
+    return part(x, given)
+
+
 @dataclass(frozen=True)
 class Given:
     """What every layer is told: frames in each clip, the time's embedding, the sound's features of each frame.
@@ -45,6 +50,7 @@ class Given:
     time_BE: Tensor
     audio_NLD: Tensor | None
     hints: dict
+    run: Callable[[nn.Module, Tensor, Given], Tensor] = run_part
 
 
 class Block(nn.Module):
@@ -57,10 +63,10 @@ class Block(nn.Module):
         self.motion_modules = _optional(MotionModule, "motion", config.layers, maker)
 
     def layer(self, index: int, x: Tensor, given: Given) -> Tensor:
-        x = self.resnets[index](x, given)
+        x = given.run(self.resnets[index], x, given)
         for parts in (self.attentions, self.motion_modules):
             if str(index) in parts:
-                x = parts[str(index)](x, given)
+                x = given.run(parts[str(index)], x, given)
         return x
 
 
@@ -74,12 +80,12 @@ class Middle(nn.Module):
         self.motion_modules = _optional(MotionModule, "motion", config[1:], maker)
 
     def forward(self, x: Tensor, given: Given) -> Tensor:
-        x = self.resnets[0](x, given)
+        x = given.run(self.resnets[0], x, given)
         for index, resnet in enumerate(self.resnets[1:]):
             for parts in (self.attentions, self.motion_modules):
                 if str(index) in parts:
-                    x = parts[str(index)](x, given)
-            x = resnet(x, given)
+                    x = given.run(parts[str(index)], x, given)
+            x = given.run(resnet, x, given)
         return x
 
 

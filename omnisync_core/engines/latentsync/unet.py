@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...checkpoint import fitting
 from ...errors import InputError
 from ...models.layers import Attention, attend, timestep_embedding
-from .blocks import Block, Downsampler, Given, Maker, Middle, Upsampler, norm_over_frames
+from .blocks import Block, Downsampler, Given, Maker, Middle, Upsampler, norm_over_frames, run_part
 from .config import BlockConfig, UNetConfig, read_config
 
 
@@ -57,7 +57,7 @@ class UNet(nn.Module):
         attention: Attention = attend,
     ) -> None:
         super().__init__()
-        self.config, self.dtype = config, dtype or torch.float32
+        self.config, self.dtype, self.run = config, dtype or torch.float32, run_part
         make = {"device": device, "dtype": dtype}
         maker = Maker(operations, make, attention, config.heads, config.groups, config.time_width)
         self.conv_in = maker.conv(config.in_channels, config.width, 3)
@@ -92,6 +92,7 @@ class UNet(nn.Module):
             self.time_embedding(_per_clip(timestep, sample_BCFHW), sample_BCFHW.dtype),
             None if audio_BFLD is None else audio_BFLD.flatten(0, 1),
             hints or {},
+            self.run,
         )
         x = sample_BCFHW.transpose(1, 2).flatten(0, 1)
         first = self.conv_in(x)

@@ -1,0 +1,219 @@
+"""Footage to a set: every stretch in which a mouth is seen becomes a small video of the aligned face with its sound.
+
+A set is a folder: `train/` and `test/` hold the videos (25 frames a second, square, sound at 16 kHz), `clips.csv` or
+`clips.parquet` lists them and what was left out, `contact.png` shows some. Who is tested on is not learned from: the
+folder that a source lies in names the person, or, at the top, the source itself. A source that was worked on with the
+same options is not worked on again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ... import mouth
+from ...audio import SAMPLE_RATE, SpeechWave
+from ...engines.latentsync import align
+from ...errors import InputError, OutputError
+from ...files import replacing
+from ...media import VideoInfo, frames_of, probe_video
+from ...mouth.looks import hearing, small_frames
+from ...tables import write_table
+from ..latentsync.faces import FaceClip
+from ..latentsync.syncnet import StableSyncNet, load_syncnet
+from .contact import draw_contact
+from .faces_file import write_faces
+from .stretches import FPS, Stretch, affines, find_stretches, shown_frames
+from .sync import measure_sync
+
+SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".ts")
+ROWS = ".rows"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    resolution: int = 256
+    test_share: float = 0.1
+    """Of the people, not of the clips."""
+    least_seconds: float = 2.0
+    longest_seconds: float = 20.0
+    least_confidence: float = 0.3
+    syncnet: str = ""
+    """A StableSyncNet (`stable_syncnet.pt`); with it a clip whose sound is off by more frames than this is left out."""
+    most_offset: int = 1
+    table: str = "clips.csv"
+    """`clips.parquet` needs pyarrow."""
+
+    def __post_init__(self) -> None:
+        if self.resolution % 8 or self.resolution < 64:
+            raise InputError(f"the resolution must be a multiple of 8 from 64 on, got {self.resolution}")
+        if not 0 <= self.test_share < 1:
+            raise InputError(f"the test's share must be from 0 to below 1, got {self.test_share}")
+        if not 2 <= self.least_seconds <= self.longest_seconds:
+            raise InputError(
+                f"clips must last at least 2 s and no less than they may, got {self.least_seconds:g} to "
+                f"{self.longest_seconds:g} s"
+            )
+
+
+def prepare(
+    folder: str | Path,
+    out: str | Path,
+    options: PrepareOptions = PrepareOptions(),
+    workers: int = 1,
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Row]:
+    """Work on every video of a folder and those below; returns the table's rows, a clip or what was left out each.
+
+    `told(sources done, of all)`. InputError: no videos, or nothing in any of them to learn from.
+    """
+    folder, out = Path(folder), Path(out)
+    sources = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    sources = [path for path in sources if not path.is_relative_to(out)]
+    if not sources:
+        raise InputError(f"no videos in {folder}; expected footage ({', '.join(SUFFIXES)}), a folder for each person")
+    for name in ("train", "test", ROWS):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    for done, found in enumerate(_each(partial(_rows_of, folder, out, options), sources, workers), 1):
+        rows += found
+        told(done, len(sources))
+    write_table(out / options.table, rows)
+    clips = [row for row in rows if not row["problem"]]
+    if not clips:
+        problem = rows[0]["problem"]
+        raise InputError(f"nothing in the {len(sources)} videos of {folder} can be learned from; the first: {problem}")
+    draw_contact(out / "contact.png", [out / row["path"] for row in clips], summary(rows))
+    return rows
+
+
+def summary(rows: list[Row]) -> str:
+    """Counts in one line."""
+    parts = []
+    for split in ("train", "test"):
+        clips = [row for row in rows if row["split"] == split and not row["problem"]]
+        people, minutes = len({row["person"] for row in clips}), sum(row["frames"] for row in clips) / FPS / 60
+        parts.append(f"{split}: {len(clips)} clips of {people} people, {minutes:.1f} min")
+    left_out = sum(bool(row["problem"]) for row in rows)
+    return "; ".join(parts) + f"; left out: {left_out}"
+
+
+def _each(work: Callable[[Path], list[Row]], sources: list[Path], workers: int) -> Iterator[list[Row]]:
+    if workers == 1:
+        yield from map(work, sources)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(work, sources)
+
+
+def _rows_of(folder: Path, out: Path, options: PrepareOptions, source: Path) -> list[Row]:
+    """A source's rows; what is wrong with it alone is a row with a problem."""
+    name = source.relative_to(folder)
+    person = name.parts[0] if len(name.parts) > 1 else name.stem
+    kept = out / ROWS / f"{_digest(source, options)}.json"
+    if kept.is_file():
+        rows = json.loads(kept.read_text(encoding="utf-8"))
+        if all(row["problem"] or (out / row["path"]).is_file() for row in rows):
+            return rows
+    row = {"source": name.as_posix(), "person": person, "split": _split(person, options.test_share)}
+    try:
+        clips = [row | one for one in _clips(source, out, row["split"], options)]
+    except OutputError:
+        raise
+    except (InputError, OSError) as error:
+        clips = [_left_out(row, str(error).splitlines()[0])]
+    if not clips:
+        reason = f"no mouth is seen for {options.least_seconds:g} s in one shot"
+        clips = [_left_out(row, reason)]
+    with replacing(kept) as part:
+        part.write_text(json.dumps(clips), encoding="utf-8")
+    return clips
+
+
+def _left_out(row: Row, problem: str) -> Row:
+    nothing = {"begin": 0.0, "end": 0.0, "frames": 0, "confidence": 0.0, "offset": None, "sync": None}
+    return row | {"path": "", **nothing, "problem": problem}
+
+
+def _clips(source: Path, out: Path, split: str, options: PrepareOptions) -> Iterator[Row]:
+    """Write a source's clips, one after the other."""
+    info = probe_video(source)
+    if not info.has_audio:
+        raise InputError(f"{source} has no sound")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        track = mouth.track(small_frames(info), frame_size=(info.width, info.height), hear=hearing(info))
+    wave, stem = SpeechWave(source), f"{source.stem[:60]}_{_digest(source, options)[:8]}"
+    stretches = find_stretches(track, options.least_confidence, round(options.least_seconds * FPS))
+    for number, stretch in enumerate(_cut(stretches, track.pts_N, options.longest_seconds)):
+        path = Path(split) / f"{stem}_{number:03d}.mp4"
+        samples_S = wave.read(stretch.begin, stretch.begin + stretch.frames / FPS)
+        with replacing(out / path) as part:
+            write_faces(part, _aligned(info, track, stretch, options.resolution), samples_S, SAMPLE_RATE)
+        yield {
+            "path": path.as_posix(), "begin": round(stretch.begin, 3), "end": round(stretch.end, 3),
+            "frames": stretch.frames, "confidence": stretch.confidence, **_in_sync(out / path, options),
+        }  # fmt: skip
+
+
+def _in_sync(path: Path, options: PrepareOptions) -> Row:
+    """What SyncNet says of a clip; one whose sound is off is removed."""
+    found = None
+    if options.syncnet:
+        syncnet = _syncnet(options.syncnet)
+        found = measure_sync(FaceClip(path, options.resolution, syncnet.config), syncnet)
+    told: Row = {"offset": found and found.offset, "sync": found and found.confidence, "problem": ""}
+    if found and abs(found.offset) > options.most_offset:
+        path.unlink()
+        told["problem"] = f"its sound is {found.offset:+d} frames off (agreement {found.confidence:.3f})"
+    return told
+
+
+@lru_cache(maxsize=1)
+def _syncnet(path: str) -> StableSyncNet:
+    return load_syncnet(path)
+
+
+def _cut(stretches: list[Stretch], pts_N: np.ndarray, longest: float) -> Iterator[Stretch]:
+    """Long stretches in equal parts."""
+    for one in stretches:
+        yield from one.split(pts_N, max(1, int(np.ceil((one.end - one.begin) / longest))))
+
+
+def _aligned(info: VideoInfo, track: mouth.MouthTrack, stretch: Stretch, resolution: int) -> Iterator[np.ndarray]:
+    """The stretch's faces at 25 frames a second, uint8 RGB."""
+    shown_F = shown_frames(stretch, track.pts_N)
+    to_face = affines(track, stretch, resolution)
+    wanted = iter(shown_F.tolist())
+    number = next(wanted, None)
+    for frame in frames_of(info, stretch.start, stretch.stop, seek=True):
+        if frame.index != number:
+            continue
+        face = align.align(frame.rgb() * 255, to_face[number - stretch.start], resolution)
+        face = face.clip(0, 255).round().astype(np.uint8)
+        while frame.index == number:
+            yield face
+            number = next(wanted, None)
+
+
+def _split(person: str, test_share: float) -> str:
+    """By the person's name alone: the same whatever else is in the folder."""
+    place = int.from_bytes(hashlib.sha256(person.encode()).digest()[:8]) / 2**64
+    return "test" if place < test_share else "train"
+
+
+def _digest(source: Path, options: PrepareOptions) -> str:
+    told = source.stat()
+    asked = {key: value for key, value in asdict(options).items() if key != "table"}
+    told_of = json.dumps([str(source.resolve()), told.st_size, told.st_mtime_ns, asked])
+    return hashlib.sha256(told_of.encode()).hexdigest()

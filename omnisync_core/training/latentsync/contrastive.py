@@ -1,0 +1,80 @@
+"""How a SyncNet is trained: is this sound the one of these frames (Prajwal et al., arXiv 2008.10010)?
+
+Half of the pairs are true; the others show frames of another moment of the same clip, so that only time tells.
+The loss is the binary cross entropy of the cosine. Whoever guesses says 1/2 and pays ln 2 = 0.693 whatever the pairs
+are: a training that stays there has learnt nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .syncnet import StableSyncNet
+
+STUCK = math.log(2)
+"""The loss of a network that cannot tell."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Faces -1..1 (or latents), the mel picture of a sound, and whether (1) or not (0) they belong together."""
+
+    faces_BFCHW: Tensor
+    mel_B1MF: Tensor
+    matched_B: Tensor
+
+    def to(self, device: torch.device) -> Pairs:
+        return Pairs(*(value.to(device) for value in (self.faces_BFCHW, self.mel_B1MF, self.matched_B)))
+
+
+class Clip(Protocol):
+    """What a pair is drawn from."""
+
+    length: int
+    """Frames that can be the first of a window and still leave it whole, in picture and in sound."""
+
+    def faces(self, first: int) -> np.ndarray: ...
+
+    def mel(self, first: int) -> np.ndarray: ...
+
+
+def draw_pairs(clips: Sequence[Clip], batch: int, rng: np.random.Generator) -> Pairs:
+    """Random pairs of random clips; one whose window can begin at one frame alone cannot be taken wrongly."""
+    faces, mels, matched = [], [], []
+    while len(faces) < batch:
+        clip = clips[rng.integers(len(clips))]
+        heard, other = rng.integers(clip.length), rng.integers(clip.length - 1)
+        match = rng.random() < 0.5
+        faces.append(clip.faces(heard if match else other + (other >= heard)))
+        mels.append(clip.mel(heard)[None])
+        matched.append(float(match))
+    return Pairs(torch.as_tensor(np.stack(faces)), torch.as_tensor(np.stack(mels)), torch.tensor(matched))
+
+
+def cosine_loss(seen_BD: Tensor, heard_BD: Tensor, matched_B: Tensor) -> Tensor:
+    """(B,) binary cross entropy of the cosine as probability that a pair is true; at most 100 each."""
+    with torch.autocast(seen_BD.device.type, enabled=False):
+        return F.binary_cross_entropy(_agreement(seen_BD, heard_BD), matched_B.float(), reduction="none")
+
+
+def contrastive_loss(model: StableSyncNet, pairs: Pairs) -> dict[str, Tensor]:
+    """`loss` and the share of pairs that are told rightly (a cosine above 1/2 is a yes)."""
+    seen_BD, heard_BD = model(model.watch(pairs.faces_BFCHW), pairs.mel_B1MF)
+    told = _agreement(seen_BD, heard_BD).detach() > 0.5
+    return {
+        "loss": cosine_loss(seen_BD, heard_BD, pairs.matched_B).mean(),
+        "accuracy": (told == pairs.matched_B.bool()).float().mean(),
+    }
+
+
+def _agreement(seen_BD: Tensor, heard_BD: Tensor) -> Tensor:
+    # Rounding takes a cosine beyond 1, where no cross entropy is.
+    return F.cosine_similarity(seen_BD.float(), heard_BD.float()).clamp(0, 1)

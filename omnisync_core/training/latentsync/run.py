@@ -1,0 +1,180 @@
+"""A LatentSync training from a TOML file: `[latentsync]` says what is trained, on which clips, from which files.
+
+Under `accelerate launch` every process draws its own batch; a run that was stopped goes on where it was saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ...engines.latentsync import read_unet, read_whisper
+from ...errors import InputError
+from ...files import replacing
+from ...models.picture_vae import read_picture_vae
+from ..lora import add_lora, linear_layers, write_lora
+from ..stage import device_of, step_rng
+from .codec import Codec
+from .contrastive import contrastive_loss, draw_pairs
+from .faces import FaceClip, HeardClip, draw_faces, read_clips
+from .fit import Report, fit
+from .perceptual import load_perceptual
+from .stages import STAGES, Judges, StageOptions, build_unet, recompute, stage_loss
+from .syncnet import PUBLISHED, StableSyncNet, SyncNetConfig, load_syncnet
+from .videomae import load_videomae
+
+SYNCNET = "syncnet"
+SYNCNET_FILE, UNET_FILE, LORA_FILE = (
+    "stable_syncnet.safetensors",
+    "latentsync_unet.safetensors",
+    "latentsync_lora.safetensors",
+)
+UNSEEN_BATCHES, UNSEEN_FROM = 8, 10**9
+
+
+@dataclass(frozen=True)
+class LatentSyncOptions:
+    """The table `[latentsync]`. Paths are files in the formats they are published in."""
+
+    stage: str
+    """"syncnet", "1", "2" or "2_efficient"."""
+    clips: str
+    steps: int
+    unseen: str = ""
+    """SyncNet: another folder of clips, of other people, to be judged on."""
+    batch: int = 1
+    lr: float = 1e-5
+    resolution: int = 256
+    layout: str = "pixel_attention"
+    """Of SyncNet: one of `syncnet.PUBLISHED`."""
+    unet: str = ""
+    whisper: str = ""
+    vae: str = ""
+    syncnet: str = ""
+    vgg: str = ""
+    lpips: str = ""
+    videomae: str = ""
+    lora_rank: int = 0
+    """Above 0: the linear layers of what the stage trains learn low-rank additions alone, written as a LoRA."""
+    save_minutes: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (("stage", self.stage, (SYNCNET, *STAGES)), ("layout", self.layout, PUBLISHED)):
+            if value not in allowed:
+                raise InputError(f"latentsync.{name} must be one of {', '.join(allowed)}, got {value!r}")
+        if self.resolution % 8 or self.resolution < 64:
+            raise InputError(f"latentsync.resolution must be a multiple of 8 from 64 on, got {self.resolution}")
+        if self.lora_rank and self.stage == SYNCNET:
+            raise InputError("latentsync.lora_rank is for the UNet's stages; leave it out for syncnet")
+        missing = [name for name in self.needed if not getattr(self, name)]
+        if missing:
+            raise InputError(f"stage {self.stage} needs the paths latentsync.{', latentsync.'.join(missing)}")
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Which files this stage reads."""
+        if self.stage == SYNCNET:
+            return ("vae",) if PUBLISHED[self.layout].latent else ()
+        weights = STAGES[self.stage]
+        judges = {"syncnet": weights.sync, "vgg": weights.perceptual, "lpips": weights.perceptual}
+        judges["videomae"] = weights.trepa
+        return ("unet", "whisper", "vae", *(name for name, weight in judges.items() if weight))
+
+
+def read_options(table: dict) -> LatentSyncOptions:
+    """From the TOML file's table. InputError: an unknown or missing name, or a stage without the files it needs."""
+    known = {field.name for field in fields(LatentSyncOptions)}
+    unknown, missing = sorted(table.keys() - known), sorted({"stage", "clips", "steps"} - table.keys())
+    if unknown or missing:
+        raise InputError(f"[latentsync] lacks {missing or 'nothing'} and has unknown {unknown or 'nothing'}")
+    return LatentSyncOptions(**{**table, "stage": str(table["stage"])})
+
+
+def train_latentsync(table: dict, work: Path, seed: int) -> Path:
+    """Train what the table says; returns the path of a file in the published names."""
+    options = read_options(table)
+    train = _train_syncnet if options.stage == SYNCNET else _train_unet
+    model, name = train(options, work, seed)
+    if options.lora_rank:
+        return write_lora(work / LORA_FILE, model, {"base": Path(options.unet).name, "stage": options.stage})
+    with replacing(work / name) as part:
+        save_file({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}, part)
+    return work / name
+
+
+def _train_syncnet(options: LatentSyncOptions, work: Path, seed: int) -> tuple[nn.Module, str]:
+    config = PUBLISHED[options.layout]
+    codec = Codec(read_picture_vae(options.vae)) if config.latent else None
+
+    def opened(folder: str) -> list:
+        return read_clips(folder, lambda path: FaceClip(path, options.resolution, config))
+
+    seen, unseen = opened(options.clips), opened(options.unseen) if options.unseen else []
+    torch.manual_seed(seed)
+    model = load_syncnet(options.syncnet, config) if options.syncnet else StableSyncNet(config, checkpointed=True)
+    model.train().requires_grad_(True)
+
+    def loss_of(model: nn.Module, step: int, clips: list = seen) -> dict[str, Tensor]:
+        device = device_of(model)
+        pairs = draw_pairs(clips, options.batch, step_rng(seed, 8, step)).to(device)
+        if codec is not None:
+            with torch.autocast(device.type, enabled=False):
+                pairs = replace(pairs, faces_BFCHW=codec.to(device).encode(pairs.faces_BFCHW))
+        return contrastive_loss(model, pairs)
+
+    def report(model: nn.Module, step: int) -> None:
+        with torch.no_grad():
+            told = [loss_of(model, UNSEEN_FROM + number, unseen) for number in range(UNSEEN_BATCHES)]
+        means = {key: float(np.mean([float(one[key]) for one in told])) for key in told[0]}
+        print(f"syncnet, step {step}, unseen: " + ", ".join(f"{key} {value:.3f}" for key, value in means.items()))
+
+    return _fit(options, work, model, loss_of, seed, report if unseen else None), SYNCNET_FILE
+
+
+def _train_unet(options: LatentSyncOptions, work: Path, seed: int) -> tuple[nn.Module, str]:
+    weights = STAGES[options.stage]
+    whisper, codec = read_whisper(Path(options.whisper)), Codec(read_picture_vae(options.vae))
+    config = PUBLISHED[options.layout]
+    heard = work / "heard"
+    heard.mkdir(exist_ok=True)
+    clips = read_clips(options.clips, lambda path: HeardClip(path, options.resolution, config, whisper, heard))
+    torch.manual_seed(seed)
+    model = recompute(build_unet(read_unet(options.unet), weights, options.unet))
+    if options.lora_rank:
+        add_lora(model, linear_layers(model, weights.trained or ("",)), options.lora_rank)
+    judges = _judges(options, weights, codec, config)
+
+    def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
+        device = device_of(model)
+        for part in (codec, judges.syncnet, judges.perceptual, judges.motion):
+            if part is not None:
+                part.to(device)
+        with torch.autocast(device.type, enabled=False):
+            batch = draw_faces(clips, options.batch, codec, step_rng(seed, 9, step), device)
+        return stage_loss(model, batch, judges, weights)
+
+    return _fit(options, work, model, loss_of, seed), UNET_FILE
+
+
+def _judges(options: LatentSyncOptions, weights: StageOptions, codec: Codec, config: SyncNetConfig) -> Judges:
+    return Judges(
+        decode=codec.decode,
+        syncnet=load_syncnet(options.syncnet, config) if weights.sync else None,
+        perceptual=load_perceptual(options.vgg, options.lpips) if weights.perceptual else None,
+        motion=load_videomae(options.videomae) if weights.trepa else None,
+    )
+
+
+def _fit(
+    options: LatentSyncOptions, work: Path, model: nn.Module, loss_of: Callable, seed: int, report: Report | None = None
+) -> nn.Module:
+    return fit(
+        f"latentsync_{options.stage}", work, model, loss_of, steps=options.steps, lr=options.lr, seed=seed,
+        save_minutes=options.save_minutes, report=report,
+    )  # fmt: skip

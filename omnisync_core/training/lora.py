@@ -1,0 +1,62 @@
+"""LoRA (Hu et al., arXiv 2106.09685) through peft on any network of the core, written under the host's keys.
+
+The host adds B A alpha / rank to a matrix; *LoraLoaderModelOnly* takes the file for a MODEL of the same network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..files import replacing
+
+PREFIX = "diffusion_model."
+"""Before a layer's name, as the host knows it."""
+
+
+def linear_layers(network: nn.Module, parts: Iterable[str] = ("",)) -> list[str]:
+    """Names of linear layers that hold one of `parts`."""
+    found = (name for name, module in network.named_modules() if isinstance(module, nn.Linear))
+    return [name for name in found if any(part in f"{name}." for part in parts)]
+
+
+def add_lora(network: nn.Module, layers: list[str], rank: int, alpha: float | None = None) -> nn.Module:
+    """Give layers low-rank additions, which alone learn from now on and add nothing yet; alpha None: the rank.
+
+    The network is changed in place. InputError: no layers, a rank below 1, peft is not installed.
+    """
+    if rank < 1 or not layers:
+        raise InputError(f"LoRA needs layers and a rank of 1 or more, got {len(layers)} layers and rank {rank}")
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError:
+        raise InputError("LoRA needs peft: pip install peft") from None
+    network.requires_grad_(False)
+    config = LoraConfig(r=rank, lora_alpha=rank if alpha is None else alpha, target_modules=layers, lora_dropout=0.0)
+    return inject_adapter_in_model(config, network)
+
+
+def host_tensors(network: nn.Module, prefix: str = PREFIX) -> dict[str, Tensor]:
+    """A (rank, inputs), B (outputs, rank) and alpha of every layer that has them, by the host's keys."""
+    from peft.tuners.lora import LoraLayer
+
+    tensors = {}
+    for name, layer in network.named_modules():
+        if isinstance(layer, LoraLayer):
+            (adapter,) = layer.lora_A
+            tensors[f"{prefix}{name}.lora_A.weight"] = layer.lora_A[adapter].weight
+            tensors[f"{prefix}{name}.lora_B.weight"] = layer.lora_B[adapter].weight
+            tensors[f"{prefix}{name}.alpha"] = torch.tensor(float(layer.scaling[adapter] * layer.r[adapter]))
+    return {key: value.detach().float().cpu().contiguous() for key, value in tensors.items()}
+
+
+def write_lora(path: str | Path, network: nn.Module, told: dict[str, str] | None = None) -> Path:
+    """The file, whole or not at all; `told` becomes its metadata."""
+    with replacing(path) as part:
+        save_file(host_tensors(network), part, told)
+    return Path(path)

@@ -1,0 +1,128 @@
+"""Footage in, a set out: faces where they belong, sound in sync, people apart, nothing made twice."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from omnisync_core.audio import SpeechWave
+from omnisync_core.engines.latentsync import align
+from omnisync_core.errors import InputError
+from omnisync_core.media import probe_video, read_frames
+from omnisync_core.mouth import MouthTrack
+from omnisync_core.tables import read_table
+from omnisync_core.training.footage import PrepareOptions, prepare
+from omnisync_core.training.footage.prepare import summary
+from omnisync_core.training.latentsync.faces import FaceClip
+from omnisync_core.training.latentsync.syncnet import PIXEL_ATTENTION
+
+SIZE, COUNT, FPS = (160, 120), 90, 30
+OPTIONS = PrepareOptions(resolution=64, test_share=0.5)
+
+
+def mouth_at(number: int) -> tuple[int, int]:
+    return 60 + number // 3, 70
+
+
+def film(path: Path, sound: bool = True) -> Path:
+    """3 s at 30 frames a second: a white mouth on grey walks to the right; a click after one second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=FPS, options={"crf": "4", "preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
+        heard = output.add_stream("aac", rate=16000, layout="mono") if sound else None
+        for number in range(COUNT):
+            picture = np.full((SIZE[1], SIZE[0], 3), 60, np.uint8)
+            x, y = mouth_at(number)
+            picture[y - 3 : y + 3, x - 3 : x + 3] = 255
+            output.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        output.mux(video.encode())
+        if heard is not None:
+            wave_S = np.zeros(3 * 16000, np.float32)
+            wave_S[16000:16400] = 0.5
+            for start in range(0, len(wave_S), 1000):
+                block = av.AudioFrame.from_ndarray(wave_S[None, start : start + 1000], "fltp", "mono")
+                block.sample_rate, block.pts = 16000, start
+                output.mux(heard.encode(block))
+            output.mux(heard.encode())
+    return path
+
+
+def seen(frames, **_) -> MouthTrack:
+    """The true mouth; a cut after 66 frames, so that the last second and a bit is too short."""
+    pts_N = np.array([time for time, _ in frames])
+    numbers = np.arange(len(pts_N))
+    centers = np.array([mouth_at(number) for number in numbers]) / SIZE
+    return MouthTrack(
+        pts_N, centers, np.full(len(pts_N), 20 / SIZE[0]), np.ones(len(pts_N)), np.full(len(pts_N), "finder"),
+        (numbers >= 66).astype(int), SIZE,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def footage(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr("omnisync_core.mouth.track", seen)
+    for person in ("anna", "bob"):
+        film(tmp_path / "footage" / person / "one.mp4")
+    film(tmp_path / "footage" / "bob" / "mute.mp4", sound=False)
+    (tmp_path / "footage" / "broken.mp4").write_bytes(b"no video at all")
+    return tmp_path / "footage"
+
+
+def test_a_set_is_made_once(footage, tmp_path, monkeypatch):
+    out, told = tmp_path / "set", []
+    rows = prepare(footage, out, OPTIONS, told=lambda *counts: told.append(counts))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    clips = [row for row in rows if not row["problem"]]
+    assert [(row["source"], row["person"], row["frames"]) for row in clips] == [
+        ("anna/one.mp4", "anna", 55), ("bob/one.mp4", "bob", 55),
+    ]  # fmt: skip
+    problems = {row["source"]: row["problem"] for row in rows if row["problem"]}
+    assert problems.keys() == {"bob/mute.mp4", "broken.mp4"} and "no sound" in problems["bob/mute.mp4"]
+    assert len({row["split"] for row in rows if row["person"] == "bob"}) == 1, "a person is in one half alone"
+    assert all(row["path"].startswith(row["split"] + "/") and (out / row["path"]).is_file() for row in clips)
+    assert [row["path"] for row in read_table(out / "clips.csv")] == [row["path"] or None for row in rows]
+    assert "left out: 2" in summary(rows) and (out / "contact.png").stat().st_size > 1000
+
+    def never(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("omnisync_core.mouth.track", never)
+    assert prepare(footage, out, OPTIONS) == rows
+    (out / clips[0]["path"]).unlink()
+    monkeypatch.setattr("omnisync_core.mouth.track", seen)
+    assert prepare(footage, out, OPTIONS) == rows and (out / clips[0]["path"]).is_file(), "what is gone is made again"
+
+
+def test_faces_and_sound_are_where_they_belong(footage, tmp_path):
+    rows = prepare(footage / "anna", tmp_path / "set", OPTIONS)
+    path = tmp_path / "set" / rows[0]["path"]
+    info = probe_video(path)
+    assert (info.width, info.height, info.frame_count) == (64, 64, 55) and info.average_fps == pytest.approx(25)
+    across, along = align.face_size(64)
+    expected = align.MOUTH * (align.RATIO * 64 / 256) * [64 / across, 64 / along]
+    for frame in read_frames(path):
+        light = np.clip(frame.rgb().mean(2) - 0.7, 0, None)
+        y, x = (np.average(axis, weights=light) for axis in np.mgrid[:64, :64])
+        assert np.abs([x, y] - expected).max() < 1.5, frame.index
+    wave_S = SpeechWave(path).read(0, 2.2)
+    loud = np.flatnonzero(np.abs(wave_S) > 0.2) / 16000
+    assert loud.min() == pytest.approx(1.0, abs=0.01) and loud.max() < 1.06
+    assert FaceClip(path, 64, PIXEL_ATTENTION).length == 40, "LatentSync's trainings take it: 55 frames, windows of 16"
+
+
+def test_what_does_not_serve_is_one_line(tmp_path, footage):
+    for give, told in (
+        (lambda: prepare(tmp_path / "nowhere", tmp_path / "a"), "no videos in"),
+        (
+            lambda: prepare(film(tmp_path / "mute" / "a.mp4", sound=False).parent, tmp_path / "b"),
+            "nothing in the 1 videos",
+        ),
+        (lambda: PrepareOptions(resolution=100), "multiple of 8"),
+        (lambda: PrepareOptions(test_share=1), "below 1"),
+        (lambda: PrepareOptions(least_seconds=30), "got 30 to 20 s"),
+    ):
+        with pytest.raises(InputError, match=told) as error:
+            give()
+        assert "\n" not in str(error.value)
