@@ -12,8 +12,8 @@ from .. import audio as sound
 from .. import media
 from ..engines.protocol import Engine
 from ..marks.marking import Marking
-from ..timing import timeline
 from ..timing.silence import Voice
+from ..timing.timeline import Timeline, plan_timeline
 from ..windows.placement import Placement
 from .options import Speaker, SyncOptions
 from .report import Listener, Progress
@@ -40,8 +40,8 @@ class Job:
     speakers: tuple[Speaker, ...]
     voices: tuple[Voice, ...]
     """One per speaker."""
-    timeline: timeline.Timeline
-    whole: timeline.Timeline
+    timeline: Timeline
+    whole: Timeline
     """As `timeline`, had no preview been asked for."""
     warnings: tuple[str, ...]
     marking: Marking
@@ -84,8 +84,8 @@ def open_job(
     decoding = (time.monotonic() - began) / (info.frame_count + len(info.before_N))
     until = _sound_needed(info, options)
     heard = sound.SpeechWave(audio, until)
-    whole = timeline.plan_timeline(info.times_N, heard.duration, options.length, None)
-    shown = timeline.plan_timeline(info.times_N, heard.duration, options.length, options.preview_seconds)
+    whole = plan_timeline(info.times_N, heard.duration, options.length, None)
+    shown = plan_timeline(info.times_N, heard.duration, options.length, options.preview_seconds)
     notes = [str(warning.message) for warning in caught]
     if options.preview_seconds is None:
         notes += _other_length(heard, shown.end)
@@ -101,7 +101,7 @@ def _sound_needed(video: media.VideoInfo, options: SyncOptions) -> float | None:
     """Seconds of sound that can decide anything; None where the result is as long as the sound."""
     if options.length in TO_THE_SOUND_S_END:
         return None
-    return timeline.plan_timeline(video.times_N, 0.0).end + SPARE
+    return plan_timeline(video.times_N, 0.0).end + SPARE
 
 
 def _other_length(heard: sound.SpeechWave, result_seconds: float) -> Iterator[str]:

@@ -42,5 +42,5 @@ def _place(width: int, height: int, text: str, corner: str) -> tuple[tuple[int, 
     rows, columns = min(size[0], height), min(size[1], width)
     top = 0 if corner.startswith("top") else height - rows
     left = 0 if corner.endswith("left") else width - columns
-    masks = (mask[:rows, :columns].astype(np.float32) / 255 for mask in (ink_HW, shade_HW))
-    return (left, top, left + columns, top + rows), *masks
+    ink, shade = (mask[:rows, :columns].astype(np.float32) / 255 for mask in (ink_HW, shade_HW))
+    return (left, top, left + columns, top + rows), ink, shade

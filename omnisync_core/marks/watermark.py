@@ -55,7 +55,7 @@ def score(frames: Iterable[Frame]) -> float:
         if total_HW is None or total_HW.shape != residual_HW.shape:
             total_HW = np.zeros_like(residual_HW)
         total_HW += residual_HW
-    if shown is None:
+    if shown is None or total_HW is None:
         return 0.0
     grown = growth(shown.width, shown.height)
     return max(_peak(total_HW, grown * scale) for scale in SCALES)

@@ -122,7 +122,8 @@ def _openings(frames: Iterable[np.ndarray], track: MouthTrack) -> tuple[np.ndarr
     """The mouth's opening in every frame, NaN where no mouth is known, and close-ups."""
     wanted = set(np.linspace(0, len(track.pts_N) - 1, min(TILES, len(track.pts_N))).round().astype(int).tolist())
     width = float(np.median(track.width_N[track.confidence_N > 0])) if (track.confidence_N > 0).any() else 0.2
-    batch, openings, tiles, count = [], [], [], 0
+    batch: list = []
+    openings, tiles, count = [], [], 0
 
     def flush() -> None:
         if batch:

@@ -29,7 +29,8 @@ class Samples:
     """Some frames of a video of unknown length, evenly spread, small: at most twice `count` are held."""
 
     def __init__(self, count: int = TILES) -> None:
-        self._count, self._every, self._seen, self._kept = count, 1, 0, []
+        self._count, self._every, self._seen = count, 1, 0
+        self._kept: list = []
 
     def add(self, rgb_HWC: np.ndarray) -> None:
         """The next frame: uint8 or float 0..1."""

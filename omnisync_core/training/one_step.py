@@ -108,7 +108,8 @@ def _reels(config: dict, work: Path, split: str, networks: dict[str, nn.Module],
 @torch.no_grad()
 def generator_sheet(model: Generator, reels: Reels, texts: dict) -> tuple[dict[str, float], np.ndarray]:
     """Figures in the mouth's neighbourhood on unseen characters, and a picture: source, result, truth."""
-    rng, rows, sums = np.random.default_rng(9), [], dict.fromkeys(("left", "there", "edges", "edges_true"), 0.0)
+    rows: list = []
+    rng, sums = np.random.default_rng(9), dict.fromkeys(("left", "there", "edges", "edges_true"), 0.0)
     options = replace(GeneratorOptions(), joint_dropout=0.0, text_dropout=0.0)
     for _ in range(SHEET_CLIPS // 4):
         batch = {name: value.to(device_of(model)) for name, value in reels.draw(4, texts, options, rng).items()}
