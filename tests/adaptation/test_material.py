@@ -2,6 +2,7 @@
 
 import re
 from contextlib import ExitStack
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -156,6 +157,21 @@ def test_a_sound_that_is_not_the_clip_s_own_is_told(clip, read, monkeypatch):
     (line,) = warnings_of(late)
     assert re.search(r"go together poorly.*with the mouth (2[89]|3[0-2])\d ms late", line)
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("sync_3", "is_told"),
+    [
+        ((0.5, 0.5, 0.0), False),
+        ((-0.08, 0.15, 0.32), False),  # a real face with its own sound
+        ((0.0, 0.05, 0.2), True),
+        ((0.1, 0.9, -0.3), True),
+        ((np.nan, np.nan, np.nan), False),
+    ],
+)
+def test_the_clearest_cases_alone_are_told(read, sync_3, is_told):
+    found = replace(read(), sync_3=np.array(sync_3))
+    assert bool(list(warnings_of(found))) == is_told
 
 
 class Brightens(FakeEngine):
