@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from omnisync_core.audio import SpeechWave
+from omnisync_core.cli import main
 from omnisync_core.engines.latentsync import align
 from omnisync_core.errors import InputError
 from omnisync_core.media import probe_video, read_frames
@@ -126,3 +127,10 @@ def test_what_does_not_serve_is_one_line(tmp_path, footage):
         with pytest.raises(InputError, match=told) as error:
             give()
         assert "\n" not in str(error.value)
+
+
+def test_the_command_says_what_came_of_it(footage, tmp_path, capsys):
+    assert main(["prepare", str(footage), "--out", str(tmp_path / "set"), "--resolution", "64"]) == 0
+    assert "left out: 2" in capsys.readouterr().out
+    assert main(["prepare", str(tmp_path / "nowhere"), "--out", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: no videos in")
