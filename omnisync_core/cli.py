@@ -398,7 +398,8 @@ def _lipsync_parser(command: argparse.ArgumentParser) -> None:
     public = command.add_argument_group("LatentSync's public files (--model is its UNet)")
     public.add_argument("--vae", type=Path, metavar="FILE", help="sd-vae-ft-mse")
     public.add_argument("--whisper", type=Path, metavar="FILE", help="Whisper's tiny.pt")
-    public.add_argument("--resolution", type=int, choices=(256, 512), help="256: LatentSync 1.5; 512: 1.6 (default)")
+    public.add_argument("--resolution", type=int, choices=(256, 512), metavar="N",
+                        help="256: LatentSync 1.5; 512: 1.6 (default)")  # fmt: skip
     public.add_argument("--cfg", type=number(0, 100, least=True), help="strength of the sound (default 1.5)")
 
 
@@ -451,13 +452,15 @@ def _model_options(command: argparse.ArgumentParser) -> None:
     model.add_argument("--tau", type=number(0, 1), help="noise at the start, in (0, 1]; default: as the model wants")
     model.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="default 0")
     model.add_argument("--device", help="auto (default), cuda, mps, cpu")
-    model.add_argument("--dtype", choices=DTYPES, help="default auto: what suits the device")
+    model.add_argument("--dtype", choices=DTYPES, metavar="TYPE",
+                       help="auto (default: what suits the device), float32, bfloat16, float16")  # fmt: skip
 
     model = command.add_argument_group("guidance (default: as the model wants)")
     model.add_argument("--w-peak", type=number(0, 100, least=True), help="guidance at the mouth")
     model.add_argument("--w-base", type=number(0, 100, least=True), help="guidance elsewhere")
     model.add_argument("--gamma", type=number(0, 100, least=True), help="how fast guidance fades with the noise")
-    model.add_argument("--convention", choices=CONVENTIONS, help="reading of the guidance formula")
+    model.add_argument("--convention", choices=CONVENTIONS, metavar="NAME",
+                       help="reading of the guidance formula: paper, normalised or floored")  # fmt: skip
 
 
 def _mouth_option(command: argparse._ActionsContainer) -> None:
