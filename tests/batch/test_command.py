@@ -49,7 +49,11 @@ def test_stopped_it_says_how_to_go_on(given, tmp_path, capsys, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(plan.BundleChoice, "load", lambda self: Stopped(0))
-        assert cli.main(given) == 130
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
+        try:
+            assert cli.main(given) == 130
+        finally:
+            signal.signal(signal.SIGINT, before)
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"stopped; what is finished is kept in {tmp_path / 'out'}. Go on with: python -m omnisync")
     assert cli.main(last.partition("omnisync_core ")[2].split()) == 0

@@ -69,7 +69,7 @@ def test_what_was_found_on_all_frames_is_cut_too(host):
 
 
 def test_the_pipeline_takes_a_track_that_covers_what_is_shown(host):
-    fitted = host.module("omnisync_core.pipeline")._fitted_track
+    fitted = host.module("omnisync_core.mouth.looks").fitted_track
     whole, *_ = host.run(prompt(host, video("file")))["track"]
     part, *_ = host.run(prompt(host, video("file"), 0.5))["track"]
     info = type("Video", (), {"frame_count": 20, "times_N": whole.pts_N, "width": 96, "height": 64})
