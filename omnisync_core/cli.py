@@ -316,16 +316,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seconds", type=number(0.2, 600), default=3.0, help="per clip (default 3)")
     command.set_defaults(command=synth)
 
-    command = commands.add_parser("prepare", help="footage to clips of aligned faces that can be learned from")
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="videos with sound, a folder for each person")
-    command.add_argument("--out", type=Path, required=True, metavar="SET")
-    command.add_argument("--resolution", type=whole(64, 2048), default=256, help="pixels per side (default 256)")
-    command.add_argument("--test-share", type=number(0, 0.9), default=0.1, help="of the people (default 0.1)")
-    command.add_argument("--syncnet", default="", metavar="FILE", help="leave out clips that it says are out of sync")
-    command.add_argument("--table", choices=("clips.csv", "clips.parquet"), default="clips.csv",
-                         help="the list of clips (default clips.csv)")  # fmt: skip
-    command.add_argument("--workers", type=whole(1, 256), default=1, help="processes (default 1)")
-    command.set_defaults(command=prepare)
+    _prepare_parser(commands.add_parser("prepare", help="footage to clips of aligned faces that can be learned from"))
 
     command = commands.add_parser("train", help="train a model")
     command.add_argument("config", type=Path, metavar="CONFIG.toml")
@@ -338,7 +329,31 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--grid", action="store_true", help="also over guidance settings")
     command.set_defaults(command=evaluate)
 
-    command = what.add_parser("cycle", help="on a real clip: changed to other sounds and back, against the clip itself")
+    _cycle_parser(
+        what.add_parser("cycle", help="on a real clip: changed to other sounds and back, against the clip itself")
+    )
+
+    _adapt_parser(commands.add_parser("adapt", help="let the model learn the person in a clip, from the clip alone"))
+
+    add_bench(commands)
+
+    _queue_parser(commands.add_parser("queue", help="run a workflow (API form) on a ComfyUI server"))
+    return parser
+
+
+def _prepare_parser(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="videos with sound, a folder for each person")
+    command.add_argument("--out", type=Path, required=True, metavar="SET")
+    command.add_argument("--resolution", type=whole(64, 2048), default=256, help="pixels per side (default 256)")
+    command.add_argument("--test-share", type=number(0, 0.9), default=0.1, help="of the people (default 0.1)")
+    command.add_argument("--syncnet", default="", metavar="FILE", help="leave out clips that it says are out of sync")
+    command.add_argument("--table", choices=("clips.csv", "clips.parquet"), default="clips.csv",
+                         help="the list of clips (default clips.csv)")  # fmt: skip
+    command.add_argument("--workers", type=whole(1, 256), default=1, help="processes (default 1)")
+    command.set_defaults(command=prepare)
+
+
+def _cycle_parser(command: argparse.ArgumentParser) -> None:
     command.add_argument("--video", type=Path, required=True, metavar="V")
     command.add_argument("--audio", type=Path, required=True, metavar="OWN", help="the clip's own sound")
     command.add_argument("--others", type=Path, nargs="+", required=True, metavar="A", help="other sounds")
@@ -349,7 +364,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
     command.set_defaults(command=evaluate_cycle)
 
-    command = commands.add_parser("adapt", help="let the model learn the person in a clip, from the clip alone")
+
+def _adapt_parser(command: argparse.ArgumentParser) -> None:
     command.add_argument("--video", type=Path, required=True, metavar="V")
     command.add_argument("--audio", type=Path, metavar="OWN", help="the clip's own sound (default: the video's)")
     _mouth_option(command)
@@ -361,9 +377,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="auto", help="auto (default), cuda, mps, cpu")
     command.set_defaults(command=adapt)
 
-    add_bench(commands)
 
-    command = commands.add_parser("queue", help="run a workflow (API form) on a ComfyUI server")
+def _queue_parser(command: argparse.ArgumentParser) -> None:
     command.add_argument("workflow", type=Path, metavar="FILE.json")
     command.add_argument("--host", action="append", default=[], dest="hosts", metavar="URL",
                          help="default http://127.0.0.1:8188; with --manifest several")  # fmt: skip
@@ -373,7 +388,6 @@ def _parser() -> argparse.ArgumentParser:
                          help="e.g. 3.seed=7; a local file for an input that takes files is uploaded")  # fmt: skip
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="for the result (default: here)")
     command.set_defaults(command=queue)
-    return parser
 
 
 def _lipsync_parser(command: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..engines.omnisync import OmniSyncEngine, choose_dtype
-from ..training.generator import Generator, GeneratorOptions, generator_loss
+from ..training.generator import Generator, GeneratorOptions, edited, generator_loss, mouth_box
 from ..training.latents import as_video
 from ..training.stage import device_of
 from .material import Windows
@@ -128,13 +128,9 @@ class Pupil:
             torch.manual_seed(int(row))
             batch = pairs.draw(np.array([row]), self._text, np.random.default_rng(int(row)))
             batch = {name: value.to(device_of(self.model)) for name, value in batch.items()}
-            source, target = (as_video(batch[f"{name}_frames"]) for name in ("source", "target"))
             with self._autocast():
-                sigma = torch.full_like(batch["sigma"], self._tau)
-                clean = self.model.predict(batch["source"], sigma, batch["speech"], batch["text"])
-                result = self.model.decode(clean, source).clamp(-1, 1)
-            x, y, width = (batch["mouth"][0].mean(0) * source.shape[-1]).tolist()
-            box = (..., *(slice(max(0, round(at - 0.62 * width)), round(at + 0.62 * width)) for at in (y, x)))
+                source, result, target = edited(self.model, batch, self._tau)
+            box = (..., *mouth_box(batch["mouth"][0], source.shape[-1]))
             left += float((result - target)[box].square().sum())
             there += float((source - target)[box].square().sum())
         return 1 - left / max(there, 1e-9)

@@ -80,6 +80,21 @@ class Generator(nn.Module):
 
 
 @torch.no_grad()
+def edited(model: Generator, batch: dict[str, Tensor], tau: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Source, the source with the target's speech after one step from `tau`, and target: videos in -1..1."""
+    source, target = (as_video(batch[f"{name}_frames"]) for name in ("source", "target"))
+    clean = model.predict(batch["source"], torch.full_like(batch["sigma"], tau), batch["speech"], batch["text"])
+    return source, model.decode(clean, source).clamp(-1, 1), target
+
+
+def mouth_box(mouth_T3: Tensor, size: int) -> tuple[slice, slice]:
+    """Rows and columns of a picture of `size` around the mouth's mean place, a little wider than it."""
+    x, y, width = (mouth_T3.mean(0) * size).tolist()
+    rows, columns = (slice(max(0, round(at - 0.62 * width)), min(size, round(at + 0.62 * width))) for at in (y, x))
+    return rows, columns
+
+
+@torch.no_grad()
 def encode_reels(shard: Path, out: Path, vae: VideoVAE, bank: FeatureBank, batch: int = 12) -> None:
     """Latents of a shard's clips, as drawn and mirrored (R, K, 2, C, t, h, w), and the features of what each says."""
     with np.load(shard) as data:

@@ -17,8 +17,8 @@ from torch import nn
 from ..checkpoint import Bundle, read_bundle, write_bundle
 from ..engines.omnisync import BUNDLED, build_networks, build_spec
 from ..models.vae import VideoVAE
-from .generator import Generator, GeneratorOptions, Reels, encode_reels, generator_loss
-from .latents import FeatureBank, as_video
+from .generator import Generator, GeneratorOptions, Reels, edited, encode_reels, generator_loss, mouth_box
+from .latents import FeatureBank
 from .reels import POSE_A, ReelOptions, write_reels
 from .stage import device_of, run_stage, step_rng
 
@@ -114,15 +114,10 @@ def generator_sheet(model: Generator, reels: Reels, texts: dict) -> tuple[dict[s
     for _ in range(SHEET_CLIPS // 4):
         batch = {name: value.to(device_of(model)) for name, value in reels.draw(4, texts, options, rng).items()}
         torch.manual_seed(int(rng.integers(2**31)))
-        source, target = (as_video(batch[f"{name}_frames"]) for name in ("source", "target"))
-        with torch.autocast(source.device.type, torch.bfloat16):
-            clean = model.predict(
-                batch["source"], torch.full_like(batch["sigma"], 0.92), batch["speech"], batch["text"]
-            )
-            result = model.decode(clean, source).clamp(-1, 1)
+        with torch.autocast(device_of(model).type, torch.bfloat16):
+            source, result, target = edited(model, batch, 0.92)
         for one in range(len(result)):
-            x, y, width = (batch["mouth"][one].mean(0) * source.shape[-1]).tolist()
-            box = (slice(None), slice(None), *(_span(at, 0.62 * width, source.shape[-1]) for at in (y, x)))
+            box = (..., *mouth_box(batch["mouth"][one], source.shape[-1]))
             shown = {name: video[one][box] for name, video in (("s", source), ("r", result), ("t", target))}
             sums["left"] += float((shown["r"] - shown["t"]).square().sum())
             sums["there"] += float((shown["s"] - shown["t"]).square().sum())
@@ -135,10 +130,6 @@ def generator_sheet(model: Generator, reels: Reels, texts: dict) -> tuple[dict[s
     picture = torch.cat([torch.cat(rows[:half], 2), torch.cat(rows[half : 2 * half], 2)], 1).permute(1, 2, 0)
     figures = {"share": 1 - sums["left"] / sums["there"], "edges": sums["edges"] / sums["edges_true"]}
     return figures, ((picture + 1) * 127.5).clamp(0, 255).byte().cpu().numpy()
-
-
-def _span(center: float, half: float, size: int) -> slice:
-    return slice(max(0, round(center - half)), min(size, round(center + half)))
 
 
 def _edges(video_CTHW: torch.Tensor) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,13 +59,12 @@ def run_stage(
         with accelerator.autocast():
             losses = loss_of(running, step)
         accelerator.backward(losses["loss"])
-        _average_gradients(accelerator, optimiser)
+        average_gradients(accelerator, optimiser.parameters)
         size = optimiser.step(schedule(step, share))
         average.update_parameters(model)
         if accelerator.is_main_process:
             if step % 20 == 0:
-                row = {key: round(float(value.detach()), 5) for key, value in losses.items()}
-                _append(log, {"step": step, "gradient": round(size, 3), "seconds": round(time.time() - began), **row})
+                log_step(log, step, size, time.time() - began, losses)
             if time.time() - saved > save_minutes * 60:
                 _save(path, step + 1, model, average, optimiser)
                 saved = time.time()
@@ -106,9 +105,10 @@ def _agreed(accelerator: Accelerator, share: float) -> float:
     return float(accelerator.reduce(torch.tensor(share, device=accelerator.device), "mean"))
 
 
-def _average_gradients(accelerator: Accelerator, optimiser: Optimiser) -> None:
+def average_gradients(accelerator: Accelerator, parameters: Iterable[nn.Parameter]) -> None:
+    """Every process goes on with the mean of all processes' gradients."""
     if accelerator.num_processes > 1:
-        for parameter in optimiser.parameters:
+        for parameter in parameters:
             if parameter.grad is not None:
                 parameter.grad = accelerator.reduce(parameter.grad, "mean")
 
@@ -133,6 +133,8 @@ def _load(path: Path, model: nn.Module, average: Average, optimiser: Optimiser) 
     return state["step"]
 
 
-def _append(log: Path, row: dict) -> None:
+def log_step(log: Path, step: int, gradient: float, seconds: float, losses: Mapping[str, Tensor]) -> None:
+    """A line of JSON: the step, the gradient's norm, the seconds since the start, the losses."""
+    row = {key: round(float(value.detach()), 5) for key, value in losses.items()}
     with open(log, "a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+        file.write(json.dumps({"step": step, "gradient": round(gradient, 3), "seconds": round(seconds), **row}) + "\n")

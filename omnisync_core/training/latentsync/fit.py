@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from ...files import replacing
-from ..stage import step_rng
+from ..stage import average_gradients, log_step, step_rng
 
 CLIP = 1.0
 LOG_EVERY = 20
@@ -60,10 +59,7 @@ def fit(
         size = _step(accelerator, optimiser, list(learning.values()))
         if accelerator.is_main_process:
             if step % LOG_EVERY == 0:
-                row = {key: round(float(value.detach()), 5) for key, value in losses.items()}
-                told = {"step": step, "gradient": round(size, 3), "seconds": round(time.time() - began), **row}
-                with open(work / f"{name}.jsonl", "a", encoding="utf-8") as log:
-                    log.write(json.dumps(told) + "\n")
+                log_step(work / f"{name}.jsonl", step, size, time.time() - began, losses)
             if time.time() - saved > save_minutes * 60:
                 _keep(path, step + 1, model, learning, optimiser, report)
                 saved = time.time()
@@ -74,10 +70,7 @@ def fit(
 
 def _step(accelerator: Accelerator, optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> float:
     """Update from the mean of all processes' gradients; returns its norm."""
-    if accelerator.num_processes > 1:
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad = accelerator.reduce(parameter.grad, "mean")
+    average_gradients(accelerator, parameters)
     size = float(nn.utils.clip_grad_norm_(parameters, CLIP))
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
