@@ -1,4 +1,4 @@
-"""`python -m omnisync_core bench ...`: the words of the command line; the work is met when it is asked for."""
+"""`bench`: engines and other tools' results measured as the paper does."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..arguments import whole
 from ..errors import InputError
+from .arguments import whole
+from .options import add_seed
 
 
 def add(commands: Any) -> None:
-    """Add `bench` to the command line's commands."""
     command = commands.add_parser("bench", help="measure engines and other tools' results as the paper does")
     what = command.add_subparsers(required=True, metavar="what", parser_class=type(command))
     _add_prepare(what.add_parser("prepare", help="write the list of a folder's clips"))
@@ -25,9 +25,7 @@ def _add_prepare(command: argparse.ArgumentParser) -> None:
     command.add_argument("source", type=Path, metavar="SRC", help="the folder that holds the clips")
     command.add_argument("--out", type=Path, required=True, metavar="LIST", help="ends in .csv or .parquet")
     command.add_argument("--names", type=Path, metavar="FILE.txt", help="hdtf: the test list, a clip's name a line")
-    command.add_argument(
-        "--seed", type=whole(0, 2**63 - 1), default=0, help="of the pairing of videos and sounds (default 0)"
-    )
+    add_seed(command, "of the pairing of videos and sounds (default 0)")
     command.set_defaults(command=prepare)
 
 
@@ -65,20 +63,20 @@ def _add_study(command: argparse.ArgumentParser) -> None:
     command.add_argument("--title", default="Which lips say it?", help="what people read first")
     command.add_argument("--mail", default="", metavar="ADDRESS", help="short answers may also be sent there by mail")
     command.add_argument("--limit", type=whole(1, 10**6), metavar="N", help="only the first clips")
-    command.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="which clips hold a check (default 0)")
+    add_seed(command, "which clips hold a check (default 0)")
     command.add_argument("--key", type=Path, metavar="PAGE.key.json", help="read: of the study (default: looked for)")
     command.set_defaults(command=study)
 
 
 def prepare(options: argparse.Namespace) -> None:
-    from .prepare import prepare as write
+    from ..bench.prepare import prepare as write
 
     count = write(options.kind, options.source, options.out, names=options.names, seed=options.seed)
     print(f"{count} clips in {options.out}")
 
 
 def run(options: argparse.Namespace) -> None:
-    from .run import run as bench
+    from ..bench.run import run as bench
 
     bench(
         options.manifest, options.engine, options.out, metrics=options.metrics, limit=options.limit,
@@ -87,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def table(options: argparse.Namespace) -> None:
-    from .table import markdown, read_bench
+    from ..bench.table import markdown, read_bench
 
     print(markdown([read_bench(folder) for folder in options.folders], options.paper))
 
@@ -96,15 +94,15 @@ def study(options: argparse.Namespace) -> None:
     if options.paths[0] == Path("read"):
         _read(options)
         return
-    from .study import make
+    from ..bench.study import make
 
     make(options.paths, options.out or Path("study.html"), names=options.names, title=options.title, mail=options.mail,
          limit=options.limit, seed=options.seed)  # fmt: skip
 
 
 def _read(options: argparse.Namespace) -> None:
-    from .answers import find, read_study
-    from .study_figure import write
+    from ..bench.answers import find, read_study
+    from ..bench.study_figure import write
 
     if not options.paths[1:]:
         raise InputError("study read needs the files that people saved, e.g. answers/*.json")

@@ -11,13 +11,14 @@ import pytest
 from scipy.io import wavfile
 
 from omnisync_core import cli, pipeline
+from omnisync_core.cli.bars import Bars
 from omnisync_core.engines import omnisync
 from omnisync_core.errors import CheckpointError, OutputError
 from omnisync_core.job.options import Speaker, SyncOptions
 from omnisync_core.job.report import Plan, Progress
 from tests.fake import FakeEngine, pictures, write_sound, write_video
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -212,7 +213,7 @@ def test_an_interrupt_before_anything_is_done(loaded, files, capsys, monkeypatch
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli._Bars, "__call__", interrupt)
+    monkeypatch.setattr(Bars, "__call__", interrupt)
     assert cli.main(files) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "stopped"
 
@@ -262,7 +263,7 @@ def test_who_ignores_a_closing_terminal_still_does(loaded, files, monkeypatch):
 
 def test_bars_survive_a_resumed_job(capsys):
     plan = Plan(5, 0.2, 5, 3, 2, 61.0, 2_500_000)
-    with cli._Bars() as bars:
+    with Bars() as bars:
         for progress in (Progress("planned", 2, 3, plan), Progress("editing", 7, 9), Progress("writing", 1, 5)):
             bars(progress)
     out = capsys.readouterr().out
