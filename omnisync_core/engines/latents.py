@@ -92,14 +92,15 @@ class LatentEngine(Engine):
                 held = self._following(window, windows[len(results) - 1], results[-1])
             results.append(self.sample(window, held, on_step))
         for result, window in zip(results, windows, strict=True):
-            yield self._finished(window, result)
+            yield self.finish(window, result)
 
     @torch.inference_mode()
     def through_codec(self, frames_THWC: np.ndarray, source_THWC: np.ndarray) -> np.ndarray:
         latent_BCthw = self.encode(frames_THWC)
         return self.decode(latent_BCthw, source_THWC) if self.decodes_with_source else self.decode(latent_BCthw)
 
-    def _finished(self, window: Encoded, result: Tensor) -> Edit:
+    def finish(self, window: Encoded, result: Tensor) -> Edit:
+        """The pictures of a window's edited latents."""
         if self.decodes_with_source:
             source_THWC = window.excerpt.frames_THWC
             return Edit(self.decode(result, source_THWC), source_THWC)

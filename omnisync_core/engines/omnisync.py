@@ -27,7 +27,7 @@ from ..models.vae import VAEConfig, VideoVAE
 from ..models.whisper import SpeechFeatures, WhisperEncoder
 from ..spec import VideoSpec
 from .latents import Encoded, Held, LatentEngine
-from .protocol import Excerpt, OnStep
+from .protocol import Edit, Excerpt, OnStep
 
 BUNDLED = Path(__file__).parents[1] / "assets" / "omnisync_mini.safetensors"
 PROMPT = "A person speaks."
@@ -74,6 +74,20 @@ class OmniSyncEngine(LatentEngine):
     def speech(self, wave: Wave) -> SpeechFeatures:
         return SpeechFeatures(self.whisper, wave, self.dit.config.speech_tokens, self.resident)
 
+    def prepare(self, excerpt: Excerpt) -> Encoded:
+        if not self.decodes_with_source:
+            return super().prepare(excerpt)
+        with self.resident(self.vae):
+            latent_BCthw, source = self.vae.encode_source(self._video(excerpt.frames_THWC))
+            return Encoded(excerpt, latent_BCthw.float(), given=source)
+
+    def finish(self, window: Encoded, result: Tensor) -> Edit:
+        if not self.decodes_with_source:
+            return super().finish(window, result)
+        with self.resident(self.vae):
+            edited_THWC = self._pictures(self.vae.decode_edit(result, window.given))
+        return Edit(edited_THWC, window.excerpt.frames_THWC)
+
     def encode(self, frames_THWC: np.ndarray) -> Tensor:
         with self.resident(self.vae):
             return self.vae.encode(self._video(frames_THWC)).float()
@@ -100,13 +114,16 @@ class OmniSyncEngine(LatentEngine):
     def decode(self, latent_BCthw: Tensor, source_THWC: np.ndarray | None = None) -> np.ndarray:
         with self.resident(self.vae):
             source = None if source_THWC is None else self._video(source_THWC)
-            video = self.vae.decode(latent_BCthw.to(self.vae.latent_mean), source)[0]
-            return ((video.float() + 1) / 2).clamp(0, 1).permute(1, 2, 3, 0).cpu().numpy()
+            return self._pictures(self.vae.decode(latent_BCthw.to(self.vae.latent_mean.device), source))
 
     def _video(self, frames_THWC: np.ndarray) -> Tensor:
         """Pictures as the autoencoder takes them, where it is."""
-        weight = self.vae.latent_mean
-        return torch.as_tensor(np.ascontiguousarray(frames_THWC)).to(weight).permute(3, 0, 1, 2)[None] * 2 - 1
+        frames = torch.as_tensor(np.ascontiguousarray(frames_THWC), dtype=torch.float32)
+        return frames.to(self.vae.latent_mean.device).permute(3, 0, 1, 2)[None] * 2 - 1
+
+    @staticmethod
+    def _pictures(video_BCTHW: Tensor) -> np.ndarray:
+        return ((video_BCTHW[0].float() + 1) / 2).clamp(0, 1).permute(1, 2, 3, 0).cpu().numpy()
 
     def _guided_velocity(self, source: Tensor, excerpt: Excerpt) -> Callable[[Tensor, Tensor], Tensor]:
         """velocity(x, sigma): conditional and unconditional in one batch; the conditional alone where that is all."""
@@ -173,12 +190,17 @@ def choose_sampling(
 
 
 def ready_networks(bundle: Bundle, device: str = "auto", dtype: str = "auto") -> dict[str, nn.Module]:
-    """The networks of a bundle where they will run, frozen; `dtype` is the transformer's, the others are float32."""
+    """The networks of a bundle where they will run, frozen.
+
+    `dtype` is the transformer's, and with bfloat16 the autoencoder's, whose numbers are too large for float16; the
+    encoders of sound and text are float32.
+    """
     place = choose_device(device)
     kind = choose_dtype(dtype, place)
     networks = build_networks(bundle)
     for part, module in networks.items():
-        module.to(place, kind if part == "dit" else torch.float32).eval().requires_grad_(False)
+        takes = part == "dit" or (part == "vae" and kind == torch.bfloat16)
+        module.to(place, kind if takes else torch.float32).eval().requires_grad_(False)
     return networks
 
 

@@ -61,9 +61,24 @@ class VideoVAE(nn.Module):
         """The mean of the posterior, normalised per channel."""
         return torch.cat(list(self.encode_chunks([video_BCTHW])), 2)
 
+    def encode_source(self, video_BCTHW: Tensor) -> tuple[Tensor, Source]:
+        """`encode`, and what `decode_edit` is to be given: the encoder looks at a clip once. ValueError: not 1 + 4k."""
+        self._check_size(video_BCTHW)
+        frames = video_BCTHW.shape[2]
+        if self._whole_groups(frames, started=False) != frames or not frames:
+            raise ValueError(f"a clip needs 1 + {self.temporal_stride}k frames, got {frames}")
+        source = Source(video_BCTHW, self.encoder.features(video_BCTHW, {}))
+        mean, _ = self.encoder.moments(source.features[0]).chunk(2, 1)
+        return self.normalise(mean), source
+
     def decode(self, latent_BCthw: Tensor, source_BCTHW: Tensor | None = None) -> Tensor:
         """source: with `skips`, the frames that these latents are an edit of, as many as come out."""
         return torch.cat(list(self.decode_chunks([latent_BCthw], source_BCTHW)), 2)
+
+    def decode_edit(self, latent_BCthw: Tensor, source: Source) -> Tensor:
+        """`decode` where the encoder has looked at the source before."""
+        self._check_source(source.pixels_BCTHW, latent_BCthw, source.pixels_BCTHW.shape[2])
+        return self.decoder(self._as_input(latent_BCthw), {}, source)
 
     def encode_chunks(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Encode a clip given in pieces of any number of frames; ValueError unless they are 1 + 4k in sum."""
@@ -96,7 +111,7 @@ class VideoVAE(nn.Module):
                 self._check_source(pixels, chunk, frames)
                 source = Source(pixels, self.encoder.features(pixels, seen))
             done += frames
-            yield self.decoder(rearrange(self.denormalise(chunk), "b c t h w -> b t h w c"), memory, source)
+            yield self.decoder(self._as_input(chunk), memory, source)
 
     def moments(self, video_BCTHW: Tensor, memory: Memory | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, not normalised."""
@@ -110,6 +125,9 @@ class VideoVAE(nn.Module):
     def denormalise(self, latent_BCthw: Tensor) -> Tensor:
         mean, std = (self._per_channel(value, latent_BCthw) for value in (self.latent_mean, self.latent_std))
         return latent_BCthw * std + mean
+
+    def _as_input(self, latent_BCthw: Tensor) -> Tensor:
+        return rearrange(self.denormalise(latent_BCthw.to(self.latent_mean)), "b c t h w -> b t h w c")
 
     def _whole_groups(self, frames: int, started: bool) -> int:
         if started:
@@ -162,10 +180,15 @@ class Encoder(nn.Module):
 
     def forward(self, video_BCTHW: Tensor, memory: Memory) -> Tensor:
         deepest, *_ = self.features(video_BCTHW, memory)
-        return rearrange(self.outer(F.silu(self.norm(deepest))), "b t h w c -> b c t h w")
+        return self.moments(deepest)
+
+    def moments(self, deepest_BthwC: Tensor) -> Tensor:
+        """Mean and log-variance, BCthw, from the coarsest features."""
+        return rearrange(self.outer(F.silu(self.norm(deepest_BthwC))), "b t h w c -> b c t h w")
 
     def features(self, video_BCTHW: Tensor, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
         """What each level ends with, BTHWC, the coarsest first."""
+        video_BCTHW = video_BCTHW.to(self.norm.weight.dtype)
         x = self.inner(rearrange(video_BCTHW, "b c t (h p) (w q) -> b t h w (p q c)", p=2, q=2))
         levels = []
         for layer in self.layers:
@@ -220,7 +243,7 @@ class Decoder(nn.Module):
 
 
 class Blend(nn.Module):
-    """The decoder's choice, for every pixel, between what it painted and the source's own, moved."""
+    """The decoder's choice, for every pixel, between what it painted and the source's own, moved; float32."""
 
     REACH = 0.1
     """How far they may be moved, over the picture's side."""
@@ -233,7 +256,7 @@ class Blend(nn.Module):
         told = self.outer(x_BTHWC).float()
         share = rearrange(told[..., :4], "b t h w (p q) -> b 1 t (h p) (w q)", p=2, q=2).sigmoid()
         kept = self.move(source.float(), told[..., 4:].tanh() * self.REACH)
-        return (kept + share * (painted.float() - kept)).to(painted.dtype)
+        return kept + share * (painted.float() - kept)
 
     @staticmethod
     def move(video_BCTHW: Tensor, by_BTHW2: Tensor) -> Tensor:
@@ -264,14 +287,23 @@ class Block(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """Over channels only, in the input's own type."""
+    """Over channels only, in the input's own type.
+
+    On the CPU by the vectors' lengths: torch's own has no kernel there, and takes three times as long in bfloat16.
+    """
+
+    EPS = 1e-6
 
     def __init__(self, width: int, make: dict) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width, **make))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, x.shape[-1:], self.weight.to(x), 1e-6)
+        if x.device.type != "cpu":
+            return F.rms_norm(x, x.shape[-1:], self.weight.to(x), self.EPS)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = (x.shape[-1] ** 0.5) / length.clamp(min=(self.EPS * x.shape[-1]) ** 0.5)
+        return x * scale.to(x.dtype) * self.weight.to(x)
 
 
 class Conv3x3(nn.Module):
