@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,12 @@ def run(out: str | os.PathLike, engine: Engine | None = None) -> dict:
             with JobBars({"editing": STAGES["editing"]}) as bar:
                 done = sync_video(VIDEO, SOUND, edited, engine, options, bar)
             _write_mp4(out / "demo.mp4", edited)
-            frames = {"source": _frames(VIDEO), "result": _frames(edited), "truth": _frames(TRUTH_VIDEO)}
-        placement = demo_page.placement_of(VIDEO, SOUND, tuple(told["point"]), engine.spec)
-        openings, figures = demo_page.measure(frames, told, placement)
+            placement = demo_page.placement_of(VIDEO, SOUND, tuple(told["point"]), engine.spec)
+            far = demo_page.outside(_frames(edited), _frames(VIDEO), placement)
+            paths = {"source": VIDEO, "result": edited, "truth": TRUTH_VIDEO}
+            (x, y), near = demo_page.near_mouth(told, placement.frame_size)
+            frames = {name: np.stack([frame[y, x].copy() for frame in _frames(path)]) for name, path in paths.items()}
+        openings, figures = demo_page.measure(frames, near, far)
         report = {
             "recovered_share": round(figures.share, 4),
             "sync_r": round(figures.sync_r, 4),
@@ -48,7 +52,7 @@ def run(out: str | os.PathLike, engine: Engine | None = None) -> dict:
             "seconds_per_video_second": round(done.seconds / placement.timeline.end, 2),
             "peak_rss_mb": round(peak_rss_mb(), 1),
         }
-        demo_page.draw(frames, openings, told, report, SOUND).save(out / "demo.png")
+        demo_page.draw(frames, openings, near, report, SOUND).save(out / "demo.png")
         (out / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write to {out}: {error.strerror or error}") from error
@@ -73,9 +77,9 @@ def _write_mp4(path: Path, edited: Path) -> None:
             writer.write(frame)
 
 
-def _frames(path: Path) -> np.ndarray:
-    """(T, H, W, 3) uint8."""
-    return np.stack([np.rint(frame.rgb() * 255).astype(np.uint8) for frame in media.read_frames(path)])
+def _frames(path: Path) -> Iterator[np.ndarray]:
+    """(H, W, 3) uint8."""
+    return (np.rint(frame.rgb() * 255).astype(np.uint8) for frame in media.read_frames(path))
 
 
 def _windows_peak_bytes() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,11 +27,11 @@ def placement_of(video: Path, audio: Path, point: tuple[float, float], spec: Vid
     return Placement(info, track, shown, spec, np.ones(len(shown), np.float32))
 
 
-def outside(result_THWC: np.ndarray, source_THWC: np.ndarray, placement: Placement) -> float:
-    """The largest 8-bit difference where the edit's mask is 0."""
+def outside(result: Iterable[np.ndarray], source: Iterable[np.ndarray], placement: Placement) -> float:
+    """The largest 8-bit difference of frames (H, W, 3) where the edit's mask is 0."""
     worst = 0
-    for position, (result, source) in enumerate(zip(result_THWC, source_THWC, strict=True)):
-        difference = np.abs(result.astype(np.int16) - source).max(-1)
+    for position, (edited, shown) in enumerate(zip(result, source, strict=True)):
+        difference = np.abs(edited.astype(np.int16) - shown).max(-1)
         spot = placement.spot(position)
         covered = region.cover(spot.box, placement.frame_size)
         if covered is not None:

@@ -8,12 +8,11 @@ import numpy as np
 
 from ..audio import SpeechWave
 from ..sheets.drawing import INK, RESULT, RULE, SOFT, SOURCE, TRUTH, Page, close_up, curves, legend, moments, shortened
-from ..sheets.reader import read_opening
-from ..windows.placement import Placement
+from ..sheets.reader import CROP_DOWN, CROP_SCALE, read_opening
 from .area import outside, placement_of
 from .figures import ClipFigures, clip_figures
 
-__all__ = ["draw", "measure", "placement_of"]
+__all__ = ["draw", "measure", "near_mouth", "outside", "placement_of"]
 
 WIDTH, EDGE, LEFT, COLUMNS, GAP = 1600, 48, 148, 6, 10
 TILE = (WIDTH - EDGE - LEFT - (COLUMNS - 1) * GAP) // COLUMNS
@@ -21,17 +20,30 @@ RIGHT = LEFT + COLUMNS * (TILE + GAP) - GAP
 TOP = 132
 STRIP = TOP + 3 * (TILE + GAP) + 74
 HEIGHT = STRIP + 322
+SHOWN, ABOVE = 3.3, 0.55
+"""Mouth widths that a close-up is wide, and that its middle lies above the mouth."""
+REACH = (SHOWN / 2, SHOWN / 2 + ABOVE, SHOWN / 2, max(SHOWN / 2 - ABOVE, CROP_SCALE / 2 + CROP_DOWN))
+"""Mouth widths to the left, above, to the right and below that a close-up or the reader of openings looks at."""
 
 
-def measure(
-    frames: dict[str, np.ndarray], told: dict, placement: Placement
-) -> tuple[dict[str, np.ndarray], ClipFigures]:
-    """Openings and figures of frames `source`, `result` and `truth`; `told` is the clip's mouth.json."""
+def near_mouth(told: dict, frame_size: tuple[int, int]) -> tuple[tuple[slice, slice], dict]:
+    """Columns and rows that hold all that is measured and shown of a clip, and its mouth.json as seen from there."""
+    center_T2, box_T4 = np.array(told["mouth_center_xy"]), np.array(told["mouth_box_xyxy"])
+    before_2, after_2 = told["mouth_width"] * np.reshape(REACH, (2, 2))
+    first = np.minimum(box_T4[:, :2].min(0), np.floor(center_T2.min(0) - before_2)).astype(int).clip(0)
+    last = np.maximum(box_T4[:, 2:].max(0), np.ceil(center_T2.max(0) + after_2)).astype(int).clip(None, frame_size)
+    columns, rows = (slice(*ends) for ends in zip(first.tolist(), last.tolist(), strict=True))
+    from_there = {"mouth_center_xy": center_T2 - first, "mouth_box_xyxy": box_T4 - np.tile(first, 2)}
+    return (columns, rows), told | from_there
+
+
+def measure(frames: dict[str, np.ndarray], told: dict, far: float) -> tuple[dict[str, np.ndarray], ClipFigures]:
+    """Openings and figures of frames `source`, `result` and `truth` near the mouth; `far` is `outside` of the whole."""
     openings = {name: np.array(told[name]["opening"]) for name in ("source", "truth")}
     openings["result"] = read_opening(frames["result"], told["mouth_center_xy"], told["mouth_width"])
-    far = outside(frames["result"], frames["source"], placement)
-    box_T4 = np.array(told["mouth_box_xyxy"])
-    return openings, clip_figures("demo", told["family"], told["occluded"], frames, openings, box_T4, far)
+    return openings, clip_figures(
+        "demo", told["family"], told["occluded"], frames, openings, told["mouth_box_xyxy"], far
+    )
 
 
 def draw(frames: dict[str, np.ndarray], openings: dict[str, np.ndarray], told: dict, report: dict, sound: Path) -> Page:
@@ -48,8 +60,8 @@ def draw(frames: dict[str, np.ndarray], openings: dict[str, np.ndarray], told: d
         page.text(EDGE, top + TILE / 2, name, 22, color, 700)
         page.text(EDGE, top + TILE / 2 + 22, words, 13, SOFT)
         for column, frame in enumerate(shown):
-            x, y = told["mouth_center_xy"][frame]
-            tile = close_up(frames[name][frame], x, y - 0.55 * told["mouth_width"], 3.3 * told["mouth_width"], TILE)
+            (x, y), width = told["mouth_center_xy"][frame], told["mouth_width"]
+            tile = close_up(frames[name][frame], x, y - ABOVE * width, SHOWN * width, TILE)
             page.picture(LEFT + column * (TILE + GAP), top, tile, (TILE, TILE), 10)
     _draw_time(page, openings, shown, sound)
     numbers = (

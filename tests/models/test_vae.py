@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from omnisync_core.models.vae import Blend, VAEConfig, VideoVAE
+from omnisync_core.models.vae import Blend, RMSNorm, VAEConfig, VideoVAE
 from tests.tiny import VAE, stirred
 
 
@@ -212,3 +212,44 @@ def test_the_source_s_pixels_move_by_what_is_said():
 def test_a_source_of_another_length_or_size_is_refused(seeing, other):
     with pytest.raises(ValueError, match="the source has"):
         seeing.decode(latent(3), other)
+
+
+def test_an_encoder_that_looked_once_has_seen_all_that_a_decoder_needs(seeing):
+    clip = video(9)
+    encoded, source = seeing.encode_source(clip)
+    assert torch.equal(encoded, seeing.encode(clip))
+    assert torch.equal(seeing.decode_edit(latent(3), source), seeing.decode(latent(3), clip))
+
+
+def test_a_source_is_encoded_whole_or_refused(seeing):
+    with pytest.raises(ValueError, match="1 \\+ 4k frames, got 8"):
+        seeing.encode_source(video(8))
+
+
+def test_a_decoder_in_bfloat16_keeps_the_source_s_own_pixels():
+    """What is left as it is comes back in float32, however coarse the numbers are that decided so."""
+    torch.manual_seed(3)
+    vae = VideoVAE(replace(VAE, skips=True)).requires_grad_(False).bfloat16()
+    outer = vae.decoder.blend.outer.conv
+    outer.weight.zero_()
+    outer.bias.copy_(torch.tensor([-40.0] * 4 + [0.0] * 2))
+    source = video(9)
+    decoded = vae.decode(latent(3), source)
+    assert decoded.dtype == torch.float32
+    assert (decoded - source).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 0.02)])
+def test_the_norm_is_the_root_of_the_mean_square(dtype, tolerance):
+    norm = RMSNorm(24, {"dtype": dtype}).requires_grad_(False)
+    norm.weight.copy_(torch.rand(24) + 0.5)
+    x = 3 * torch.randn(2, 5, 24, dtype=torch.float64)
+    x[0, 0] = 0
+    root = (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    assert (norm(x.to(dtype)) - x / root * norm.weight).abs().max() < tolerance * 3
+
+
+def test_gradients_of_the_norm_are_finite_where_nothing_is():
+    norm, x = RMSNorm(8, {}), torch.zeros(3, 8, requires_grad=True)
+    norm(x).sum().backward()
+    assert torch.isfinite(x.grad).all()
