@@ -5,22 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import Input, InputImpl, io
 
 from ..omnisync_core.errors import InputError
-from .types import Track, mono_wave, positive_fps
-
-
-def _fps_input():
-    return io.Float.Input(
-        "fps", default=25.0, min=0.01, max=1000.0, step=0.01,
-        tooltip="Frames per second of images; a video has its own.",
-    )  # fmt: skip
-
-
-def _check_fps(fps) -> bool | str:
-    try:
-        positive_fps(25.0 if fps is None else fps)  # None: linked, known when it runs
-    except (InputError, TypeError) as error:
-        return str(error)
-    return True
+from .types import fps_input, mono_wave, positive_fps, source_input, track_input, within_fps
 
 
 class SyncScoreNode(io.ComfyNode):
@@ -34,16 +19,12 @@ class SyncScoreNode(io.ComfyNode):
             "syncnet_v2.model in models/metrics.",
             search_aliases=["syncnet", "lse-c", "lse-d", "lip sync metric", "sync confidence"],
             inputs=[
-                io.MultiType.Input("source", [io.Image, io.Video], tooltip="The frames. A video file is streamed."),
-                _fps_input(),
+                source_input(),
+                fps_input(),
                 io.Audio.Input(
                     "audio", optional=True, tooltip="What the mouth should say. Left open: the video's own sound."
                 ),
-                Track.Input(
-                    "mouth_track", optional=True,
-                    tooltip="From Mouth Track, of this source or of the video it was made from. Left open: the mouth "
-                    "is looked for.",
-                ),
+                track_input("the mouth is looked for"),
             ],
             outputs=[
                 io.Float.Output("confidence", tooltip="LSE-C: higher is better; real speech has some 6 to 9."),
@@ -55,7 +36,7 @@ class SyncScoreNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, fps=25.0):
-        return _check_fps(fps)
+        return within_fps(fps)
 
     @classmethod
     def execute(cls, source, fps, audio=None, mouth_track=None) -> io.NodeOutput:
@@ -82,7 +63,7 @@ class CompareVideosNode(io.ComfyNode):
                 io.MultiType.Input(
                     "reference", [io.Image, io.Video], tooltip="What it is compared with: the truth, or the source."
                 ),
-                _fps_input(),
+                fps_input(),
                 io.Int.Input(
                     "frames", default=32, min=1, max=1000,
                     tooltip="How many frames are looked at, evenly over the clip. Figures are of whole frames.",
@@ -96,7 +77,7 @@ class CompareVideosNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, fps=25.0):
-        return _check_fps(fps)
+        return within_fps(fps)
 
     @classmethod
     def execute(cls, result, reference, fps, frames) -> io.NodeOutput:
@@ -113,7 +94,7 @@ def score(source, fps: float, audio=None, track=None):
     from ..omnisync_core.bench.clip import faces_of
     from ..omnisync_core.bench.sync import WEIGHTS, score_frames
     from ..omnisync_core.bench.syncnet import load_syncnet
-    from .frames import open_frames
+    from .frames import open_frames, refuse_other
     from .host.counting import counted
     from .host.folders import metrics_file
 
@@ -122,10 +103,7 @@ def score(source, fps: float, audio=None, track=None):
         wave, begins = _sound(source, frames, audio)
         if track is None:
             track = mouth.track(counted(frames.read(), frames.count), frame_size=frames.size)
-        if len(track.pts_N) != frames.count:
-            raise InputError(
-                f"the mouth track has {len(track.pts_N)} frames, the source {frames.count}: connect its own track"
-            )
+        refuse_other(track, frames)
         scale = frames.size[0] / track.frame_size[0]
         times_N = frames.times
         duration = float(times_N[-1] - times_N[0] + 1 / (fps if frames.count < 2 else _rate(times_N)))

@@ -6,7 +6,7 @@ import torch
 from comfy_api.latest import io
 
 from ..omnisync_core.errors import InputError
-from .types import checked, mono_wave, within
+from .types import checked, fps_input, mono_wave, within
 
 SPEECH = "omnisync_speech"
 """Key of the speech in AUDIO_ENCODER_OUTPUT and CONDITIONING."""
@@ -28,10 +28,7 @@ class EncodeAudioWhisperNode(io.ComfyNode):
             inputs=[
                 io.AudioEncoder.Input("audio_encoder", tooltip="From Load OmniSync Model or Load Whisper Encoder."),
                 io.Audio.Input("audio", tooltip="The speech that the mouth should say; any rate, mono or stereo."),
-                io.Float.Input(
-                    "fps", default=25.0, min=0.01, max=1000.0, step=0.01,
-                    tooltip="Frames per second of the pictures that are edited.",
-                ),
+                fps_input("Frames per second of the pictures that are edited."),
                 io.Int.Input(
                     "frame_count", default=0, min=0, max=LONGEST,
                     tooltip="How many pictures are edited; 0 takes as many as the sound is long.",

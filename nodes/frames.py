@@ -15,6 +15,7 @@ from comfy_api.latest import Input, InputImpl
 from ..omnisync_core import media
 from ..omnisync_core.audio import loudness
 from ..omnisync_core.errors import InputError
+from ..omnisync_core.mouth import MouthTrack
 from ..omnisync_core.mouth.looks import hearing, small_frames
 from ..omnisync_core.mouth.speaking import Hear
 from .host.video import open_video, working_folder
@@ -110,6 +111,14 @@ def open_frames(source, fps: float = USUAL_FPS, seconds: float | None = None) ->
             if seconds is not None:
                 part = replace(part, stop=min(part.start + seconds, part.stop or math.inf))
             yield File(media.probe_video(part))
+
+
+def refuse_other(track: MouthTrack, frames: Pictures | File) -> None:
+    """InputError: the track is of another number of frames."""
+    if len(track.pts_N) != frames.count:
+        raise InputError(
+            f"the mouth track has {len(track.pts_N)} frames, the source {frames.count}: connect its own track"
+        )
 
 
 def _hearing(sound) -> Hear | None:

@@ -19,18 +19,21 @@ from ..omnisync_core.timing.timeline import POLICIES
 from .types import (
     ENGINE_OUT,
     GUIDANCE_NAMES,
-    LONGEST_PREVIEW,
     EngineType,
     Speakers,
     Track,
     finite,
+    fps_input,
     guidance_inputs,
     positive_fps,
+    preview_input,
     read_guidance,
+    read_preview,
     read_sound,
     rgb_frames,
-    within,
-)  # fmt: skip
+    seed_input,
+    within_preview,
+)
 
 SOUND = "sound.wav"
 SEED_TIP = "The same seed, files and settings give the same result."
@@ -197,16 +200,8 @@ class LipSyncVideoNode(io.ComfyNode):
                 EngineType.Input("engine", tooltip=ENGINE_TIP),
                 Track.Input("mouth_track", optional=True, tooltip=TRACK_TIP),
                 Speakers.Input("speakers", optional=True, tooltip="Several people, each with a sound: Speaker nodes."),
-                io.Int.Input(
-                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=SEED_TIP
-                ),
-                io.Combo.Input(
-                    "length_policy", options=list(POLICIES), default="source", tooltip=LENGTH_TIP
-                ),
-                io.Combo.Input("silence_policy", options=list(SILENCE), default="close", tooltip=SILENCE_TIP),
-                io.Float.Input(
-                    "preview_seconds", default=0.0, min=0.0, max=LONGEST_PREVIEW, step=0.5, tooltip=PREVIEW_TIP
-                ),
+                seed_input(SEED_TIP),
+                *_choices(optional=False),
                 io.Boolean.Input(
                     "resume", default=True, advanced=True,
                     tooltip="Go on with this very job where it was stopped before; off starts it over. Finished parts "
@@ -227,9 +222,7 @@ class LipSyncVideoNode(io.ComfyNode):
     def validate_inputs(cls, preview_seconds=0.0, audio="open", speakers="open"):
         if audio == "open" and speakers == "open":
             return "no sound is connected: give audio, or speakers"
-        if preview_seconds is not None and not 0 <= preview_seconds <= LONGEST_PREVIEW:
-            return f"preview_seconds must be a number within 0..{LONGEST_PREVIEW:g}, got {preview_seconds}"
-        return True
+        return within_preview(preview_seconds)
 
     @classmethod
     def execute(
@@ -242,15 +235,7 @@ class LipSyncVideoNode(io.ComfyNode):
         roles = tuple(speakers or ())
         if roles and mouth_track is not None:
             raise InputError("speakers bring their own mouth tracks: connect either mouth_track or speakers, not both")
-        options = SyncOptions(
-            seed=seed,
-            length=length_policy,
-            silence=silence_policy,
-            mouth="auto" if mouth_track is None else mouth_track,
-            preview_seconds=finite("preview_seconds", preview_seconds, 0, LONGEST_PREVIEW) or None,
-            lossless=lossless,
-            resume=resume,
-        )
+        options = _options(seed, length_policy, silence_policy, mouth_track, preview_seconds, lossless, resume)
         sound = mixed([_samples(role.audio) for role in roles]) if roles and audio is None else _samples(audio)
         output, report = run(video, sound, engine, roles, options)
         told = described(report) + (f"\nnote: {LOSSLESS}" if lossless else "")
@@ -270,25 +255,11 @@ class LipSyncImagesNode(io.ComfyNode):
             inputs=[
                 io.Image.Input("images", tooltip="The video's frames in order; RGB or RGBA, of any size."),
                 io.Audio.Input("audio", tooltip="What the mouth should say; heard from the first picture on."),
-                io.Float.Input(
-                    "fps", default=25.0, min=0.01, max=1000.0, step=0.01,
-                    tooltip="Frames per second of the pictures: what the video was loaded with.",
-                ),
+                fps_input("Frames per second of the pictures: what the video was loaded with."),
                 EngineType.Input("engine", tooltip=ENGINE_TIP),
                 Track.Input("mouth_track", optional=True, tooltip=TRACK_TIP),
-                io.Int.Input(
-                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=SEED_TIP
-                ),
-                io.Combo.Input(
-                    "length_policy", options=list(POLICIES), default="source", optional=True, tooltip=LENGTH_TIP
-                ),
-                io.Combo.Input(
-                    "silence_policy", options=list(SILENCE), default="close", optional=True, tooltip=SILENCE_TIP
-                ),
-                io.Float.Input(
-                    "preview_seconds", default=0.0, min=0.0, max=LONGEST_PREVIEW, step=0.5, optional=True,
-                    tooltip=PREVIEW_TIP,
-                ),
+                seed_input(SEED_TIP),
+                *_choices(optional=True),
             ],
             outputs=[
                 io.Image.Output(tooltip="The pictures with the edit, as many as length_policy says."),
@@ -300,24 +271,43 @@ class LipSyncImagesNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, preview_seconds=0.0):
-        return within({"preview_seconds": (0, LONGEST_PREVIEW)}, preview_seconds=preview_seconds)
+        return within_preview(preview_seconds)
 
     @classmethod
     def execute(
         cls, images, audio, fps, engine, seed, mouth_track=None,
         length_policy="source", silence_policy="close", preview_seconds=0.0,
     ) -> io.NodeOutput:  # fmt: skip
-        options = SyncOptions(
-            seed=seed,
-            length=length_policy,
-            silence=silence_policy,
-            mouth="auto" if mouth_track is None else mouth_track,
-            preview_seconds=finite("preview_seconds", preview_seconds, 0, LONGEST_PREVIEW) or None,
-            lossless=True,
-            resume=True,
-        )
+        options = _options(seed, length_policy, silence_policy, mouth_track, preview_seconds)
         changed, mask, report = run_images(_coloured(images), _samples(audio), positive_fps(fps), engine, options)
         return io.NodeOutput(changed, audio, mask, described(report))
+
+
+def _choices(*, optional: bool) -> list[io.Input]:
+    """What happens where sound and video differ, where nobody speaks, and how much is done."""
+    return [
+        io.Combo.Input(
+            "length_policy", options=list(POLICIES), default="source", optional=optional, tooltip=LENGTH_TIP
+        ),
+        io.Combo.Input(
+            "silence_policy", options=list(SILENCE), default="close", optional=optional, tooltip=SILENCE_TIP
+        ),
+        preview_input(PREVIEW_TIP, optional=optional),
+    ]  # fmt: skip
+
+
+def _options(
+    seed: int, length: str, silence: str, track, preview_seconds: float, lossless: bool = True, resume: bool = True
+) -> SyncOptions:
+    return SyncOptions(
+        seed=seed,
+        length=length,
+        silence=silence,
+        mouth="auto" if track is None else track,
+        preview_seconds=read_preview(preview_seconds),
+        lossless=lossless,
+        resume=resume,
+    )
 
 
 def _sync(video, sound, output: Path, engine, roles: Sequence[Role], options: SyncOptions, folder: Path) -> Report:

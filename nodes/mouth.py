@@ -6,7 +6,7 @@ import math
 
 from comfy_api.latest import io
 
-from .types import LONGEST_PREVIEW, RegionType, Track, finite, within
+from .types import RegionType, Track, finite, preview_input, read_preview, source_input, within_preview
 
 SPEAKERS = ("largest", "index", "point")
 
@@ -23,7 +23,7 @@ class MouthTrackNode(io.ComfyNode):
             "is looked for. Works with any character.",
             search_aliases=["mouth", "lips", "face tracking", "face detection", "speaker"],
             inputs=[
-                io.MultiType.Input("source", [io.Image, io.Video], tooltip="The frames. A video file is streamed."),
+                source_input(),
                 io.Mask.Input(
                     "mask", optional=True,
                     tooltip="The mouth, painted: on the first frame (it is followed from there) or on every frame.",
@@ -59,9 +59,8 @@ class MouthTrackNode(io.ComfyNode):
                     "point_y", default=0.62, min=0.0, max=1.0, step=0.001,
                     tooltip="The mouth on the first frame: 0 is its upper edge, 1 its lower one. Click the picture.",
                 ),
-                io.Float.Input(
-                    "preview_seconds", default=0.0, min=0.0, max=LONGEST_PREVIEW, step=0.5, optional=True,
-                    tooltip="Look at the first seconds alone, as many as in Lip Sync Video; 0 looks at all.",
+                preview_input(
+                    "Look at the first seconds alone, as many as in Lip Sync Video; 0 looks at all.", optional=True
                 ),
             ],
             outputs=[
@@ -76,7 +75,7 @@ class MouthTrackNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, point_x=0.5, point_y=0.5, preview_seconds=0.0):
-        told = within({"preview_seconds": (0, LONGEST_PREVIEW)}, preview_seconds=preview_seconds)
+        told = within_preview(preview_seconds)
         if told is not True:
             return told
         for name, value in (("point_x", point_x), ("point_y", point_y)):
@@ -93,8 +92,7 @@ class MouthTrackNode(io.ComfyNode):
         from .tracking import find_mouth
 
         point = finite("point_x", point_x, 0, 1), finite("point_y", point_y, 0, 1)
-        seconds = finite("preview_seconds", preview_seconds, 0, LONGEST_PREVIEW) or None
-        *outputs, shown = find_mouth(source, speaker, index, point, mask, seconds, **found)
+        *outputs, shown = find_mouth(source, speaker, index, point, mask, read_preview(preview_seconds), **found)
         return io.NodeOutput(*outputs, ui=shown)
 
 

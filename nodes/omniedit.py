@@ -9,7 +9,18 @@ from comfy_api.latest import InputImpl, Types, io
 from ..omnisync_core.diffusion import CONVENTIONS
 from ..omnisync_core.diffusion.guidance import Guidance
 from ..omnisync_core.engines.omniedit import NOISES
-from .types import ENGINE_OUT, GUIDANCE_NAMES, EngineType, Track, finite, positive_fps, rarely_touched, rgb_frames
+from .types import (
+    ENGINE_OUT,
+    GUIDANCE_NAMES,
+    EngineType,
+    Track,
+    finite,
+    fps_input,
+    positive_fps,
+    rarely_touched,
+    rgb_frames,
+    seed_input,
+)
 
 NOISE_TIP = (
     "How the noise of the next step is made. estimated: from the source and new noise, as OmniEdit's code. "
@@ -114,10 +125,7 @@ class HuMoAudioNode(io.ComfyNode):
                     "source_audio", optional=True,
                     tooltip="The video's own sound, by Whisper large-v3. Left open: the video is silent.",
                 ),
-                io.Float.Input(
-                    "fps", default=25.0, min=0.01, max=1000.0, step=0.01,
-                    tooltip="Frames per second of the video.",
-                ),
+                fps_input("Frames per second of the video."),
                 io.Int.Input(
                     "length", default=97, min=1, max=1_000_001, step=4,
                     tooltip="Frames of the video, 1 + 4k.",
@@ -213,10 +221,7 @@ class LTXEditNode(io.ComfyNode):
                 *_ltx_models(),
                 io.String.Input("source_prompt", multiline=True, tooltip="What is seen and heard in the clip now."),
                 io.String.Input("target_prompt", multiline=True, tooltip="What should be seen and heard instead."),
-                io.Int.Input(
-                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                    tooltip="The same seed gives the same result.",
-                ),
+                seed_input("The same seed gives the same result."),
                 *_trajectory(steps=40, start=12, end=40, cfg=10.0, advanced=True),
                 io.Int.Input(
                     "max_frames", default=121, min=9, max=1025, step=8, advanced=True,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import InputImpl, io
 
-from ..omnisync_core.errors import InputError
 from .host.folders import EXAMPLES
-from .types import Track, mono_wave, positive_fps
+from .types import fps_input, mono_wave, positive_fps, source_input, track_input, within_fps
 
 
 class SyncReportNode(io.ComfyNode):
@@ -20,17 +19,10 @@ class SyncReportNode(io.ComfyNode):
             "comparing two versions of one clip; loudness is not opening, so one figure alone says little.",
             search_aliases=["lip sync score", "sync", "evaluate", "metrics"],
             inputs=[
-                io.MultiType.Input("source", [io.Image, io.Video], tooltip="The frames. A video file is streamed."),
+                source_input(),
                 io.Audio.Input("audio", tooltip="What the mouth should say."),
-                io.Float.Input(
-                    "fps", default=25.0, min=0.01, max=1000.0, step=0.01,
-                    tooltip="Frames per second of images; a video has its own.",
-                ),
-                Track.Input(
-                    "mouth_track", optional=True,
-                    tooltip="From Mouth Track, of this source or of the video it was made from. Left open: as Lip Sync "
-                    "Video finds the mouth.",
-                ),
+                fps_input(),
+                track_input("as Lip Sync Video finds the mouth"),
             ],
             outputs=[
                 io.Image.Output("chart", tooltip="Loudness, speech, opening, and their correlation by delay."),
@@ -40,11 +32,7 @@ class SyncReportNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, fps=25.0):
-        try:
-            positive_fps(25.0 if fps is None else fps)  # None: linked, known when it runs
-        except (InputError, TypeError) as error:
-            return str(error)
-        return True
+        return within_fps(fps)
 
     @classmethod
     def execute(cls, source, audio, fps, mouth_track=None) -> io.NodeOutput:
@@ -87,17 +75,14 @@ def report(source, wave, fps: float, track=None) -> tuple:
 
     from ..omnisync_core import mouth
     from ..omnisync_core.sheets import sync_report
-    from .frames import open_frames
+    from .frames import open_frames, refuse_other
     from .host.counting import counted
 
     with open_frames(source, fps) as frames:
         if track is None:
             looked = counted(frames.read(), frames.count)
             track = mouth.track(looked, frame_size=frames.size, hear=frames.hear)
-        if len(track.pts_N) != frames.count:
-            raise InputError(
-                f"the mouth track has {len(track.pts_N)} frames, the source {frames.count}: connect its own track"
-            )
+        refuse_other(track, frames)
         pictures = (picture for _, picture in counted(frames.read(), frames.count))
         reading = sync_report.read(pictures, frames.times, track, wave)
     return torch.from_numpy(sync_report.draw(reading).astype(np.float32) / 255)[None], sync_report.describe(reading)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from .types import GUIDANCE_BOUNDS, GUIDANCE_NAMES, Track, checked, guidance_inputs, read_guidance, within
+from .types import GUIDANCE_BOUNDS, GUIDANCE_NAMES, Track, checked, guidance_inputs, read_guidance, seed_input, within
 
 TRACK_TIP = (
     "Where the mouth is in the encoded pictures, from Mouth Track. Left open (or a track of pictures of another size): "
@@ -39,10 +39,7 @@ class ProgressiveNoiseNode(io.ComfyNode):
                     "spacing", options=["linear", "shifted"], default="linear", advanced=True,
                     tooltip="linear: even levels. shifted: bent as the model's own schedule is.",
                 ),
-                io.Int.Input(
-                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                    tooltip="The same seed gives the same result, and that of Lip Sync Video's first window.",
-                ),
+                seed_input("The same seed gives the same result, and that of Lip Sync Video's first window."),
             ],
             outputs=[
                 io.Noise.Output(tooltip="The noise to start with."),

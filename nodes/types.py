@@ -1,4 +1,4 @@
-"""What the nodes share: sockets, the widgets of the guidance, checks of what comes in."""
+"""What the nodes share: sockets, widgets that several have, checks of what comes in."""
 
 from __future__ import annotations
 
@@ -31,6 +31,36 @@ CONVENTION_TIP = (
 )
 GUIDANCE_BOUNDS = {"w_peak": (0, 20), "w_base": (0, 20), "gamma": (0, 10), "sigma_g": (0.05, 10)}
 """Of the widgets: the part of the core's `BOUNDS` that is of use."""
+
+
+def source_input() -> io.Input:
+    """Frames, from memory or from a file."""
+    return io.MultiType.Input("source", [io.Image, io.Video], tooltip="The frames. A video file is streamed.")
+
+
+def fps_input(tooltip: str = "Frames per second of images; a video has its own.") -> io.Input:
+    return io.Float.Input("fps", default=25.0, min=0.01, max=1000.0, step=0.01, tooltip=tooltip)
+
+
+def seed_input(tooltip: str) -> io.Input:
+    return io.Int.Input(
+        "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=tooltip
+    )  # fmt: skip
+
+
+def preview_input(tooltip: str, *, optional: bool = False) -> io.Input:
+    """Seconds; `read_preview` takes them."""
+    return io.Float.Input(
+        "preview_seconds", default=0.0, min=0.0, max=LONGEST_PREVIEW, step=0.5, optional=optional, tooltip=tooltip
+    )  # fmt: skip
+
+
+def track_input(left_open: str) -> io.Input:
+    """Where the mouth is, for nodes that can do without."""
+    return Track.Input(
+        "mouth_track", optional=True,
+        tooltip=f"From Mouth Track, of this source or of the video it was made from. Left open: {left_open}.",
+    )  # fmt: skip
 
 
 def guidance_inputs(*, own: bool = False) -> list:
@@ -113,6 +143,25 @@ def checked(bounds: dict[str, tuple[float, float]], **values) -> None:
     """InputError for the first value out of its bounds: what is linked is only known when a node runs."""
     for name, value in values.items():
         finite(name, value, *bounds[name])
+
+
+def within_fps(fps) -> bool | str:
+    """As `within`."""
+    try:
+        positive_fps(25.0 if fps is None else fps)
+    except (InputError, TypeError) as error:
+        return str(error)
+    return True
+
+
+def within_preview(seconds) -> bool | str:
+    """As `within`."""
+    return within({"preview_seconds": (0, LONGEST_PREVIEW)}, preview_seconds=seconds)
+
+
+def read_preview(seconds: float) -> float | None:
+    """None: all of it."""
+    return finite("preview_seconds", seconds, 0, LONGEST_PREVIEW) or None
 
 
 def positive_fps(fps: float) -> float:

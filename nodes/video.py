@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import InputImpl, io
 
 from ..omnisync_core.errors import InputError
-from .types import positive_fps, read_sound, rgb_frames, within
+from .types import fps_input, positive_fps, read_sound, rgb_frames, within
 
 
 class ChunkedVideoDecodeNode(io.ComfyNode):
@@ -21,9 +21,7 @@ class ChunkedVideoDecodeNode(io.ComfyNode):
             inputs=[
                 io.Vae.Input("vae", tooltip="From Load OmniSync Model; another VAE decodes in one piece."),
                 io.Latent.Input("samples", tooltip="The sampled latents."),
-                io.Float.Input(
-                    "fps", default=25.0, min=0.01, max=1000.0, step=0.01, tooltip="Frames per second of the video."
-                ),
+                fps_input("Frames per second of the video."),
                 io.Audio.Input("audio", optional=True, tooltip="The sound of the video; cut where the pictures end."),
                 io.Combo.Input(
                     "output", options=["video", "images"], default="video",

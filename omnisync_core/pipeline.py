@@ -10,6 +10,8 @@ import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,20 +55,15 @@ def sync_video(
     InputError and OutputError.
     """
     began, tell = time.monotonic(), progress or (lambda _: None)
-    job = open_job(media.Part.of(video), Path(audio), Path(output), engine, options, speakers, tell)
-    identity = manifest(job.part, job.audio, engine, options, speakers)
-    store = Store.open(job.output, identity, resume=options.resume, state=state)
-    try:
+    with _opened(video, audio, output, engine, options, speakers, tell, state=state) as (job, store):
         roles = [_cast(job, number, store.of_speaker(number)) for number in range(len(job.speakers))]
-        editors = [Editor(engine, _speech(job, role), role.placement, role.store, options.seed) for role in roles]
+        editors = [_editor(job, role) for role in roles]
         on_step = _announce(job, roles, editors)
         for editor in editors:
             editor.run(on_step)
         _write(job, roles)
         report = report_of(job, roles, time.monotonic() - began)
         store.remove()
-    finally:
-        store.close()
     return report
 
 
@@ -85,15 +82,11 @@ def plan_pieces(
     They begin at cuts and where nothing is edited. What was found is kept in `state`, for `edit_piece`. Raises as
     `sync_video`.
     """
-    job = open_job(media.Part.of(video), Path(audio), Path(output), engine, options, (), lambda _: None)
-    store = Store.open(job.output, manifest(job.part, job.audio, engine, options), resume=True, state=state)
-    try:
+    with _opened(video, audio, output, engine, replace(options, resume=True), state=state) as (job, store):
         role = _cast(job, 0, store)
         store.write("video", **{name: np.asarray(value) for name, value in vars(job.video).items() if name != "path"})
         frames = seconds * len(role.placement.edited_E) / max(job.timeline.end - float(job.timeline.time_V[0]), 1e-3)
-        return Editor(engine, _speech(job, role), role.placement, store, options.seed).pieces(round(frames))
-    finally:
-        store.close()
+        return _editor(job, role).pieces(round(frames))
 
 
 def edit_piece(
@@ -110,16 +103,44 @@ def edit_piece(
 
     Its finished windows are those of the whole job: `sync_video` goes on from them with `options.resume`.
     """
-    part = media.Part.of(video)
-    store = Store.open(Path(output), manifest(part, audio, engine, options), resume=True, state=state)
+    options = replace(options, resume=True)
+    with _opened(video, audio, output, engine, options, state=state, is_known=True) as (job, store):
+        _editor(job, _cast(job, 0, store)).run(lambda *_: None, piece)
+
+
+@contextmanager
+def _opened(
+    video: str | os.PathLike | media.Part,
+    audio: str | os.PathLike,
+    output: str | os.PathLike,
+    engine: Engine,
+    options: SyncOptions,
+    speakers: Sequence[Speaker] = (),
+    tell: Listener = lambda _: None,
+    *,
+    state: str | os.PathLike | None,
+    is_known: bool = False,
+) -> Iterator[tuple[Job, Store]]:
+    """A job, and what is finished of it.
+
+    is_known: `plan_pieces` looked at the files before and kept what it found of the video; else they are looked at
+    before a folder is made.
+    """
+    part, audio, output = media.Part.of(video), Path(audio), Path(output)
+
+    def look(known: media.VideoInfo | None = None) -> Job:
+        return open_job(part, audio, output, engine, options, speakers, tell, known)
+
+    job = None if is_known else look()
+    store = Store.open(output, manifest(part, audio, engine, options, speakers), resume=options.resume, state=state)
     try:
-        known = _known_video(part, store)
-        job = open_job(part, Path(audio), Path(output), engine, options, (), lambda _: None, known)
-        role = _cast(job, 0, store)
-        editor = Editor(engine, _speech(job, role), role.placement, store, options.seed)
-        editor.run(lambda *_: None, piece)
+        yield job or look(_known_video(part, store)), store
     finally:
         store.close()
+
+
+def _editor(job: Job, role: Role) -> Editor:
+    return Editor(job.engine, _speech(job, role), role.placement, role.store, job.options.seed)
 
 
 def _known_video(part: media.Part, store: Store) -> media.VideoInfo | None:

@@ -123,7 +123,9 @@ def _inverse(affine_A: np.ndarray) -> np.ndarray:
 
 def _grid(affine_A: np.ndarray, size: tuple[int, int], source_size: tuple[int, int]) -> Tensor:
     """Where each pixel of `size` comes from, (1, H, W, 2) in -1..1 of the source."""
-    x, y = np.arange(size[0])[None, :, None], np.arange(size[1])[:, None, None]
-    places_HW2 = x * affine_A[:, 0] + y * affine_A[:, 1] + affine_A[:, 2]
-    places_HW2 = 2 * places_HW2 / (np.asarray(source_size) - 1) - 1
-    return torch.from_numpy(places_HW2.astype(np.float32))[None]
+    grid_HW2 = np.empty((size[1], size[0], 2), np.float32)
+    x_W, y_H1 = np.arange(size[0]), np.arange(size[1])[:, None]
+    for axis, (by_x, by_y, move) in enumerate(affine_A):
+        places_HW = x_W * by_x + y_H1 * by_y + move
+        grid_HW2[..., axis] = 2 * places_HW / (source_size[axis] - 1) - 1
+    return torch.from_numpy(grid_HW2)[None]
