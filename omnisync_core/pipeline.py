@@ -222,6 +222,12 @@ def _write(job: Job, roles: Sequence[Role]) -> None:
     is_edited_V = edited_V(roles)
     marking = job.marking if is_edited_V.any() else None
 
+    def edited() -> Iterator[media.Frame]:
+        for position, frame in enumerate(play(job.video, job.timeline.source_V)):
+            for compositor in compositors:
+                frame = compositor.apply(frame, position)
+            yield marking.apply(frame, bool(is_edited_V[position])) if marking else frame
+
     def sign(path: Path) -> None:
         if marking is not None:
             marking.sign(path, job.part.path, job.engine.fingerprint)
@@ -235,9 +241,6 @@ def _write(job: Job, roles: Sequence[Role]) -> None:
         note=marking.note if marking else "",
         finish=sign,
     ) as writer:
-        for position, frame in enumerate(play(job.video, job.timeline.source_V)):
-            for compositor in compositors:
-                frame = compositor.apply(frame, position)
-            frame = marking.apply(frame, bool(is_edited_V[position])) if marking else frame
+        for position, frame in enumerate(media.ahead(edited())):
             writer.write(frame, float(times_V[position]))
             job.tell(Progress("writing", position + 1, len(times_V)))

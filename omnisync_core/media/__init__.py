@@ -5,6 +5,7 @@ import av
 if tuple(int(part) for part in av.__version__.split(".")[:2]) < (17, 1):
     raise ImportError(f"OmniSync needs PyAV 17.1 or newer, found {av.__version__}: pip install --upgrade av")
 
+from .ahead import ahead
 from .frame import Frame
 from .pictures import write_pictures, write_samples
 from .reader import TRIM_TOLERANCE, Part, VideoInfo, frames_from, frames_of, probe_video, read_frames
@@ -19,6 +20,7 @@ __all__ = [
     "Part",
     "VideoInfo",
     "VideoWriter",
+    "ahead",
     "check_output",
     "frames_from",
     "frames_of",

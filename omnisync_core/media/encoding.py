@@ -45,7 +45,7 @@ def choose_encoding(frame: Frame, path: Path, lossless: bool, opaque: bool) -> E
     if lossless:
         if container != "matroska":
             raise InputError(f"a lossless result (FFV1) needs a name that ends in .mkv, got {path.name!r}")
-        return Encoding("ffv1", _same_samples("ffv1", name), {"level": "3", "slicecrc": "1"})
+        return Encoding("ffv1", _same_samples("ffv1", name), _FFV1)
     if not opaque:
         if container != "mov":
             raise InputError(f"the source is transparent, {path.name} cannot be", "alpha")
@@ -57,6 +57,7 @@ def choose_encoding(frame: Frame, path: Path, lossless: bool, opaque: bool) -> E
     return Encoding("libx264", _fitting("libx264", frame), _X264)
 
 
+_FFV1 = {"level": "3", "slicecrc": "1", "slices": "4", "threads": "auto"}
 # Without mbtree: its assembly reads memory that nobody wrote, and the same job would give other bytes each time.
 _X264 = {"crf": "15", "preset": "medium", "mbtree": "0"}
 _X265 = {"crf": "14", "preset": "medium"}

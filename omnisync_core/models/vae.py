@@ -319,7 +319,11 @@ class Conv3x3(nn.Module):
 
 
 class CausalConv(nn.Module):
-    """Kernel 3 in time over this and the two frames before, as one matrix product; zeros before the clip."""
+    """Kernel 3 in time over this and the two frames before; zeros before the clip.
+
+    `linear` holds it as one matrix over three frames' channels, for hosts to cast and to stream. torch's own layer runs
+    as a convolution over (time, place), which copies nothing; a host's as it is, over three frames laid side by side.
+    """
 
     def __init__(self, inner: int, outer: int, make: dict, operations: Any) -> None:
         super().__init__()
@@ -332,8 +336,16 @@ class CausalConv(nn.Module):
             before = torch.zeros_like(x[:, :1]).expand(-1, 2, -1, -1, -1)
         frames = torch.cat([before, x], 1)
         memory[id(self)] = frames[:, -2:]
+        if type(self.linear) is nn.Linear:
+            return self._convolve(frames[:, first:], stride)
         taps = [frames[:, start : start + x.shape[1]][:, first::stride] for start in range(3)]
         return self.linear(torch.cat(taps, -1))
+
+    def _convolve(self, frames_BTHWC: Tensor, stride: int) -> Tensor:
+        kernel = rearrange(self.linear.weight, "o (k i) -> o i k 1", k=3)
+        images = frames_BTHWC.flatten(2, 3).permute(0, 3, 1, 2)
+        convolved = F.conv2d(images, kernel, self.linear.bias, (stride, 1)).permute(0, 2, 3, 1)
+        return convolved.unflatten(2, frames_BTHWC.shape[2:4])
 
 
 class TimeDown(nn.Module):

@@ -20,8 +20,7 @@ def small_frames(video: media.VideoInfo, count: int | None = None) -> Iterator[t
     """(seconds, picture) of the first `count` frames (None: of all), as `track` takes them, one at a time."""
     sides = video.width, video.height
     longest = round(TRACKED_SIDE * max(sides) / min(sides))
-    for frame in media.frames_of(video, 0, count):
-        yield frame.time, frame.thumbnail(longest)
+    return media.ahead((frame.time, frame.thumbnail(longest)) for frame in media.frames_of(video, 0, count))
 
 
 def hearing(video: media.VideoInfo) -> Hear:

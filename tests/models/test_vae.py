@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from omnisync_core.models.vae import Blend, RMSNorm, VAEConfig, VideoVAE
+from omnisync_core.models.vae import Blend, CausalConv, RMSNorm, VAEConfig, VideoVAE
 from tests.tiny import VAE, stirred
 
 
@@ -253,3 +253,22 @@ def test_gradients_of_the_norm_are_finite_where_nothing_is():
     norm, x = RMSNorm(8, {}), torch.zeros(3, 8, requires_grad=True)
     norm(x).sum().backward()
     assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("later", [False, True])
+def test_a_host_s_own_layer_gives_what_the_convolution_gives(stride, later):
+    class Own(nn.Linear):
+        pass
+
+    plain = CausalConv(6, 8, {}, nn).requires_grad_(False)
+    own = CausalConv(6, 8, {}, SimpleNamespace(Linear=Own)).requires_grad_(False)
+    own.load_state_dict(plain.state_dict())
+    found = []
+    for conv in (plain, own):
+        memory = {}
+        if later:
+            conv(torch.linspace(-1, 1, 5 * 4 * 4 * 6).reshape(1, 5, 4, 4, 6), memory)
+        found.append(conv(torch.linspace(-2, 3, 8 * 4 * 4 * 6).reshape(1, 8, 4, 4, 6).sin(), memory, stride))
+    assert found[0].shape == found[1].shape
+    assert (found[0] - found[1]).abs().max() < 1e-5
