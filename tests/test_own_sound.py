@@ -76,6 +76,18 @@ def test_a_silent_video_has_none(folder):
     assert all(own is None for _, own in heard(folder, folder / "mute.mkv"))
 
 
+def test_a_sound_track_without_a_sample_is_silent(folder):
+    with av.open(str(folder / "empty.mkv"), "w") as output, av.open(str(folder / "mute.mkv")) as mute:
+        pictures = output.add_stream_from_template(mute.streams[0])
+        output.add_stream("pcm_s16le", rate=16000, layout="mono")
+        for packet in mute.demux(0):
+            if packet.dts is not None:
+                packet.stream = pictures
+                output.mux(packet)
+    assert media.probe_video(folder / "empty.mkv").has_audio
+    assert all(own is None for _, own in heard(folder, folder / "empty.mkv"))
+
+
 def test_frames_shown_again_bring_their_sound_again(folder):
     once = heard(folder, folder / "in.mkv")
     write_sound(folder / "new.wav", seconds=2.3)

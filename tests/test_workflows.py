@@ -1,6 +1,7 @@
 """Every workflow in both forms: for the browser (`workflows/*.json`) and for the API (`workflows/api/*.json`)."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -116,6 +117,32 @@ def test_public_files_say_where_they_come_from(path):
             assert model["url"].startswith("https://huggingface.co/") and Path(model["name"]).stem in model["url"]
             assert Path(model["url"]).suffix == Path(model["name"]).suffix
             assert model["directory"] in ("checkpoints", "diffusion_models", "text_encoders", "vae", "audio_encoders")
+
+
+@pytest.mark.parametrize("path", [path for path in BROWSER if title(path) in PUBLIC], ids=lambda path: path.stem)
+def test_public_notes_name_every_file_its_folder_size_and_licence(path):
+    nodes = read(path)["nodes"]
+    (note,) = (node["widgets_values"][0] for node in nodes if node["type"] in NOTES)
+    rows = [line for line in note.splitlines() if line.startswith("* **")]
+    for model in (model for node in nodes for model in node["properties"].get("models", [])):
+        (row,) = (row for row in rows if Path(model["name"]).stem in row)
+        assert f"*{model['directory']}*" in row and re.search(r"\d GB", row), row
+    assert "**Licence.**" in note and "Hugging Face" in note
+
+
+@pytest.mark.parametrize("path", [path for path in BROWSER if title(path) in PUBLIC], ids=lambda path: path.stem)
+def test_the_mouth_can_be_pointed_at_and_is_shown(path):
+    """Mouth Track takes a click on the first frame and shows its sheet; until then the mouth is looked for, where the
+    template does not ask for the click."""
+    prompt = read(twin(path))
+    by_kind = {node["class_type"]: (key, node["inputs"]) for key, node in prompt.items()}
+    if "OmniSyncLipSyncVideo" not in by_kind:
+        assert title(path) == "LTX-2 audio-visual edit"  # the whole picture is edited
+        return
+    (track, pointed), (_, synced) = by_kind["OmniSyncMouthTrack"], by_kind["OmniSyncLipSyncVideo"]
+    assert synced["mouth_track"] == [track, 0] and pointed["source"] == synced["video"]
+    assert pointed["speaker"] in ("point", "largest") and {"point_x", "point_y"} <= set(pointed)
+    assert pointed["preview_seconds"] == synced["preview_seconds"] > 0
 
 
 @pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
