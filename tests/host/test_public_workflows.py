@@ -1,136 +1,141 @@
-"""The workflows over public weights, with tiny random files of the same names where the host can read such files.
+"""The workflows over public weights run as they are shipped, not a number changed, on a clip of five frames.
 
-HuMo's transformer, the Wan VAE, video and sound come from files; UMT5, Whisper and LTX-2 have sizes fixed in the host
-and are stood in for by objects with the same sockets.
+Every file lies tiny and random under its published name, in its folder, and is read by the node that reads it at home
+(`public_files.py`). X-Dub's template has a test of its own.
 """
 
 import json
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
 
-FOLDER = Path(__file__).resolve().parents[2] / "workflows" / "api" / "public"
-HUMO = ("real_person_with_humo_1.7b", "real_person_with_humo_17b_fp8")
-LTX = ("ltx-2_own_voice", "ltx-2_audio-visual_edit")
+from tests.host import public_files, public_ltx
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "workflows" / "api" / "public"
+FRAMES, FPS, RATE = 5, 25, 16000
 
 
-def prompt_of(name):
+def prompt_of(name: str) -> dict:
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
-class Clip:
-    def __init__(self, tokens, width):
-        self.shape = (1, tokens, width)
-
-    def tokenize(self, text):
-        return text
-
-    def encode_from_tokens_scheduled(self, text):
-        return [[torch.randn(self.shape, generator=torch.Generator().manual_seed(len(text))), {}]]
-
-
-class Whisper:
-    def __init__(self, patcher):
-        self.patcher, self.model = patcher, torch.nn.Linear(1, 1)
-        self.model.config = {"encoder_layers": 32, "d_model": 1280}
-
-    def encode_audio(self, audio, sample_rate):
-        loud = audio[0, 0].reshape(1500, 320).abs().mean(1)[None, :, None].expand(1, 1500, 1280)
-        return {"encoded_audio_all_layers": (loud,) * 33, "audio_samples": audio.shape[-1]}
-
-
-def drawn(network):
-    """A network's weights, random but tame."""
-    generator, weights = torch.Generator().manual_seed(0), {}
-    for name, weight in network.state_dict().items():
-        value = (
-            torch.randn(weight.shape, generator=generator) / max(1, weight[0].numel() if weight.ndim > 1 else 1) ** 0.5
-        )
-        weights[name] = torch.ones_like(weight) if "gamma" in name else value if weight.ndim > 1 else 0.1 * value
-    return weights
-
-
-def kept_as(name, value):
-    """In the type that the file's name says; in fp8 files vectors stay fp16."""
-    return value.to(torch.float8_e4m3fn if "fp8" in name and value.ndim > 1 else torch.float16)
+def write_clip(path: Path) -> None:
+    """The first frames of the bundled drawn clip, whose mouth is found without a click, and their sound."""
+    with av.open(str(ROOT / "omnisync_core" / "assets" / "demo" / "source.mp4")) as source:
+        frames = [frame for frame, _ in zip(source.decode(video=0), range(FRAMES), strict=False)]
+    wave = np.random.default_rng(1).normal(0, 0.1, (1, RATE * FRAMES // FPS)).astype(np.float32)
+    with av.open(str(path), "w") as output:
+        video, sound = output.add_stream("libx264", rate=FPS), output.add_stream("aac", rate=RATE, layout="mono")
+        video.width, video.height, video.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
+        for frame in frames:
+            frame.pts = None
+            output.mux(video.encode(frame))
+        heard = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
+        heard.sample_rate = RATE
+        output.mux([*video.encode(None), *sound.encode(heard), *sound.encode(None)])
 
 
 @pytest.fixture(scope="module")
-def files(host):
-    """`video.mp4`, `sound.wav` and tiny checkpoints by their public names, in the host's own folders."""
-    import comfy.ldm.wan.vae
-    import comfy.ops
-    from comfy.ldm.wan.model import HumoWanModel
-
-    media = host.module("omnisync_core.media")
-    models, given = host.base / "models", host.base / "input"
-    for folder in ("diffusion_models", "vae", "text_encoders", "audio_encoders", "checkpoints"):
-        (models / folder).mkdir(exist_ok=True)
-    for name, channels in (("humo_1.7B_fp16", 16), ("humo_17B_fp8_e4m3fn", 36)):
-        network = HumoWanModel(
-            in_dim=channels, dim=128, ffn_dim=64, num_heads=1, num_layers=1, text_dim=4096,
-            dtype=torch.float32, operations=comfy.ops.disable_weight_init,
-        )  # fmt: skip
-        weights = {key: kept_as(name, value) for key, value in drawn(network).items()}
-        save_file(weights, models / "diffusion_models" / f"{name}.safetensors")
-    save_file(
-        drawn(comfy.ldm.wan.vae.WanVAE(dim=8, z_dim=16, temperal_downsample=[False, True, True])),
-        models / "vae" / "wan_2.1_vae.safetensors",
-    )
-    shade = np.linspace(0.2, 0.8, 64)[:, None, None] + np.zeros((64, 64, 3))
-    pictures = (np.float32(shade + 0.05 * np.sin(index)) for index in range(12))
-    from fractions import Fraction
-
-    media.write_pictures(given / "video.mp4", pictures, Fraction(25), "yuv420p")
+def clip(host):
+    """`video.mp4` and `sound.wav`, as the templates name them, and the host's own nodes."""
+    write_clip(host.base / "input" / "video.mp4")
     wave = np.random.default_rng(0).normal(0, 0.1, (1, 8000)).astype(np.float32)
-    media.write_samples(given / "sound.wav", wave, 16000)
+    host.module("omnisync_core.media").write_samples(host.base / "input" / "sound.wav", wave, RATE)
     host.load("nodes_video.py", "nodes_audio.py", "nodes_audio_encoder.py", "nodes_lt.py", "nodes_lt_audio.py",
               "nodes_preview_any.py")  # fmt: skip
 
 
-def clicked(prompt):
-    """As after a click on the mouth: the test's video shows no face that could be found."""
-    (track,) = (node["inputs"] for node in prompt.values() if node["class_type"] == "OmniSyncMouthTrack")
-    track |= {"speaker": "point", "point_x": 0.5, "point_y": 0.6}
-    return prompt
+@pytest.fixture(scope="module")
+def small(host, clip):
+    """The models' folder, while the host's tables have fewer channels; nothing of them stays in its cache."""
+    with public_files.fewer():
+        yield host.base / "models"
+    host.forget()
 
 
-def with_small_numbers(prompt):
-    for node in prompt.values():
-        small = {"steps": 2, "start": 0, "end": 1, "crop_size": 64, "preview_seconds": 0.0}
-        small["window_frames"] = 17 if "LTX" in node["class_type"] else 9
-        small["overlap_frames"] = 5
-        node["inputs"] |= {name: value for name, value in small.items() if name in node["inputs"]}
-    return prompt
+@pytest.fixture(scope="module")
+def humo_files(small):
+    public_files.write_humo(small)
+    public_files.write_umt5(small)
+    public_files.write_whisper_large_v3(small)
+    return small
 
 
-@pytest.mark.parametrize("name", HUMO)
-def test_humo(host, files, name):
-    import comfy.model_patcher
-    from safetensors import safe_open
+@pytest.fixture(scope="module")
+def gemma(small):
+    public_ltx.write_gemma(small)
 
-    prompt = with_small_numbers(clicked(prompt_of(name)))
-    unet = next(node["inputs"]["unet_name"] for node in prompt.values() if node["class_type"] == "UNETLoader")
-    with safe_open(host.base / "models" / "diffusion_models" / unet, "pt") as file:
+
+def kinds(prompt: dict) -> dict[str, str]:
+    return {node["class_type"]: key for key, node in prompt.items()}
+
+
+def run(host, prompt: dict) -> dict:
+    import folder_paths
+
+    folder_paths.filename_list_cache.clear()  # files were written since
+    return host.run(prompt)
+
+
+def is_synced(done: dict, prompt: dict) -> None:
+    """All frames edited, the mouth found without a click and shown."""
+    by_kind = kinds(prompt)
+    result, report = done[by_kind["OmniSyncLipSyncVideo"]][:2]
+    assert result.get_frame_count() == FRAMES
+    assert f"{FRAMES} of {FRAMES} frames edited" in report
+    assert "where the mouth is: looked for" in report
+    _, sheet, mask = done[by_kind["OmniSyncMouthTrack"]][:3]
+    assert sheet.shape[0] == 1 and 0 < float(mask.max()) <= 1
+    pictures = result.get_components().images
+    assert pictures.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["real_person_with_humo_1.7b", "real_person_with_humo_17b_fp8"])
+def test_humo(host, humo_files, name):
+    prompt = prompt_of(name)
+    by_kind = kinds(prompt)
+    unet = prompt[by_kind["UNETLoader"]]["inputs"]["unet_name"]
+    with safe_open(humo_files / "diffusion_models" / unet, "pt") as file:
         kind = file.get_tensor("blocks.0.self_attn.q.weight").dtype
     assert kind == (torch.float8_e4m3fn if "fp8" in unet else torch.float16)
+    done = run(host, prompt)
+    is_synced(done, prompt)
+    text = done[by_kind["CLIPLoader"]][0].cond_stage_model.umt5xxl.transformer
+    assert len(text.encoder.block) == 24
+    assert type(text.encoder.block[0].layer[1].DenseReluDense.wi_0.weight).__name__ == "QuantizedTensor"
+    heard = done[by_kind["AudioEncoderLoader"]][0].model
+    assert len(heard.encoder.layers) == 32
 
-    cpu = torch.device("cpu")
-    patcher = comfy.model_patcher.ModelPatcher(torch.nn.Linear(1, 1), load_device=cpu, offload_device=cpu)
-    prompt["4"], prompt["6"] = host.give(Clip(9, 4096)), host.give(Whisper(patcher))
-    result = host.run(prompt)["8"]
-    assert result[0].get_frame_count() == 12
-    assert "12 of 12 frames edited" in result[1]
+
+@pytest.mark.parametrize("name", ["ltx-2_own_voice", "ltx-2_audio-visual_edit"])
+def test_ltx(host, small, gemma, name):
+    public_ltx.write_ltx(small)
+    prompt = prompt_of(name)
+    by_kind = kinds(prompt)
+    done = run(host, prompt)
+    network = done[by_kind["CheckpointLoaderSimple"]][0].model.diffusion_model
+    assert type(network.transformer_blocks[0].attn1.to_q.weight).__name__ == "QuantizedTensor"
+    text = done[by_kind["LTXAVTextEncoderLoader"]][0].cond_stage_model.gemma3_12b.transformer
+    assert len(text.model.layers) == 48
+    if "OmniSyncLipSyncVideo" in by_kind:
+        is_synced(done, prompt)
+        return
+    edited = done[by_kind["OmniSyncLTXEdit"]][0].get_components()
+    assert len(edited.images) == FRAMES and edited.images.isfinite().all()
+    assert edited.audio["waveform"].isfinite().all()
 
 
-@pytest.mark.parametrize("name", LTX)
-def test_ltx(host, files, name):
-    """Every node and input is known to the host; the nodes themselves are run in test_ltx.py."""
-    for node in prompt_of(name).values():
-        schema = host.node(node["class_type"]).INPUT_TYPES()
-        known = {**schema["required"], **schema.get("optional", {})}
-        assert {key.split(".")[0] for key in node["inputs"]} <= set(known)
-        assert set(schema["required"]) <= {key.split(".")[0] for key in node["inputs"]}
+def test_ltx_2_3(host, small, gemma):
+    """The template over the newer checkpoint, with the settings that its note names."""
+    name = "ltx-2.3-22b-dev-fp8"
+    public_ltx.write_ltx(small, name, public_ltx.LTX_2_3)
+    prompt = prompt_of("ltx-2_own_voice")
+    for node in prompt.values():
+        node["inputs"] |= {"ckpt_name": f"{name}.safetensors"} if "ckpt_name" in node["inputs"] else {}
+    prompt[kinds(prompt)["OmniSyncLTXEngine"]]["inputs"] |= {"steps": 30, "start": 9}
+    is_synced(run(host, prompt), prompt)
