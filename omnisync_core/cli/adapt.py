@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
     command.add_argument("--model", type=Path, metavar="BUNDLE", help="learn with this one (default: the bundled one)")
     add_seed(command)
     add_device(command, default="auto")
-    command.set_defaults(command=run, stopped=lambda *told: stopped(*told, "what was learned is"))
+    command.set_defaults(command=run, stopped=lambda told, again: stopped(told, again, "what was learned is"))
 
 
 def run(options: argparse.Namespace) -> None:
