@@ -40,6 +40,8 @@ NO_MOUTH = f"no mouth was found: {POINT_AT_IT}"
 NO_FACE = f"the face detector found no face: {POINT_AT_IT}"
 FAITHFUL = 0.3
 """Mouth widths from a user's point within which the mouth stays on the first frame."""
+NEARBY = 0.7
+"""Within which a mouth that the finder sees is the user's, if not at the place then in size."""
 
 
 def track(
@@ -161,13 +163,17 @@ def _far_from_point(track: MouthTrack, point: Point) -> tuple[str, ...]:
 
 
 def _first_pose(look: Look, point: Point) -> Pose:
-    """The user's point; without a width, the mouth that the finder sees there, else what stands out there."""
+    """The user's point; without a width, the mouth that the finder sees there, as wide as one that it sees beside it
+    (half of it may be hidden), else what stands out there."""
     x, y = point.x * look.scale, point.y * look.scale
     if point.width is not None:
         return Pose(x, y, point.width * look.scale)
     face = mouth_at(look.rgb, x, y, FAITHFUL)
     if face is not None:
         return Pose(face.x, face.y, face.width, face.roll)
+    beside = mouth_at(look.rgb, x, y, NEARBY)
+    if beside is not None:
+        return Pose(x, y, beside.width, beside.roll)
     side = min(look.gray.shape)
     found = find_mouth(look.rgb, x, y, LIKELY_WIDTH * side, (max(6.0, 0.03 * side), 0.45 * side), reach=FAITHFUL)
     return Pose(*found) if found else Pose(x, y, USUAL_WIDTH * side)

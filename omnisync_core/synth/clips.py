@@ -61,9 +61,9 @@ class Clip:
 
     @property
     def point(self) -> tuple[float, float]:
-        """What a user would click: the middle of the first frame's mouth box."""
-        x0, y0, x1, y1 = self.box_T4[0].tolist()
-        return (x0 + x1) / 2, (y0 + y1) / 2
+        """What a user would click: a pixel between the lips of the first frame."""
+        x, y = np.rint(self.center_T2[0]).tolist()
+        return x, y
 
 
 def make_clip(

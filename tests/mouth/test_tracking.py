@@ -130,6 +130,17 @@ def test_a_point_with_a_width_is_followed(walk):
     assert track.warnings == ()
 
 
+def test_beside_a_mouth_a_point_stays_and_takes_its_width(walk, monkeypatch):
+    """Half of it may be hidden: the finder's middle is then that of the other half."""
+    frames, truth = walk
+    x, y, width = truth[0]
+    beside = Face(x + 0.5 * width, y, 0.8 * width, 0.0, 0.5, "finder")
+    monkeypatch.setattr(tracking, "mouth_at", lambda rgb, px, py, reach: beside if reach > 0.5 else None)
+    track = mouth.track(timed(frames[:2]), mouth.Point(x, y))
+    assert track.center_N2[0] * track.frame_size == pytest.approx((x, y), abs=0.5)
+    assert track.width_N[0] * track.frame_size[0] == pytest.approx(0.8 * width, rel=0.01)
+
+
 def test_a_rough_point_finds_the_mouth_and_its_width(walk, monkeypatch):
     frames, truth = walk
     x, y, width = truth[0]
