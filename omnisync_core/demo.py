@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,9 +95,10 @@ def _windows_peak_bytes() -> int:
         )  # fmt: skip
 
     counters = Counters(cb=ctypes.sizeof(Counters))
-    process = ctypes.windll.kernel32.GetCurrentProcess
+    windows: Any = vars(ctypes)["windll"]
+    process = windows.kernel32.GetCurrentProcess
     process.restype = wintypes.HANDLE
-    ask = ctypes.windll.psapi.GetProcessMemoryInfo
+    ask = windows.psapi.GetProcessMemoryInfo
     ask.argtypes = (wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD)
     ask(process(), ctypes.byref(counters), counters.cb)
     return counters.peak

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
@@ -16,13 +17,32 @@ def part_of(path: Path) -> Path:
 
 
 @contextmanager
-def replacing(path: str | PathLike[str]) -> Iterator[Path]:
-    """A path to write to: what is there takes the place of `path` on a clean exit, and is gone after an error."""
-    part = part_of(Path(path))
+def replacing(path: str | PathLike[str], *, durable: bool = False, shared: bool = False) -> Iterator[Path]:
+    """A path to write to: what is there takes the place of `path` on a clean exit, and is gone after an error.
+
+    durable: on return it is on the disk. shared: other processes may write the same file at the same time.
+    """
+    path = Path(path)
+    part = part_of(path.with_name(f"{path.name}.{os.getpid()}") if shared else path)
     try:
         yield part
+        if durable:
+            sync(part)
         part.replace(path)
+        if durable:
+            sync(path.parent)
     except BaseException:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def sync(path: Path) -> None:
+    """Make a file, or what a folder lists, durable; Windows has no such call for folders."""
+    if os.name != "posix" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

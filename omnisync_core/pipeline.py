@@ -189,8 +189,8 @@ def _strength(job: Job, voice: Voice) -> np.ndarray:
 
 def _speech(job: Job, role: Role) -> Speech:
     """What the engine hears: the new sound, and where it asks for it the video's own."""
-    wave = GatedWave(role.voice) if job.options.silence == "close" else role.voice.wave
-    speech = job.engine.speech(wave)
+    heard = GatedWave(role.voice) if job.options.silence == "close" else role.voice.wave
+    speech = job.engine.speech(heard)
     if not job.engine.hears_source:
         return speech
     wave = sound.own_sound(job.video.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import torch
 from torch import nn
@@ -39,6 +40,20 @@ def networks(seed: int = 0) -> dict[str, nn.Module]:
 
 def engine(sampling: Sampling | None = None, seed: int = 0, **settings) -> OmniSyncEngine:
     return OmniSyncEngine(networks(seed), SPEC, sampling or Sampling(steps=3), "tiny", **settings)
+
+
+def counted(*names: str) -> tuple[SimpleNamespace, list[nn.Module]]:
+    """Operations as a host gives them: its own layers, and the list of those that were made."""
+    made: list[nn.Module] = []
+
+    def own(name):
+        def __init__(self, *args, **kwargs):
+            getattr(nn, name).__init__(self, *args, **kwargs)
+            made.append(self)
+
+        return type(name, (getattr(nn, name),), {"__init__": __init__})
+
+    return SimpleNamespace(**{name: own(name) for name in names}), made
 
 
 def stirred(module: nn.Module) -> nn.Module:

@@ -6,6 +6,7 @@ same person. Shapes: W windows of T frames, K changes of each.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -150,17 +151,18 @@ def _track(info: media.VideoInfo, count: int, how: object, on_frame: OnWindow) -
             yield timed
             on_frame(number, count)
 
-    if isinstance(how, str) and how == "auto":
-        seen = mouth.count_mouths(small_frames(info, count))
+    if isinstance(how, mouth.MouthTrack):
+        found = fitted_track(how, info, count)
+    else:
+        looked, ahead = itertools.tee(frames())
+        seen = mouth.count_mouths(ahead) if isinstance(how, str) and how == "auto" else 1
+        del ahead  # it would have every frame kept for it
         if seen > 1:
             raise InputError(
                 f"{seen} mouths are seen in {info.path}: point at the one that is learned, on the first frame "
                 "(--mouth X,Y in pixels; in a graph: Mouth Track's speaker 'point')"
             )
-    if isinstance(how, mouth.MouthTrack):
-        found = fitted_track(how, info, count)
-    else:
-        found = mouth.track(frames(), how, frame_size=(info.width, info.height))
+        found = mouth.track(looked, how, frame_size=(info.width, info.height))
     if not found.confidence_N.any():
         raise InputError(" ".join(found.warnings) or f"the track never sees the mouth in {info.path}: take another one")
     return found

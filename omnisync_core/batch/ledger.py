@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..errors import InputError, OutputError
+from ..files import replacing, sync
 from ..job.lock import Lock
 from ..job.manifest import file_digest
 from .outcome import Outcome
@@ -49,7 +50,7 @@ class Ledger:
 
     def keep(self, key: str, outcome: Outcome, staged: Path) -> None:
         """Record the outcome of a result that is whole, and move it from where it was made to its name."""
-        _sync(staged)
+        sync(staged)
         self._write(outcome.id, {"key": key, "bytes": _size(staged), "outcome": asdict(outcome)})
         _move(staged, Path(outcome.output))
 
@@ -102,16 +103,13 @@ class Ledger:
     def _write(self, id: str, record: dict) -> None:
         path = self._path(id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(record), encoding="utf-8")
-        _sync(part)
-        os.replace(part, path)
-        _sync(path.parent)
+        with replacing(path, durable=True, shared=True) as part:
+            part.write_text(json.dumps(record), encoding="utf-8")
 
 
 def _move(staged: Path, output: Path) -> None:
     os.replace(staged, output)
-    _sync(output.parent)
+    sync(output.parent)
 
 
 def _size(path: Path) -> int | None:
@@ -119,14 +117,3 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
-
-
-def _sync(path: Path) -> None:
-    """Make a file, or what a folder lists, durable; Windows has no such call for folders."""
-    if os.name != "posix" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

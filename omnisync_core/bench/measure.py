@@ -8,6 +8,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import methodcaller
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -157,7 +158,7 @@ def take_moments(
     if seeing:
         for moment in moments:
             for name in list(seeing):
-                _one(name, seeing, taken, lambda taking, moment=moment: taking.see(moment))
+                _one(name, seeing, taken, methodcaller("see", moment))
     for name, taking in takings.items():
         if name not in taken:
             done = _one(name, {name: taking}, taken, lambda taking: taking.finish())

@@ -163,7 +163,7 @@ def _create(name: str, path: Path, device: str) -> Any:
 @contextmanager
 def _no_backbone_download() -> Iterator[None]:
     """pyiqa's HyperIQA asks timm for ImageNet's weights from the network, to replace all of them by the file's."""
-    module = library("pyiqa.archs.hypernet_arch", "pyiqa")
+    module: Any = library("pyiqa.archs.hypernet_arch", "pyiqa")
     timm = module.timm
     module.timm = SimpleNamespace(
         create_model=lambda model, pretrained, **settings: timm.create_model(model, pretrained=False, **settings)

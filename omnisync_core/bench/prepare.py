@@ -137,7 +137,7 @@ def _styles(folder: Path, videos: Sequence[Path]) -> dict[Path, str]:
     for name in STYLE_TABLES:
         if (folder / name).is_file():
             table = read_table(folder / name)
-            told = {folder / str(row.get("video")): row.get("style") for row in table}
+            told = {folder / str(row.get("video")): str(row.get("style")) for row in table}
             return {video: told[video] for video in videos if told.get(video) in STYLES}
     styles = {}
     for video in videos:

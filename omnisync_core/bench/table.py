@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ DRAWN_NAMES = {
     "share": "share", "sync_r": "sync_r", "leak": "leak", "mouth_ssim": "ssim", "mouth_gmsd": "gmsd", "edges": "edges",
     "outside": "outside",
 }  # fmt: skip
-WHOLE = {"memory": np.max, "vram": np.max, "passed": np.sum}
+WHOLE: dict[str, Callable[[np.ndarray], Any]] = {"memory": np.max, "vram": np.max, "passed": np.sum}
 """Columns of which no mean is told."""
 FEWEST_FOR_FLOOR = 4
 """Clips from which two halves are compared."""
@@ -181,8 +181,12 @@ def _means(values: Sequence[Mapping[str, float]]) -> dict[str, Figure]:
         if name in WHOLE:
             figures[name] = Figure(float(WHOLE[name](clips)), math.nan, math.nan)
         else:
-            figures[name] = bootstrap(lambda rows, clips=clips: float(clips[rows].mean()), len(clips))
+            figures[name] = bootstrap(partial(_mean, clips), len(clips))
     return figures
+
+
+def _mean(values: np.ndarray, rows: np.ndarray) -> float:
+    return float(values[rows].mean())
 
 
 def _head(name: str) -> str:

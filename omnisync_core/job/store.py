@@ -163,11 +163,8 @@ class Store:
     def _put(self, name: str, data: Any) -> None:
         path = self.folder / name
         try:
-            with replacing(path) as part, open(part, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            _sync_folder(self.folder)
+            with replacing(path, durable=True) as part:
+                part.write_bytes(data)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             hint = "; free some and resume" if full else ""
@@ -196,13 +193,3 @@ def _differences(before: Any, after: Any, name: str = "") -> list[str]:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; Windows has no such call and does it by itself."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -15,7 +15,7 @@ import numpy as np
 from av.container import InputContainer
 
 from ..errors import InputError, NoSoundError
-from .source import LONGEST, check_gap, long_time, open_media, zero_of
+from .source import LONGEST, check_gap, long_time, open_media, packets_of, zero_of
 
 RATES = (1000, 768000)
 """Samples a second that a recording may have."""
@@ -145,13 +145,9 @@ def _zeros(samples: int, channels: int) -> Iterator[np.ndarray]:
 def _decoded(container: InputContainer, stream: av.AudioStream, path: str | Path) -> Iterator[av.AudioFrame]:
     """Every frame that decodes; damage is passed over and told once."""
     stream.thread_type = "AUTO"
-    packets, damaged = container.demux(stream), False
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            break
-        except av.error.FFmpegError:
+    damaged = False
+    for packet in packets_of(container, stream):
+        if packet is None:
             damaged = True
             break
         try:

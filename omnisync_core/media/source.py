@@ -54,6 +54,14 @@ def long_time(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days" if seconds >= 2 * 86400 else f"{seconds / 3600:.1f} h"
 
 
+def packets_of(container: InputContainer, *streams: av.stream.Stream) -> Iterator[av.Packet | None]:
+    """Every packet up to the end, or to the first damage, where None comes last."""
+    try:
+        yield from container.demux(*streams)
+    except av.error.FFmpegError:
+        yield None
+
+
 def open_media(path: str | Path) -> InputContainer:
     """An opened media file; InputError when there is none or it is no media file."""
     path = Path(path)
@@ -163,13 +171,8 @@ class Source:
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """Every frame that decodes; damage is passed over and told once."""
         decoder, damaged = _decoder(self.stream), False
-        packets = self.container.demux(self.stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                break
-            except av.error.FFmpegError:
+        for packet in packets_of(self.container, self.stream):
+            if packet is None:
                 damaged = True
                 break
             damaged |= packet.is_corrupt
@@ -192,9 +195,9 @@ class Source:
             end = begins + self.stream.duration * self.stream.time_base
         if end is None:
             return
-        end = float(end - zero_of(self.container, begins))
-        if end - last.time - float((last.native.duration or 0) * self.stream.time_base) > float(3 / self.rate):
-            told = f"it ends at {last.time:.2f} s of {end:.2f} s"
+        ends = float(end - zero_of(self.container, begins))
+        if ends - last.time - float((last.native.duration or 0) * self.stream.time_base) > float(3 / self.rate):
+            told = f"it ends at {last.time:.2f} s of {ends:.2f} s"
             warnings.warn(f"{self.path} is cut off: {told}; what decodes of it is used", stacklevel=2)
 
 
@@ -208,7 +211,7 @@ class _Clock:
         self._base, self._step = stream.time_base, 1 / rate
         self._start = Fraction(stream.start_time or 0) * self._base
         self._shift = -zero_of(container, self._start)
-        self._last = None
+        self._last: Fraction | None = None
 
     def time(self, native: av.VideoFrame) -> float:
         """The frame's time; to be asked once for each frame, in order."""

@@ -16,7 +16,7 @@ from av.container import InputContainer, OutputContainer
 from ..errors import InputError
 from .reader import Part
 from .sound import audio_stream, codec_name, read_audio, sound_zero
-from .source import Source, open_media, zero_of
+from .source import Source, open_media, packets_of, zero_of
 
 _COPIED = {
     "mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"},
@@ -30,7 +30,7 @@ _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "
 class Track:
     """Packets for an output, muxed up to a time."""
 
-    def __init__(self, output: OutputContainer, packets: Iterator[av.Packet]) -> None:
+    def __init__(self, output: OutputContainer, packets: Generator[av.Packet]) -> None:
         self._output, self._packets, self._time = output, packets, -np.inf
 
     def pump(self, until: float) -> None:
@@ -98,7 +98,7 @@ def _copy_of(output: OutputContainer, stream: av.stream.Stream) -> av.stream.Str
     return target
 
 
-def _copied_sound(path: Path, target: av.AudioStream, duration: float | None) -> Iterator[av.Packet]:
+def _copied_sound(path: Path, target: av.AudioStream, duration: float | None) -> Generator[av.Packet]:
     """The packets up to `duration`; plain samples are cut there, or followed by silence up to there, to the sample."""
     with open_media(path) as container:
         stream = audio_stream(container, path)
@@ -156,7 +156,7 @@ def _aac_stream(output: OutputContainer, source: av.AudioStream) -> av.AudioStre
     return target
 
 
-def _encoded_sound(path: Path, target: av.AudioStream, duration: float | None) -> Iterator[av.Packet]:
+def _encoded_sound(path: Path, target: av.AudioStream, duration: float | None) -> Generator[av.Packet]:
     """The whole sound, cut to or followed by silence up to `duration`, through the track's encoder."""
     rate, layout = target.codec_context.sample_rate, target.codec_context.layout
     written, total = 0, None if duration is None else round(duration * rate)
@@ -204,7 +204,7 @@ def _subtitle_stream(output: OutputContainer, stream: av.subtitles.stream.Subtit
 _TEXT = ("mov_text", "subrip", "ass", "webvtt", "text")
 
 
-def _subtitles(part: Part, targets: dict[int, av.stream.Stream]) -> Iterator[av.Packet]:
+def _subtitles(part: Part, targets: dict[int, av.stream.Stream]) -> Generator[av.Packet]:
     """The subtitles of a video or part, in the order of the file, for their tracks in the output."""
     with Source(part.path) as source:
         zero = zero_of(source.container, Fraction(source.stream.start_time or 0) * source.stream.time_base)
@@ -227,13 +227,8 @@ def _subtitles(part: Part, targets: dict[int, av.stream.Stream]) -> Iterator[av.
 
 def _packets(container: InputContainer, *streams: av.stream.Stream) -> Iterator[av.Packet]:
     """Packets with content and a time, up to the end or the first damage."""
-    packets = container.demux(*streams)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.error.FFmpegError):
-            return
-        if packet.size and packet.pts is not None:
+    for packet in packets_of(container, *streams):
+        if packet is not None and packet.size and packet.pts is not None:
             yield packet
 
 

@@ -44,7 +44,7 @@ class MouthReader(nn.Module):
 
 def read_opening(frames_THWC: np.ndarray, center_T2: np.ndarray, width: float) -> np.ndarray:
     """The mouth's opening in each uint8 frame, (T,) float32; true centre and resting width of the mouth in pixels."""
-    crops = np.stack([mouth_crop(frame, *center, width) for frame, center in zip(frames_THWC, center_T2, strict=True)])
+    crops = np.stack([mouth_crop(frame, x, y, width) for frame, (x, y) in zip(frames_THWC, center_T2, strict=True)])
     with torch.inference_mode():
         parts = [_reader()(as_input(part)) for part in torch.as_tensor(crops).split(256)]
     return torch.cat(parts)[:, 0].numpy()

@@ -187,8 +187,8 @@ def _over_time(page: Page, reading: SyncReading, left: int, wide: int) -> None:
     page.text(EDGE, 130, "speech", 13, TRUTH)
     page.text(EDGE, 150, "loudness", 13, SOFT)
     x = across(times)
-    for top, height in ((84, 150), (262, 160)):
-        page.area(x, np.full(len(x), float(top + height)), top + height - height * reading.speaks_N, TRUTH, 0.10)
+    for bottom, height in ((234, 150), (422, 160)):
+        page.area(x, np.full(len(x), float(bottom)), bottom - height * reading.speaks_N, TRUTH, 0.10)
     page.area(x, np.full(len(x), 234.0), 234 - 140 * reading.loud_N, SOFT, 0.35)
     page.curve(x, 234 - 140 * reading.loud_N, SOFT, 1.6)
     known = np.isfinite(reading.opening_N)

@@ -114,8 +114,8 @@ def _strip(page: Page, track: MouthTrack, y: int) -> None:
     shown = who_N[np.minimum(np.arange(wide) * frames // wide, frames - 1)]
     page.picture(EDGE, y, np.array([COLORS[who] for who in shown], np.uint8)[None], (wide, 20))
     for cut in np.flatnonzero(np.diff(track.shot_N)) + 1:
-        x = EDGE + wide * cut / frames
-        page.line(x, y - 5, x, y + 25, INK, 1.5)
+        at = EDGE + wide * float(cut) / frames
+        page.line(at, y - 5, at, y + 25, INK, 1.5)
     page.line(EDGE, y + 34, WIDTH - EDGE, y + 34, RULE)
     x = EDGE
     for who, count in Counter(who_N.tolist()).most_common():

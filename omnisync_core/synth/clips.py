@@ -87,7 +87,7 @@ def make_clip(
     samples = round(len(times_T) / fps * SAMPLE_RATE)
     waves = [np.pad(words.wave_S, (0, samples))[:samples] for words in said]
     return Clip(
-        seed, split, scene.character.family, fps, *frames, *waves, *mouths, box_T4,
+        seed, split, scene.character.family, fps, frames[0], frames[1], waves[0], waves[1], mouths[0], mouths[1], box_T4,
         scene.mouth_center(times_T) * size, scene.mouth_width * size, scene.occluder is not None, source_style, style,
         caption_of(scene.character.family, style, seed), said[0].text, said[1].text, said[1].voice,
     )  # fmt: skip
@@ -141,7 +141,7 @@ def read_clip(folder: str | os.PathLike) -> Clip:
     mouths = [np.array([told[who][name] for name in MOUTH_PARAMS], np.float32).T for who in ("source", "truth")]
     return Clip(
         told["seed"], told["split"], told["family"], told["fps"], read_video(folder / "source.mkv"),
-        read_video(folder / "truth.mkv"), *waves, *mouths, np.array(told["mouth_box_xyxy"]),
+        read_video(folder / "truth.mkv"), waves[0], waves[1], mouths[0], mouths[1], np.array(told["mouth_box_xyxy"]),
         np.array(told["mouth_center_xy"]), told["mouth_width"], told["occluded"], told["source_style"], told["style"],
         told["caption"], told["source_text"], told["target_text"], told["target_voice"],
     )  # fmt: skip

@@ -67,11 +67,12 @@ class HeadWarp:
         self, matrix_T22: np.ndarray, turn_T2: np.ndarray, origin_T2: np.ndarray, x_TP: np.ndarray, y_TP: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """`sources` of points of the frame (T, P) for heads placed so."""
-        undo: np.ndarray = np.linalg.inv(matrix_T22)
-        slide = (undo @ turn_T2[..., None])[..., 0].astype(np.float32)
-        undo, origin = undo.astype(np.float32), origin_T2.astype(np.float32)
-        x, y = x_TP - origin[:, :1], y_TP - origin[:, 1:]
-        x, y = undo[:, 0, :1] * x + undo[:, 0, 1:] * y, undo[:, 1, :1] * x + undo[:, 1, 1:] * y
+        exact = np.linalg.inv(matrix_T22)
+        slide = (exact @ turn_T2[..., None])[..., 0].astype(np.float32)
+        undo, origin = exact.astype(np.float32), origin_T2.astype(np.float32)
+        across, down = x_TP - origin[:, :1], y_TP - origin[:, 1:]
+        x = undo[:, 0, :1] * across + undo[:, 0, 1:] * down
+        y = undo[:, 1, :1] * across + undo[:, 1, 1:] * down
         depth: np.floating | np.ndarray = np.float32(self.style.depth)
         for _ in range(4):
             at_x, at_y = x - depth * slide[:, :1], y - depth * slide[:, 1:]

@@ -122,7 +122,7 @@ def _strewn(image: np.ndarray, rng: np.random.Generator, side: int, scale: float
     return cv2.warpAffine(image, np.column_stack([matrix, shift]), (side, side))
 
 
-def _clutter(canvas: np.ndarray, rng: np.random.Generator, _pool: Pool = None) -> np.ndarray:
+def _clutter(canvas: np.ndarray, rng: np.random.Generator, _pool: Pool | None = None) -> np.ndarray:
     """Draws something that is no face; returns its mask."""
     side = len(canvas)
     mask = np.zeros((side, side), np.uint8)
@@ -164,7 +164,7 @@ def _clutter(canvas: np.ndarray, rng: np.random.Generator, _pool: Pool = None) -
     return mask
 
 
-def _hand(canvas: np.ndarray, rng: np.random.Generator, _pool: Pool = None) -> np.ndarray:
+def _hand(canvas: np.ndarray, rng: np.random.Generator, _pool: Pool | None = None) -> np.ndarray:
     """An arm and fingers in a skin's colour, shaded across; returns its mask."""
     side = len(canvas)
     skin = np.array([220, 170, 140]) * rng.uniform(0.3, 1.1) * (1 + rng.normal(0, 0.08, 3))

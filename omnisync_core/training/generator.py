@@ -240,7 +240,8 @@ def corners(mouth_BT3: Tensor, size: int, piece: int, rng: np.random.Generator) 
     found = []
     for x, y, _ in mouth_BT3.mean(1).tolist():
         wanted = np.array([x, y]) * size - piece / 2 + rng.normal(size=2)
-        found.append(tuple(int(v) for v in np.clip(np.round(wanted), 0, size - piece)))
+        column, row = np.clip(np.round(wanted), 0, size - piece)
+        found.append((int(column), int(row)))
     return found
 
 

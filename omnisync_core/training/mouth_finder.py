@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..files import replacing
 from ..mouth.finder import ASSET, CELL, SURE, USUAL, MouthFinder, _peaks, load_finder, save_finder
 from .collage import collage, mirrored
 from .cutouts import Pool, draw_pool, load_pool, save_pool
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             save_pool(path, draw_pool(heads, chosen.seed + (split == "test"), split))
         pools.append(load_pool(path))
     course = Course(chosen.hours, chosen.rate, chosen.seed, chosen.start)
-    train(*pools, course, chosen.work / "record.pt", chosen.out)
+    train(pools[0], pools[1], course, chosen.work / "record.pt", chosen.out)
 
 
 def train(pool: Pool, unseen: Pool, course: Course, record: Path, out: Path) -> None:
@@ -111,12 +112,12 @@ class _Run:
         self.rng = np.random.default_rng([course.seed, 12, self.steps])
 
     def save(self, record: Path) -> None:
-        part = record.with_suffix(".part")
-        torch.save({
+        state = {
             "finder": self.finder.state_dict(), "mean": self.mean.state_dict(),
             "optimiser": self.optimiser.state_dict(), "steps": self.steps, "spent": self.spent,
-        }, part)  # fmt: skip
-        part.replace(record)
+        }  # fmt: skip
+        with replacing(record) as part:
+            torch.save(state, part)
 
     def step(self, x_B3HW: Tensor, truth_B9hw: Tensor) -> list[float]:
         """The learning rate rises quickly and falls to nothing as a cosine of the time spent."""

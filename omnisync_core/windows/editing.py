@@ -115,7 +115,7 @@ class Editor:
 
     def _anchor(self, window: Window) -> np.ndarray | None:
         """The finished frames, 0..1, that a group's first window shares with the one before, as many as can be held."""
-        lead_KHWC = self._finished_lead(window).get("edited", ())
+        lead_KHWC = self._finished_lead(window).get("edited", np.empty(0))
         count = chunks.anchor_length(len(lead_KHWC), self._placement.spec)
         return lead_KHWC[:count] / np.float32(255) if count else None
 

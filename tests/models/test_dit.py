@@ -1,7 +1,6 @@
 """The transformer: its velocity in closed form, who hears what, positions, switches, what a host may inject."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ from torch import nn
 
 from omnisync_core.models.dit import BASE, MINI, DiT, DiTConfig, precondition
 from omnisync_core.models.layers import attend, attend_plainly, rope_axes, rope_table, rotate, timestep_embedding
-from tests.tiny import DIT, stirred
+from tests.tiny import DIT, counted, stirred
 
 FRAMES = 9
 
@@ -193,20 +192,6 @@ def test_norms():
             assert (norm.weight is not None) == affine
         assert block.norm_speech.weight is not None
         assert block.norm_text.weight is not None
-
-
-def counted(*names: str) -> tuple[SimpleNamespace, list[nn.Module]]:
-    """Operations as a host gives them: its own layers, and the list of those that were made."""
-    made: list[nn.Module] = []
-
-    def own(name):
-        def __init__(self, *args, **kwargs):
-            getattr(nn, name).__init__(self, *args, **kwargs)
-            made.append(self)
-
-        return type(name, (getattr(nn, name),), {"__init__": __init__})
-
-    return SimpleNamespace(**{name: own(name) for name in names}), made
 
 
 @pytest.mark.parametrize("norm", ["rms", "layer"])

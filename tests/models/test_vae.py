@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from omnisync_core.models.vae import Blend, CausalConv, RMSNorm, VAEConfig, VideoVAE
-from tests.tiny import VAE, stirred
+from tests.tiny import VAE, counted, stirred
 
 
 @pytest.fixture(scope="module")
@@ -133,16 +133,8 @@ def test_pictures_that_are_no_multiple_of_8(vae, size):
 
 
 def test_a_host_gives_every_layer_with_weights():
-    made: list[nn.Module] = []
-
-    def own(name):
-        def __init__(self, *args, **kwargs):
-            getattr(nn, name).__init__(self, *args, **kwargs)
-            made.append(self)
-
-        return type(name, (getattr(nn, name),), {"__init__": __init__})
-
-    vae = VideoVAE(VAE, operations=SimpleNamespace(Linear=own("Linear"), Conv2d=own("Conv2d")))
+    operations, made = counted("Linear", "Conv2d")
+    vae = VideoVAE(VAE, operations=operations)
     raw = {
         type(module).__name__
         for module in vae.modules()

@@ -48,9 +48,10 @@ class Clip(Protocol):
 
 def draw_pairs(clips: Sequence[Clip], batch: int, rng: np.random.Generator) -> Pairs:
     """Random pairs of random clips; one whose window can begin at one frame alone cannot be taken wrongly."""
-    faces, mels, matched = [], [], []
+    faces: list[np.ndarray] = []
+    mels, matched = [], []
     while len(faces) < batch:
-        clip = clips[rng.integers(len(clips))]
+        clip = clips[int(rng.integers(len(clips)))]
         heard, other = rng.integers(clip.length), rng.integers(clip.length - 1)
         match = rng.random() < 0.5
         faces.append(clip.faces(heard if match else other + (other >= heard)))

@@ -109,7 +109,7 @@ def draw_faces(
     """Random windows with a reference from another moment of their clip, which shares no frame with them."""
     rows: dict[str, list] = {"truth": [], "reference": [], "audio": [], "mel": []}
     for _ in range(batch):
-        clip = clips[rng.integers(len(clips))]
+        clip = clips[int(rng.integers(len(clips)))]
         first = int(rng.integers(clip.length))
         others = [at for at in range(clip.length) if abs(at - first) >= clip.config.frames]
         rows["truth"].append(clip.faces(first))

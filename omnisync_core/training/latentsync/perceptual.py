@@ -42,9 +42,9 @@ class PerceptualDistance(nn.Module):
         self.ends: list[int] = []
         flat = [3, *(width for stage in WIDTHS for width in stage)]
         sizes = pairwise(flat)
-        for stage in WIDTHS:
+        for widths in WIDTHS:
             layers += [nn.MaxPool2d(2)] if layers else []
-            for _ in stage:
+            for _ in widths:
                 layers += [nn.Conv2d(*next(sizes), 3, padding=1), nn.ReLU()]
             self.ends.append(len(layers) - 1)
         self.features = nn.Sequential(*layers)
