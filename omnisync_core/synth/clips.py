@@ -87,9 +87,9 @@ def make_clip(
     samples = round(len(times_T) / fps * SAMPLE_RATE)
     waves = [np.pad(words.wave_S, (0, samples))[:samples] for words in said]
     return Clip(
-        seed, split, scene.character.family, fps, frames[0], frames[1], waves[0], waves[1], mouths[0], mouths[1], box_T4,
-        scene.mouth_center(times_T) * size, scene.mouth_width * size, scene.occluder is not None, source_style, style,
-        caption_of(scene.character.family, style, seed), said[0].text, said[1].text, said[1].voice,
+        seed, split, scene.character.family, fps, frames[0], frames[1], waves[0], waves[1], mouths[0], mouths[1],
+        box_T4, scene.mouth_center(times_T) * size, scene.mouth_width * size, scene.occluder is not None, source_style,
+        style, caption_of(scene.character.family, style, seed), said[0].text, said[1].text, said[1].voice,
     )  # fmt: skip
 
 
