@@ -177,3 +177,39 @@ def write_whisper_large_v3(models: Path) -> None:
     shapes = {key: value for key, value in network.state_dict().items() if "feature_extractor" not in key}
     path = folder(models, "audio_encoders") / "whisper_large_v3_fp16.safetensors"
     save_file(placed("model.", half(drawn(shapes, 0.5))), path)
+
+
+def write_latentsync(models: Path, pack) -> None:
+    """The UNet and Whisper tiny as published, pickles of tensors; Stable Diffusion's VAE. `pack` imports our core."""
+    import comfy.ops
+    import comfy.sd
+
+    config = pack("omnisync_core.engines.latentsync.config")
+    network = pack("omnisync_core.engines.latentsync").UNet(latentsync_sizes(config))
+    path = folder(models, "diffusion_models") / "latentsync_unet.pt"
+    torch.save({"global_step": 7, "state_dict": half(drawn(network))}, path)
+    sizes = {"d_model": 384, "encoder_layers": 4, "encoder_attention_heads": 6, "encoder_ffn_dim": 64,
+             "num_mel_bins": 80, "max_source_positions": 1500}  # fmt: skip
+    whisper = pack("omnisync_core.models.whisper").WhisperEncoder(sizes)
+    dims = {"n_audio_head": 6, "n_audio_layer": 4}
+    published = {"dims": dims, "model_state_dict": whisper.state_dict()}
+    torch.save(published, folder(models, "audio_encoders") / "tiny.pt")
+    whole = {"double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128,
+             "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0}  # fmt: skip
+    vae = comfy.sd.AutoencoderKL(ddconfig=whole, embed_dim=4)
+    save_file(drawn(vae), folder(models, "vae") / "vae-ft-mse-840000-ema-pruned.safetensors")
+
+
+def latentsync_sizes(sizes):
+    """A UNet of one layer a block that hears Whisper tiny's 384 numbers."""
+
+    def layer(inputs, attends=True, moves=True):
+        attention = sizes.AttentionConfig(1, 32, 384, linear=False) if attends else None
+        return sizes.LayerConfig(inputs, 32, attention, sizes.MotionConfig(1, 2, 32, 24) if moves else None)
+
+    down = tuple(sizes.BlockConfig((layer(32, False),), is_last) for is_last in (True, True, True, False))
+    up = tuple(
+        sizes.BlockConfig((layer(64, False), layer(64, False)), is_last) for is_last in (True, True, True, False)
+    )
+    mid = (layer(32, False, False), layer(32, True, False))
+    return sizes.UNetConfig(13, 4, 32, 128, down, mid, up)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from tests.host.public_files import TEXT, drawn, folder, mixed_fp4, placed, scaled_fp8, spiece
+from tests.host.public_files import SPEECH, TEXT, WORDS, drawn, folder, mixed_fp4, placed, scaled_fp8, spiece
 
 LTX = {
     "num_layers": 1, "attention_head_dim": 32, "num_attention_heads": 2, "audio_attention_head_dim": 16,
@@ -21,6 +21,8 @@ LTX_2_3 = LTX | {
     "caption_projection_first_linear": False, "cross_attention_adaln": True, "connector_attention_head_dim": 32,
 }  # fmt: skip
 """Gates, modulated cross-attention, and a text that the text encoder projects for picture and sound."""
+LTX_2_5 = LTX_2_3 | {"ff_bias": False, "use_keyframes_abs_pos_embedding": True}
+"""What the host knows of it beyond LTX-2.3; its published configuration was not at hand."""
 ONE = {"num_layers": 1}
 ENCODER = [
     ["res_x", ONE], ["compress_space_res", {"multiplier": 2}], ["res_x", ONE], ["compress_time_res", {"multiplier": 2}],
@@ -34,6 +36,17 @@ LTX_VAE = {
                                                   ["res_x", ONE]],
     "norm_layer": "pixel_norm", "latent_log_var": "uniform", "encoder_base_channels": 8, "decoder_base_channels": 8,
 }  # fmt: skip
+DIFFUSING_VAE = {
+    "_class_name": "CausalDiffusionVAE", "dims": 3, "model_output_type": "x0",
+    "encoder": {"dims": 3, "in_channels": 3, "out_channels": 128, "blocks": [*ENCODER[:7], [
+        "compress_all_res", {"multiplier": 1}], ["res_x", ONE]], "patch_size": 4, "latent_log_var": "constant",
+        "norm_layer": "pixel_norm", "base_channels": 8, "spatial_padding_mode": "zeros"},
+    "decoder": {"in_channels": 128, "out_channels": 3, "patch_size": 4, "head_dim": 8, "t_emb_dim": 16,
+                "stage_channels": [64, 32, 16, 16, 8], "stage_depths": [1, 1, 1, 1, 1],
+                "stage_kernels": [[3, 3, 3]] * 5, "stage5_kernel": [3, 3, 3],
+                "upsamples": [[[1, 2, 2], 2], [[2, 1, 1], 2], [[2, 2, 2], 1], [[2, 2, 2], 2]]},
+}  # fmt: skip
+"""LTX-2.5 draws its pictures from noise, in one step."""
 AUDIO_VAE = {
     "model": {"params": {"sampling_rate": 16000, "ddconfig": {
         "double_z": True, "mel_bins": 64, "z_channels": 8, "resolution": 256, "downsample_time": False,
@@ -95,3 +108,37 @@ def write_gemma(models: Path) -> None:
     weights = mixed_fp4(drawn(network))
     weights["spiece_model"] = spiece(pad_id=0, eos_id=1, bos_id=2, unk_id=3)
     save_file(weights, folder(models, "text_encoders") / "gemma_3_12B_it_fp4_mixed.safetensors")
+
+
+def write_ltx_2_5(models: Path) -> None:
+    """LTX-2.5 comes in parts: transformer, Gemma 4 12B with the text's projections, two VAEs."""
+    import comfy.ops
+    from comfy.ldm.lightricks.vae.audio_vae import AudioVAE
+    from comfy.ldm.lightricks.vae.na_diffusion_decoder import CausalDiffusionVAE
+    from comfy.text_encoders import gemma4
+
+    told = {"config": json.dumps({"transformer": LTX_2_5})}
+    name = "ltx-2.5-22b-distilled-transformer-comfy-int8-convrot"
+    save_file(ltx_transformer(LTX_2_5), folder(models, "diffusion_models") / f"{name}.safetensors", told)
+    network = gemma4.Gemma4_12B({}, torch.float32, "cpu", comfy.ops.manual_cast)
+    weights = drawn(network) | text_projection(LTX_2_5) | {"tokenizer_json": tokenizer()}
+    name = "gemma4-12b-with-proj-ltx-2.5-comfy-int8-convrot"
+    save_file(weights, folder(models, "text_encoders") / f"{name}.safetensors")
+    told = {"config": json.dumps({"vae": DIFFUSING_VAE})}
+    save_file(
+        drawn(CausalDiffusionVAE(DIFFUSING_VAE)), folder(models, "vae") / "ltx-2.5-video-vae-bf16.safetensors", told
+    )
+    told = {"config": json.dumps({"audio_vae": AUDIO_VAE, "vocoder": VOCODER})}
+    sound = {key.replace("autoencoder.", "audio_vae.", 1): value for key, value in drawn(AudioVAE(told)).items()}
+    save_file(sound, folder(models, "vae") / "ltx-2.5-audio-vae-bf16.safetensors", told)
+
+
+def tokenizer() -> torch.Tensor:
+    """A tokenizer of some words, as JSON."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    made = Tokenizer(models.BPE(unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = ["<pad>", "<eos>", "<bos>", "<unk>"]
+    made.train_from_iterator([SPEECH], trainers.BpeTrainer(vocab_size=WORDS, special_tokens=special))
+    return torch.frombuffer(bytearray(made.to_str().encode()), dtype=torch.uint8)

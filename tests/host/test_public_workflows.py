@@ -130,6 +130,9 @@ def test_ltx(host, small, gemma, name):
     assert edited.audio["waveform"].isfinite().all()
 
 
+SMALL = {"crop_size": 64, "crop_scale": 4.5, "window_frames": 17, "overlap_frames": 9, "noise_mode": "estimated"}
+
+
 def test_ltx_2_3(host, small, gemma):
     """The template over the newer checkpoint, with the settings that its note names."""
     name = "ltx-2.3-22b-dev-fp8"
@@ -139,3 +142,36 @@ def test_ltx_2_3(host, small, gemma):
         node["inputs"] |= {"ckpt_name": f"{name}.safetensors"} if "ckpt_name" in node["inputs"] else {}
     prompt[kinds(prompt)["OmniSyncLTXEngine"]]["inputs"] |= {"steps": 30, "start": 9}
     is_synced(run(host, prompt), prompt)
+
+
+def test_ltx_2_5(host, small):
+    """In parts, by the host's own loaders and as the help page says; a smaller crop."""
+    public_ltx.write_ltx_2_5(small)
+    prompt = prompt_of("ltx-2_own_voice")
+    by_kind = kinds(prompt)
+    for kind in ("CheckpointLoaderSimple", "LTXAVTextEncoderLoader", "LTXVAudioVAELoader"):
+        del prompt[by_kind[kind]]
+    files = {
+        "model": ("UNETLoader", {"unet_name": "ltx-2.5-22b-distilled-transformer-comfy-int8-convrot.safetensors",
+                                 "weight_dtype": "default"}),
+        "clip": ("CLIPLoader", {"clip_name": "gemma4-12b-with-proj-ltx-2.5-comfy-int8-convrot.safetensors",
+                                "type": "ltxv", "device": "default"}),
+        "vae": ("VAELoader", {"vae_name": "ltx-2.5-video-vae-bf16.safetensors"}),
+        "audio_vae": ("VAELoader", {"vae_name": "ltx-2.5-audio-vae-bf16.safetensors"}),
+    }  # fmt: skip
+    prompt |= {name: {"class_type": kind, "inputs": inputs} for name, (kind, inputs) in files.items()}
+    engine = prompt[by_kind["OmniSyncLTXEngine"]]["inputs"]
+    engine |= SMALL | {"steps": 8, "start": 2, "end": 8, "cfg": 1.0} | {name: [name, 0] for name in files}
+    done = run(host, prompt)
+    is_synced(done, prompt)
+    assert type(done["vae"][0].first_stage_model).__name__ == "CausalDiffusionVAE"
+    assert done["clip"][0].cond_stage_model.text_encoder_key == "gemma4"
+
+
+def test_latentsync(host, small):
+    public_files.write_latentsync(small, host.module)
+    prompt = prompt_of("real_person_with_latentsync")
+    done = run(host, prompt)
+    is_synced(done, prompt)
+    vae = done[kinds(prompt)["VAELoader"]][0]
+    assert vae.latent_channels == 4 and type(vae.first_stage_model).__name__ == "AutoencoderKL"
