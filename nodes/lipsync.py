@@ -19,6 +19,7 @@ from ..omnisync_core.timing.timeline import POLICIES
 from .types import (
     ENGINE_OUT,
     GUIDANCE_NAMES,
+    HINTS,
     EngineType,
     Speakers,
     Track,
@@ -45,8 +46,6 @@ LENGTH_TIP = "Where sound and video differ in length. " + " ".join(
 )
 SILENCE_TIP = "Where nobody speaks. close: the mouth rests. keep: the source's own pixels."
 PREVIEW_TIP = "Do only the first seconds, to judge the settings; 0 does all."
-HINTS = {"alpha": "switch lossless on", "no_lossless": "switch lossless off", "resume": "switch resume on"}
-"""What to do, by the core's codes."""
 MOUTH_FROM = {
     "user": "your point or mask", "landmarks": "landmarks", "detector": "a face detector", "finder": "looked for",
     "filled": "filled in from other frames", "fallback": "no mouth seen",

@@ -6,7 +6,9 @@ import math
 
 from comfy_api.latest import io
 
-from .types import RegionType, Track, finite, preview_input, read_preview, source_input, within_preview
+from ..omnisync_core.errors import InputError, NoMouthHereError
+from .host.shown import show
+from .types import HINTS, RegionType, Track, finite, preview_input, read_preview, source_input, within_preview
 
 SPEAKERS = ("largest", "index", "point")
 
@@ -62,7 +64,13 @@ class MouthTrackNode(io.ComfyNode):
                 preview_input(
                     "Look at the first seconds alone, as many as in Lip Sync Video; 0 looks at all.", optional=True
                 ),
+                io.Float.Input(
+                    "point_width", default=0.0, min=0.0, max=1.0, step=0.005, optional=True, advanced=True,
+                    tooltip="How wide the mouth at the point is, of the frame's width. 0 is looked for; any other "
+                    "value is taken as it is, also where no mouth is seen: a turned or hidden face.",
+                ),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 Track.Output("TRACK", tooltip="The mouth in every frame."),
                 io.Image.Output("preview", tooltip="Some frames with the mouth and its crop, and who says so."),
@@ -74,11 +82,11 @@ class MouthTrackNode(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, point_x=0.5, point_y=0.5, preview_seconds=0.0):
+    def validate_inputs(cls, point_x=0.5, point_y=0.5, preview_seconds=0.0, point_width=0.0):
         told = within_preview(preview_seconds)
         if told is not True:
             return told
-        for name, value in (("point_x", point_x), ("point_y", point_y)):
+        for name, value in (("point_x", point_x), ("point_y", point_y), ("point_width", point_width)):
             if value is None:
                 continue  # linked: known when it runs
             if not (isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 1):
@@ -87,12 +95,17 @@ class MouthTrackNode(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, source, speaker, index, point_x, point_y, mask=None, preview_seconds=0.0, **found
+        cls, source, speaker, index, point_x, point_y, mask=None, preview_seconds=0.0, point_width=0.0, **found
     ) -> io.NodeOutput:
-        from .tracking import find_mouth
+        from .tracking import find_mouth, refused
 
-        point = finite("point_x", point_x, 0, 1), finite("point_y", point_y, 0, 1)
-        *outputs, shown = find_mouth(source, speaker, index, point, mask, read_preview(preview_seconds), **found)
+        wide = finite("point_width", point_width, 0, 1)
+        point = finite("point_x", point_x, 0, 1), finite("point_y", point_y, 0, 1), wide or None
+        try:
+            *outputs, shown = find_mouth(source, speaker, index, point, mask, read_preview(preview_seconds), **found)
+        except NoMouthHereError as error:
+            show(cls.hidden.unique_id, refused(error))
+            raise InputError(f"{error.problem}: {HINTS[error.hint]}") from error
         return io.NodeOutput(*outputs, ui=shown)
 
 

@@ -10,8 +10,9 @@ from comfy_api.latest import io, ui
 
 from ..omnisync_core import mouth
 from ..omnisync_core.crop import pictures as crops
-from ..omnisync_core.errors import InputError
+from ..omnisync_core.errors import InputError, NoMouthHereError
 from ..omnisync_core.mouth import observations
+from ..omnisync_core.sheets.refusal import draw_refusal
 from ..omnisync_core.sheets.track_sheet import Samples, draw
 from ..omnisync_core.spec import VideoSpec
 from .frames import Pictures, open_frames
@@ -25,12 +26,12 @@ SHAPE_TOLERANCE = 0.02
 
 
 def find_mouth(
-    source, speaker: str, index: int, point: tuple[float, float], mask=None, seconds: float | None = None, **found
+    source, speaker: str, index: int, point: tuple, mask=None, seconds: float | None = None, **found
 ) -> tuple:
     """TRACK, preview IMAGE and MASK of the frames of an IMAGE or a VIDEO, and what the node shows.
 
-    `point` is x, y in 0..1; `seconds` the first ones to look at (None: all); `found` what Mouth Track's other inputs
-    hold. InputError.
+    `point` is x, y and width (or None) in 0..1; `seconds` the first ones to look at (None: all); `found` what Mouth
+    Track's other inputs hold. InputError.
     """
     samples = Samples()
     with open_frames(source, seconds=seconds) as frames:
@@ -53,6 +54,14 @@ def find_mouth(
     chosen = samples.chosen()
     sheet = _image(draw(track, chosen))[None]
     return track, sheet, masks, _shown(_image(chosen[0][1]), sheet, track)
+
+
+def refused(error: NoMouthHereError) -> dict:
+    """What the node shows of a point that is no mouth: a picture, and for the point widget the mouth that is seen."""
+    height, width = error.rgb_HWC.shape[:2]
+    x, y, wide, sure = error.seen[0]
+    place = [x / width, y / height, wide / width, sure]
+    return _for_node(_image(error.rgb_HWC), _image(draw_refusal(error))[None], place)
 
 
 def cut_mouths(images: torch.Tensor, track, size: int) -> tuple:
@@ -120,10 +129,10 @@ def _how(
     return choice.point or "auto"
 
 
-def _point(x: float, y: float, frame_size) -> mouth.Point:
+def _point(x: float, y: float, wide: float | None, frame_size) -> mouth.Point:
     """In pixels; the right and lower edge belong to the last ones."""
     width, height = frame_size
-    return mouth.Point(min(x * width, width - 1e-3), min(y * height, height - 1e-3))
+    return mouth.Point(min(x * width, width - 1e-3), min(y * height, height - 1e-3), wide and wide * width)
 
 
 def _painted(mask: torch.Tensor, frame_size) -> np.ndarray:
@@ -196,8 +205,13 @@ def _image(rgb_HWC: np.ndarray) -> torch.Tensor:
 
 def _shown(first: torch.Tensor, sheet: torch.Tensor, track) -> dict:
     """The sheet, and for the point widget the first frame and the mouth that was found on it; temporary pictures."""
-    place = [*track.center_N2[0].tolist(), float(track.width_N[0]), float(track.confidence_N[0])]
-    return {"images": _saved(sheet, "sheet"), "omnisync_frame": _saved(first[None], "first"), "omnisync_mouth": place}
+    return _for_node(
+        first, sheet, [*track.center_N2[0].tolist(), float(track.width_N[0]), float(track.confidence_N[0])]
+    )
+
+
+def _for_node(first: torch.Tensor, sheet: torch.Tensor, mouth_4: list[float]) -> dict:
+    return {"images": _saved(sheet, "sheet"), "omnisync_frame": _saved(first[None], "first"), "omnisync_mouth": mouth_4}
 
 
 def _saved(image: torch.Tensor, name: str) -> list:

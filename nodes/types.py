@@ -20,6 +20,11 @@ Speakers = io.Custom("OMNISYNC_SPEAKERS")
 
 LONGEST_PREVIEW = 86400.0
 """Seconds."""
+HINTS = {
+    "alpha": "switch lossless on", "no_lossless": "switch lossless off", "resume": "switch resume on",
+    "point": "click there, or give the width of yours too (point_width)",
+}  # fmt: skip
+"""What to do, by the core's codes."""
 ENGINE_OUT = "For Lip Sync Video and Lip Sync Images."
 GUIDANCE_NAMES = ("w_peak", "w_base", "gamma", "sigma_g", "convention")
 OWN = "own"

@@ -159,7 +159,7 @@ def test_the_example_s_mouth_is_clicked():
     for path in BROWSER:
         nodes = [node["widgets_values"] for node in read(path)["nodes"]]
         if ["person"] in nodes:
-            x, y = next(values[2:4] for values in nodes if len(values) == 5 and values[0] == "point")
+            x, y = next(values[2:4] for values in nodes if len(values) == 6 and values[0] == "point")
             apart = np.hypot(x * told["size"] - told["point"][0], y * told["size"] - told["point"][1])
             assert apart < 0.1 * told["mouth_width"], path.stem
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from ..errors import InputError, OutputError
+from ..errors import InputError, NoMouthHereError, OutputError
 from . import adapt, batch, bench, demo, evaluate, lipsync, prepare, queue, synth, track, train, verify
 from .parser import Parser
 
@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _stoppable():
             options.command(options)
     except (InputError, OutputError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        told = f"; {track.picture_of(error, options)}" if isinstance(error, NoMouthHereError) else ""
+        print(f"error: {error}{told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         again = f"Go on with: python -m omnisync_core {shlex.join(given)}"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import InputError, NoMouthHereError, OutputError
 from .bars import Bars
 from .options import add_mouth, add_video
 
@@ -49,6 +49,20 @@ def shown_mouth(video: Path, how: Any, picture: Path) -> MouthTrack:
     if not found.confidence_N.any():
         raise InputError(" ".join(found.warnings) or "no mouth was found")
     return found
+
+
+def picture_of(error: NoMouthHereError, options: argparse.Namespace) -> str:
+    """Draws the point and the mouths that are seen, beside the output unless another name was given; says where."""
+    from ..sheets.refusal import draw_refusal
+    from ..sheets.track_file import write_picture
+
+    named = getattr(options, "show_mouth", None) or getattr(options, "picture", None)
+    path = named or f"{getattr(options, 'output', 'first_frame')}.mouth.png"
+    try:
+        write_picture(path, draw_refusal(error))
+    except (InputError, OutputError) as unwritten:
+        return str(unwritten)
+    return f"look at {path}"
 
 
 def _seen(written: Path, found: MouthTrack) -> str:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import InputError
+from ..errors import InputError, NoMouthHereError
 from . import search
 from .detect import Face, FaceDetector, open_detector
 from .faces import track_faces
@@ -42,6 +42,9 @@ FAITHFUL = 0.3
 """Mouth widths from a user's point within which the mouth stays on the first frame."""
 NEARBY = 0.7
 """Within which a mouth that the finder sees is the user's, if not at the place then in size."""
+SURELY, DOUBTED = 0.6, 0.4
+"""A point is refused where a mouth is seen elsewhere with SURELY at least, and none NEARBY with DOUBTED times as much:
+hands and trees get less, turned and drawn faces more."""
 
 
 def track(
@@ -63,8 +66,8 @@ def track(
     detectors: folder with a user's detector files; None asks the environment's OMNISYNC_DETECTORS.
     hear: how loud the video's own sound is at times; of several mouths the one that goes with it is the speaker's.
     Where no frame shows a mouth the confidence is 0 in all of them, and a warning says what to do.
-    Raises InputError: no frames; a point off the frame; empty masks or a wrong number of them; another word; fewer
-    faces than `choice` counts.
+    Raises InputError: no frames; a point off the frame, or (NoMouthHereError) without a width on what is no mouth while
+    another is surely seen; empty masks or a wrong number of them; another word; fewer faces than `choice` counts.
     """
     looks = _looks(frames, frame_size)
     first = next(looks, None)
@@ -141,6 +144,8 @@ def _track_point(looks: Iterator[Look], point: Point, first: Look) -> MouthTrack
     record, guided, exact = Record(), None, point.width is not None
     for look in looks:
         if guided is None:
+            if not exact:
+                _refuse_what_is_no_mouth(look, point)
             pose = _first_pose(look, point)
             guided = Guided(look, pose, find_mouths, source="user", exact=exact)
             record.add(look, pose, 1.0, "user")
@@ -148,6 +153,24 @@ def _track_point(looks: Iterator[Look], point: Point, first: Look) -> MouthTrack
             record.add(look, *guided.feed(look))
     found = record.track()
     return found if exact else replace(found, warnings=_far_from_point(found, point))
+
+
+def _refuse_what_is_no_mouth(look: Look, point: Point) -> None:
+    """Where no mouth is sure the user knows better: a drawing, a profile, a hand before it."""
+    x, y = point.x * look.scale, point.y * look.scale
+    seen = [face for face in find_mouths(look.rgb) if np.hypot(face.x - x, face.y - y) > NEARBY * face.width]
+    surest = max((face.confidence for face in seen), default=0.0)
+    if surest < SURELY:
+        return
+    here = mouth_at(look.rgb, x, y, NEARBY)
+    if here is not None and here.confidence >= DOUBTED * surest:
+        return
+    sure = [face for face in seen if face.confidence >= SURELY]
+    places = " and ".join(f"{face.x / look.scale:.0f},{face.y / look.scale:.0f}" for face in sure)
+    raise NoMouthHereError(
+        f"no mouth is seen at {point.x:.0f},{point.y:.0f}, but at {places}",
+        look.rgb, (x, y), [(face.x, face.y, face.width, face.confidence) for face in sure],
+    )  # fmt: skip
 
 
 def _far_from_point(track: MouthTrack, point: Point) -> tuple[str, ...]:
@@ -158,7 +181,7 @@ def _far_from_point(track: MouthTrack, point: Point) -> tuple[str, ...]:
         return ()
     return (
         f"the mouth near {point.x:g},{point.y:g} was found at {x:.0f},{y:.0f}, {width:.0f} pixels wide; "
-        "to have it exactly where you say give its width too (--mouth X,Y,WIDTH; in a graph: a mask)",
+        "to have it exactly where you say give its width too (--mouth X,Y,WIDTH; in a graph: point_width)",
     )
 
 

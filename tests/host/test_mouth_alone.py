@@ -47,6 +47,40 @@ def test_it_runs_alone_and_shows_its_sheet(host):
     assert len(shown["omnisync_mouth"]) == 4
 
 
+@pytest.fixture
+def elsewhere(host, monkeypatch):
+    """The finder sees a mouth at 70,20 and none at the point; what the browser is told."""
+    from server import PromptServer
+
+    tracking, face = host.module("omnisync_core.mouth.tracking"), host.module("omnisync_core.mouth.detect").Face
+    monkeypatch.setattr(tracking, "find_mouths", lambda rgb: [face(70.0, 20.0, 12.0, 0.0, 0.9, "finder")])
+    monkeypatch.setattr(tracking, "mouth_at", lambda *_: None)
+    told = []
+    monkeypatch.setattr(PromptServer.instance, "client_id", "browser")
+    monkeypatch.setattr(PromptServer.instance, "last_prompt_id", "prompt", raising=False)
+    monkeypatch.setattr(PromptServer.instance, "send_sync", lambda *words: told.append(words))
+    return told
+
+
+def test_a_click_on_no_mouth_is_refused_and_shown(host, elsewhere):
+    with pytest.raises(Exception, match=r"no mouth is seen at 48,38, but at 70,20: click there, or give .*point_width"):
+        host.run(prompt(host, pictures(3)))
+    ((event, told, browser),) = elsewhere
+    assert (event, browser, told["node"], told["prompt_id"]) == ("executed", "browser", "track", "prompt")
+    for kind in ("images", "omnisync_frame"):
+        (file,) = told["output"][kind]
+        assert (host.base / "temp" / file["subfolder"] / file["filename"]).is_file()
+    assert np.allclose(told["output"]["omnisync_mouth"], [70 / 96, 20 / 64, 12 / 96, 0.9])
+
+
+def test_a_click_with_a_width_is_believed(host, elsewhere):
+    asked = prompt(host, pictures(3))
+    asked["track"]["inputs"]["point_width"] = 0.2
+    track, *_ = host.run(asked)["track"]
+    assert np.allclose([*track.center_N2[0], track.width_N[0]], [0.5, 0.6, 0.2], atol=0.01)
+    assert not elsewhere
+
+
 @pytest.mark.parametrize("kind", ["images", "tensors", "file", "trimmed"])
 @pytest.mark.parametrize(("seconds", "frames"), [(0.5, 5), (0.25, 3), (99, None)])
 def test_only_the_first_seconds_are_looked_at(host, kind, seconds, frames):

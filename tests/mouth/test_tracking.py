@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from omnisync_core import mouth
-from omnisync_core.errors import InputError
+from omnisync_core.errors import InputError, NoMouthHereError
 from omnisync_core.mouth import tracking
 from omnisync_core.mouth.detect import Face
 from omnisync_core.synth.character import random_character
@@ -192,6 +192,49 @@ def test_a_hidden_mouth_is_lost_with_the_finder_as_well(walk):
     track = mouth.track(timed(frames), tuple(truth[0]))
     assert (track.confidence_N[22:44] == 0).all()
     assert (track.confidence_N[50:] > 0).all()
+
+
+@pytest.mark.finder
+def test_a_point_on_no_mouth_is_refused_with_what_a_picture_needs(walk):
+    """A corner of the backdrop while the face is plainly seen."""
+    frames, truth = walk
+    with pytest.raises(NoMouthHereError, match=r"no mouth is seen at 20,15, but at .*--mouth X,Y,WIDTH") as caught:
+        mouth.track(timed(frames[:3]), (20, 15))
+    assert np.array_equal(caught.value.rgb_HWC, frames[0])
+    assert caught.value.point == (20, 15)
+    (x, y, width, sure), *_ = caught.value.seen
+    assert np.hypot(x - truth[0, 0], y - truth[0, 1]) < 0.5 * width
+    assert sure >= tracking.SURELY
+
+
+@pytest.mark.finder
+def test_a_point_with_a_width_is_never_refused(walk):
+    track = mouth.track(timed(walk[0][:3]), (20, 15, 16))
+    assert np.allclose(track.center_N2[0] * FRAME, (20, 15), atol=1)
+
+
+@pytest.mark.finder
+def test_a_point_is_believed_where_no_mouth_is_sure():
+    track = mouth.track(timed(np.repeat(np.uint8(background(3)[None] * 255), 4, axis=0)), (100, 90))
+    assert np.allclose(track.center_N2[0] * FRAME, (100, 90), atol=20)
+    assert track.confidence_N[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "is_refused"),
+    [(None, 0.9, True), (0.3, 0.9, True), (0.4, 0.9, False), (None, 0.55, False), (0.25, 0.6, False)],
+)
+def test_a_doubtful_mouth_is_still_the_user_s(monkeypatch, walk, here, there, is_refused):
+    """A profile beside a face that looks into the camera."""
+    other = Face(240.0, 60.0, 30.0, 0.0, there, "finder")
+    doubtful = here and Face(100.0, 90.0, 30.0, 0.0, here, "finder")
+    monkeypatch.setattr(tracking, "find_mouths", lambda rgb: [other, *([doubtful] if doubtful else [])])
+    monkeypatch.setattr(tracking, "mouth_at", lambda *_: doubtful)
+    if is_refused:
+        with pytest.raises(NoMouthHereError, match="but at 240,60"):
+            mouth.track(timed(walk[0][:2]), (100, 90))
+    else:
+        assert mouth.track(timed(walk[0][:2]), (100, 90)).confidence_N[0] == 1
 
 
 def test_small_copies_and_floats_give_the_same_place(walk):

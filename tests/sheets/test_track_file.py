@@ -8,6 +8,7 @@ import pytest
 from omnisync_core import cli
 from omnisync_core.mouth import tracking
 from omnisync_core.mouth.detect import Face
+from omnisync_core.sheets import refusal
 from tests.fake import write_sound, write_video
 
 FRAMES = 10
@@ -44,6 +45,27 @@ def test_track_writes_numbers_and_a_picture(video, seen, tmp_path, capsys):
     assert abs(first["roll"] - 0.1) < 0.02
     assert cv2.imread(str(sheet)).shape[1] == 1280
     assert f"{FRAMES} of {FRAMES} frames" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [[], ["--picture", "sheet.png"]])
+@pytest.mark.parametrize("command", ["track", "lipsync"])
+def test_a_point_on_no_mouth_is_refused_with_a_picture(video, seen, tmp_path, capsys, monkeypatch, more, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tracking, "mouth_at", lambda *_: None)
+    given = ["--video", str(video), "--mouth", "8,9", "--output", "out.mp4"]
+    if command == "lipsync":
+        given += ["--audio", str(write_sound(tmp_path / "in.wav", 0.4))]
+        more = ["--show-mouth" if word == "--picture" else word for word in more]
+    before = set(tmp_path.iterdir())
+    assert cli.main([command, *given, *more]) == 2
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    picture = more[-1] if more else "out.mp4.mouth.png"
+    assert "error: no mouth is seen at 8,9, but at 32,30: point there" in told
+    assert told.endswith(f"look at {picture}")
+    assert {path.name for path in set(tmp_path.iterdir()) - before} - {"in.wav"} == {picture}
+    image = cv2.imread(picture)[..., ::-1].astype(int)
+    for color in (refusal.POINT, refusal.MOUTH):
+        assert (abs(image - color).max(-1) < 40).sum() > 50
 
 
 def test_track_of_nothing_says_so_and_writes_it(video, seen, tmp_path, capsys):

@@ -11,7 +11,7 @@ const WATCH_MS = 400;
 const [LOWEST, USUAL, HIGHEST] = [150, 220, 460];
 const NARROWEST = 300;
 const LOUPE = { radius: 58, zoom: 3, edge: 8 };
-const UNPOINTED = { speaker: "largest", point_x: 0.5, point_y: 0.62 };
+const UNPOINTED = { speaker: "largest", point_x: 0.5, point_y: 0.62, point_width: 0 };
 const [MARK, FOUND, DARK] = ["#ff603c", "#3fc1cf", "rgba(0,0,0,.65)"];
 const WORDS = {
   en: {
@@ -164,7 +164,7 @@ class PointWidget {
 
   values() {
     const value = (name) => this.node.widgets?.find((widget) => widget.name === name)?.value;
-    return [value("point_x"), value("point_y"), value("speaker")];
+    return [value("point_x"), value("point_y"), value("speaker"), value("point_width")];
   }
 
   follow(event) {
@@ -241,11 +241,13 @@ class PointWidget {
     pen.drawImage(this.frame, left, top, wide, high);
     if (this.mouth?.[3] > 0) {
       const [x, y, size] = this.mouth;
-      oval(pen, left + x * wide, top + y * high, (size * wide) / 2, (size * wide) / 4);
+      oval(pen, left + x * wide, top + y * high, (size * wide) / 2, FOUND);
     }
-    const [x, y, speaker] = this.values();
-    if (speaker === "point") mark(pen, left + x * wide, top + y * high, 9, 19);
-    else if (!this.hand) write(pen, this.words.click, width, height - 16);
+    const [x, y, speaker, size] = this.values();
+    if (speaker === "point") {
+      if (size > 0) oval(pen, left + x * wide, top + y * high, (size * wide) / 2, MARK);
+      mark(pen, left + x * wide, top + y * high, 9, 19);
+    } else if (!this.hand) write(pen, this.words.click, width, height - 16);
     if (this.hand) this.magnify(pen, place, width, height);
   }
 
@@ -274,12 +276,12 @@ class PointWidget {
   }
 }
 
-// The mouth that the last run found.
-function oval(pen, x, y, across, along) {
+// A mouth: the one that the last run found, or as wide as the user says.
+function oval(pen, x, y, across, color) {
   pen.setLineDash([4, 3]);
-  for (const [style, line] of [[DARK, 2.5], [FOUND, 1.5]]) {
+  for (const [style, line] of [[DARK, 2.5], [color, 1.5]]) {
     pen.beginPath();
-    pen.ellipse(x, y, Math.max(2, across), Math.max(2, along), 0, 0, 2 * Math.PI);
+    pen.ellipse(x, y, Math.max(2, across), Math.max(2, across / 2), 0, 0, 2 * Math.PI);
     [pen.strokeStyle, pen.lineWidth] = [style, line];
     pen.stroke();
   }
