@@ -198,6 +198,25 @@ def test_files_of_another_kind_are_told(host, files, name, told):
         host.run({"model": node("OmniSyncLoadXDub", **{**WEIGHTS, "model_name": name})})
 
 
+@pytest.mark.parametrize(
+    ("width", "mels", "told"), [(48, 80, "got Whisper 48 of 80 mels"), (HEARS, 128, "of 128 mels")],
+    ids=["tiny", "large-v3"],
+)  # fmt: skip
+def test_another_whisper_is_told(host, files, width, mels, told):
+    whisper = host.module("omnisync_core.models.whisper").WhisperEncoder(
+        {"d_model": width, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 16,
+         "num_mel_bins": mels, "max_source_positions": 1500}
+    )  # fmt: skip
+    published = {"dims": {"n_audio_head": 2}, "model_state_dict": whisper.state_dict()}
+    torch.save(published, host.base / "models" / "audio_encoders" / f"whisper_{width}_{mels}.pt")
+    listed()
+    prompt = engine_nodes(host)
+    prompt["model"]["inputs"]["whisper_name"] = f"whisper_{width}_{mels}.pt"
+    with pytest.raises(Exception, match=told) as caught:
+        host.run(prompt)
+    assert "load large-v2.pt" in str(caught.value)
+
+
 def synced(host, prompt, given):
     prompt = {
         **prompt,
@@ -259,12 +278,15 @@ def test_the_sound_is_normalised_and_heard_by_the_host_s_encoder(host, files):
 
 
 def test_the_host_s_own_loader_makes_a_model_that_is_refused(host, files):
-    """It takes the file for a Wan that hears nothing; so do loaders that stand on it, ComfyUI-GGUF's among them."""
+    """It takes the file for a Wan that hears nothing, and drops what hears; so do loaders that hand it their own layers
+    and tensors, as ComfyUI-GGUF's does."""
     import comfy.sd
 
     sizes, xdub = host.module("omnisync_core.engines.xdub.config"), host.module("omnisync_core.engines.xdub")
     state = xdub.XDubDiT(sizes.XDubConfig(128, 1, 1, 48, 48, 4096, 256, HEARS + WAV, 16, 1, 1, 100)).state_dict()
+    assert any("audio" in key for key in state)
     model = comfy.sd.load_diffusion_model_state_dict(state, {"custom_operations": comfy.ops.manual_cast})
+    assert not any("audio" in key for key in model.model.diffusion_model.state_dict())
     prompt = {**engine_nodes(host), "model": host.give(model, None)}
     with pytest.raises(Exception, match="hears nothing, even of X-Dub's file, not X-Dub's transformer; connect Load"):
         host.run(prompt)
