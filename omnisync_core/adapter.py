@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -53,7 +54,7 @@ class Adapter:
         }
 
 
-def read_adapter(path: str | Path) -> Adapter:
+def read_adapter(path: str | PathLike) -> Adapter:
     """Read and verify an adapter. CheckpointError: no such file, damaged, something else."""
     path = Path(path)
     if not path.is_file():

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil, gcd
+from os import PathLike
 from pathlib import Path
 from typing import Protocol
 
@@ -80,9 +81,9 @@ class SpeechWave:
     waits for ten hours of sound under a minute of video. InputError: no such file, no sound, empty, NaN.
     """
 
-    def __init__(self, path: str | Path, until: float | None = None) -> None:
+    def __init__(self, path: str | PathLike, until: float | None = None) -> None:
         self._path = Path(path)
-        info = open_audio(path, until)
+        info = open_audio(self._path, until)
         self.goes_on = info.goes_on
         self._rate = info.rate
         self._count = ceil(round(info.duration * info.rate) * SAMPLE_RATE / info.rate)

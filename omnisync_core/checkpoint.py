@@ -12,6 +12,7 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -43,7 +44,7 @@ class Bundle:
         return module
 
 
-def read_bundle(path: str | Path) -> Bundle:
+def read_bundle(path: str | PathLike) -> Bundle:
     """Read and verify a bundle."""
     path = Path(path)
     try:

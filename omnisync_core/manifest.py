@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Row:
     problem: str = ""
 
 
-def read_manifest(path: str | Path) -> list[Row]:
+def read_manifest(path: str | PathLike) -> list[Row]:
     """The rows in their order. InputError: no list of clips; what is wrong with one row alone is its `problem`."""
     path = Path(path)
     table = read_table(path)

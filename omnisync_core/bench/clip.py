@@ -146,7 +146,7 @@ def face_crop(picture: np.ndarray, face_xys: tuple[float, float, float], side: i
     if step > 1:  # every pixel counts
         picture = cv2.resize(picture, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
     shift_x, shift_y = (scale * (0.5 * step - at) + middle for at in (x, y))
-    matrix = np.float64([[scale * step, 0, shift_x], [0, scale * step, shift_y]])
+    matrix = np.array([[scale * step, 0, shift_x], [0, scale * step, shift_y]], np.float64)
     grey = (110, 110, 110)
     return cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderValue=grey)
 

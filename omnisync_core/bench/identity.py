@@ -21,8 +21,8 @@ YUNET = WeightFile(
     "face_detection_yunet_2023mar.onnx", "github.com/opencv/opencv_zoo (models/face_detection_yunet)", "MIT"
 )
 SIDE = 112
-TEMPLATE = np.float32(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]], np.float32
 )
 """Where ArcFace wants the eyes, the nose and the mouth's corners, the picture's left ones first, in 112 x 112."""
 LONGEST = 640

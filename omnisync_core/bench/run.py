@@ -227,7 +227,7 @@ def _keep_features(bench: Bench, name: str, features: Mapping[str, np.ndarray]) 
         _path(bench, name, "npz").unlink(missing_ok=True)
         return
     with replacing(_path(bench, name, "npz")) as part, part.open("wb") as file:
-        np.savez(file, **features)
+        np.savez(file, **features)  # type: ignore[arg-type]  # none is called allow_pickle
 
 
 def _path(bench: Bench, name: str, suffix: str) -> Path:

@@ -49,7 +49,7 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, np.ndarray) and value.ndim:
-        return f"{value.dtype}{list(value.shape)} {hashlib.sha256(np.ascontiguousarray(value)).hexdigest()}"
+        return f"{value.dtype}{list(value.shape)} {hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()}"
     if isinstance(value, (np.generic, np.ndarray)):
         return value.item()
     if isinstance(value, Mapping):

@@ -66,7 +66,7 @@ class VideoInfo:
     """When in the file each frame before the part appears."""
 
 
-def probe_video(video: str | Path | Part, on_frame: Callable[[int], None] | None = None) -> VideoInfo:
+def probe_video(video: str | os.PathLike | Part, on_frame: Callable[[int], None] | None = None) -> VideoInfo:
     """What the video holds, by decoding it once; `on_frame(number of frames so far)` may raise to stop.
 
     InputError: no such file, not a video, no frames. A damaged or cut-off file: what decodes of it, and a warning.

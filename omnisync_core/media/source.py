@@ -87,11 +87,12 @@ class Source:
         self.path = Path(path)
         self.container = open_media(path)
         tracks = [s for s in self.container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        self.stream = next((s for s in tracks if s.codec_context is not None), None)
-        if self.stream is None:
+        stream = next((s for s in tracks if s.codec_context is not None), None)
+        if stream is None:
             self.container.close()
             what = "its video codec is unknown here" if tracks else "it has no video track"
             raise InputError(f"{path} cannot be used as a video: {what}")
+        self.stream: av.VideoStream = stream
         self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
 
     def __enter__(self) -> Source:

@@ -192,11 +192,11 @@ def _over_time(page: Page, reading: SyncReading, left: int, wide: int) -> None:
     page.area(x, np.full(len(x), 234.0), 234 - 140 * reading.loud_N, SOFT, 0.35)
     page.curve(x, 234 - 140 * reading.loud_N, SOFT, 1.6)
     known = np.isfinite(reading.opening_N)
-    top = max(1.0, float(np.nanmax(reading.opening_N))) if known.any() else 1.0
+    widest = max(1.0, float(np.nanmax(reading.opening_N))) if known.any() else 1.0
     edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(int), [0]])))
     for first, last in edges.reshape(-1, 2):
         here = slice(first, last)
-        page.curve(x[here], 418 - 150 * np.clip(reading.opening_N[here], 0, None) / top, RESULT, 2.4)
+        page.curve(x[here], 418 - 150 * np.clip(reading.opening_N[here], 0, None) / widest, RESULT, 2.4)
     step = next(s for s in (0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1e9) if (end - start) / s <= 12)
     for tick in np.arange(np.ceil(start / step) * step, end + 1e-9, step):
         page.line(across(tick), 422, across(tick), 428, RULE, 1.5)

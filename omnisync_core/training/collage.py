@@ -6,6 +6,8 @@ scaled, bent, cut off, recoloured, blurred, noisy, compressed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -34,7 +36,8 @@ def collage(pool: Pool, rng: np.random.Generator, side: int = SIDE) -> tuple[np.
     for _ in range(heads):
         _paste(canvas, pool, rng, mouths)
     for _ in range(int(rng.choice([0, 1, 2], p=[0.6, 0.25, 0.15]))):
-        covered = [_hand, _clutter, _thing][rng.integers(3)](canvas, rng, pool)
+        cover: Callable[..., np.ndarray] = (_hand, _clutter, _thing)[int(rng.integers(3))]
+        covered = cover(canvas, rng, pool)
         mouths = [_hidden(mouth, covered) for mouth in mouths]
     return _spoiled(canvas, rng), _truth(mouths, side)
 

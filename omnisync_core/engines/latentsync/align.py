@@ -23,7 +23,6 @@ MOUTH, MOUTH_WIDTH = np.array([37.8, 60.0], np.float32), 26.7
 """The mouth of an average frontal face (mean of the 68-point faces) aligned to the template, in its units."""
 GREY = 127.0
 """What stands for pixels beyond the picture, 0..255."""
-SMOOTHING = 0.2
 
 
 def face_size(resolution: int) -> tuple[int, int]:
@@ -51,22 +50,6 @@ def from_points(points_32: np.ndarray, resolution: int) -> np.ndarray:
     turn = (vh.T * flip) @ u.T
     move = target_middle - scale * (turn @ middle)
     return torch.cat([scale * turn, move[:, None]], 1).numpy()
-
-
-class SmoothedAlignment:
-    """The same for consecutive frames, moved by the running mean of how far the nose is off: less than a pixel."""
-
-    def __init__(self, resolution: int) -> None:
-        self._resolution, self._bias = resolution, None
-
-    def feed(self, points_32: np.ndarray) -> np.ndarray:
-        bias = _spread(template(self._resolution))[2] - _spread(np.asarray(points_32, np.float32))[2]
-        if self._bias is not None:
-            bias = SMOOTHING * self._bias + (1 - SMOOTHING) * bias
-        self._bias = bias
-        affine_A = from_points(points_32, self._resolution)
-        affine_A[:, 2] += bias
-        return affine_A
 
 
 def points_of_mouth(mouth_3: np.ndarray, roll: float = 0.0) -> np.ndarray:
@@ -109,11 +92,6 @@ def _unsqueeze(face_SSC: np.ndarray) -> np.ndarray:
     face_CSS = torch.as_tensor(np.ascontiguousarray(face_SSC), dtype=torch.float32).permute(2, 0, 1)[None]
     wide = F.interpolate(face_CSS, (height, width), mode="bicubic", antialias=True, align_corners=False)
     return wide[0].permute(1, 2, 0).numpy()
-
-
-def _spread(points_32: np.ndarray) -> np.ndarray:
-    centred = points_32 - points_32.mean(0)
-    return centred / centred.std(ddof=1)
 
 
 def _inverse(affine_A: np.ndarray) -> np.ndarray:

@@ -165,7 +165,7 @@ class LatentSyncEngine(PublishedEngine[Settings, Denoiser, Codec]):
             align.align(np.asarray(frame) * 255, affine, self.settings.resolution).clip(0, 255) / np.float32(255)
             for frame, affine in zip(frames_THWC, affines, strict=True)
         ]
-        keys = [hashlib.sha256(face_RRC).digest() for face_RRC in aligned]
+        keys = [hashlib.sha256(face_RRC.data).digest() for face_RRC in aligned]
         kept = {key: self._faces[key] for key in keys if key in self._faces}
         for key, face_RRC in zip(keys, aligned, strict=True):
             if key not in kept:

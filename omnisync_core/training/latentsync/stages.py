@@ -111,6 +111,7 @@ def loss_at(
 
 def _judged(clean: Tensor, batch: FaceBatch, judges: Judges, options: StageOptions) -> dict[str, Tensor]:
     latents_BFChw = clean.transpose(1, 2)
+    assert judges.decode is not None  # as `StageOptions.in_pixels` says
     made = judges.decode(latents_BFChw.flatten(0, 1)).float().unflatten(0, latents_BFChw.shape[:2])
     told = {}
     if options.sync:
