@@ -88,7 +88,7 @@ class SpeechWave:
         self._rate = info.rate
         self._count = ceil(round(info.duration * info.rate) * SAMPLE_RATE / info.rate)
         if info.codec.startswith("pcm_f"):  # the one kind that can hold NaN: found now, not after an hour's work
-            for block_CS in read_audio(path):
+            for block_CS in read_audio(self._path):
                 _refuse_nan(block_CS, str(path))
         self._rewind()
 

@@ -73,8 +73,7 @@ def _write_shard(options: ReelOptions, index: int) -> None:
     arrays = {key: np.stack([reel[key] for reel in reels]) for key in reels[0]}
     path = Path(options.out) / f"reels_{index:04d}.npz"
     with replacing(path) as part, open(part, "wb") as file:
-        told = np.array(json.dumps(asdict(options)))
-        np.savez(file, options=told, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
+        np.savez(file, options=np.array(json.dumps(asdict(options))), **arrays)
 
 
 _CORPORA: dict[str, list] = {}
