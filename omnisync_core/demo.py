@@ -29,20 +29,20 @@ def run(out: str | os.PathLike, engine: Engine | None = None) -> dict:
     from .evaluation import demo_page
 
     out = Path(out)
-    told = json.loads((ASSETS / "mouth.json").read_text(encoding="utf-8"))
-    engine = engine or load_engine(prompt=told["caption"])
+    truth = json.loads((ASSETS / "mouth.json").read_text(encoding="utf-8"))
+    engine = engine or load_engine(prompt=truth["caption"])
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out) as folder:
             edited = Path(folder) / "result.mkv"
-            options = SyncOptions(mouth=tuple(told["point"]), lossless=True)
+            options = SyncOptions(mouth=tuple(truth["point"]), lossless=True)
             with JobBars({"editing": STAGES["editing"]}) as bar:
                 done = sync_video(VIDEO, SOUND, edited, engine, options, bar)
             _write_mp4(out / "demo.mp4", edited)
-            placement = demo_page.placement_of(VIDEO, SOUND, tuple(told["point"]), engine.spec)
+            placement = demo_page.placement_of(VIDEO, SOUND, tuple(truth["point"]), engine.spec)
             far = demo_page.outside(_frames(edited), _frames(VIDEO), placement)
             paths = {"source": VIDEO, "result": edited, "truth": TRUTH_VIDEO}
-            (x, y), near = demo_page.near_mouth(told, placement.frame_size)
+            (x, y), near = demo_page.near_mouth(truth, placement.frame_size)
             frames = {name: np.stack([frame[y, x].copy() for frame in _frames(path)]) for name, path in paths.items()}
         openings, figures = demo_page.measure(frames, near, far)
         report = {

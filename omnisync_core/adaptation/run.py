@@ -293,10 +293,10 @@ def _write(output: Path, transformer: Mapping, decoder: Mapping, said: Mapping[s
 
 def _adapted(output: Path, said: Mapping[str, Any], seconds: float) -> Adapted:
     figures = {name: said[name] for name in ("windows", "steps", "share_before", "share")}
-    told = list(said["warnings"])
+    warnings = list(said["warnings"])
     if said["share"] <= said["share_before"]:
-        told.append("nothing was learned that helps; give it more minutes, or a longer clip")
-    return Adapted(str(output), **figures, seconds=seconds, warnings=tuple(told))
+        warnings.append("nothing was learned that helps; give it more minutes, or a longer clip")
+    return Adapted(str(output), **figures, seconds=seconds, warnings=tuple(warnings))
 
 
 def _learning(bundle: Bundle, networks: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:

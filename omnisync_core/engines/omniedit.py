@@ -244,8 +244,8 @@ class _Path:
     def _tell(self, done: int, streams: list[_Stream], s: Tensor) -> None:
         if self.on_step is None:
             return
-        told = self.on_step(done, tuple(x.target for x in streams), s, tuple(x.e for x in streams))
-        for stream, target in zip(streams, told, strict=True):
+        targets = self.on_step(done, tuple(x.target for x in streams), s, tuple(x.e for x in streams))
+        for stream, target in zip(streams, targets, strict=True):
             stream.target = target
 
 

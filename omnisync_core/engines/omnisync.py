@@ -234,8 +234,8 @@ def _described(bundle: Bundle) -> dict[str, nn.Module]:
 
 def vae_config(bundle: Bundle) -> VAEConfig:
     """The sizes of a bundle's autoencoder."""
-    told = bundle.config["vae"].items()
-    return VAEConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in told})
+    fields = bundle.config["vae"].items()
+    return VAEConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields})
 
 
 def build_spec(bundle: Bundle) -> VideoSpec:
@@ -245,8 +245,8 @@ def build_spec(bundle: Bundle) -> VideoSpec:
 
 def own_sampling(bundle: Bundle) -> Sampling:
     """How a bundle wants to be sampled: `sampling` in its configuration (steps, tau, guidance)."""
-    told = bundle.config.get("sampling", {})
-    return Sampling(**told | {"guidance": Guidance(**told.get("guidance", {}))})
+    fields = bundle.config.get("sampling", {})
+    return Sampling(**fields | {"guidance": Guidance(**fields.get("guidance", {}))})
 
 
 def choose_device(name: str) -> torch.device:
@@ -258,8 +258,8 @@ def choose_device(name: str) -> torch.device:
                 counted.sum().item()  # `meta` and others are known, and hold no numbers
                 return counted.device
         except Exception as error:  # every backend has its own
-            told = [*str(error).splitlines(), type(error).__name__][0][:120]
-            raise InputError(f"device {name!r} cannot be used here ({told}); try cpu") from None
+            reason = [*str(error).splitlines(), type(error).__name__][0][:120]
+            raise InputError(f"device {name!r} cannot be used here ({reason}); try cpu") from None
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -141,10 +141,10 @@ def _edit(folder: Path, clip: Clip, engine: Engine, name: str, keep: bool) -> Me
     job = {"clip": [clip.split, clip.seed, *clip.source_frames.shape[:2]], "engine": engine.fingerprint}
     job = json.loads(json.dumps(job))
     if kept.exists() and (output.exists() or not keep):
-        told = json.loads(kept.read_text(encoding="utf-8"))
-        if told["job"] == job:
-            figures = told["figures"] | {"lag_r": tuple(told["figures"]["lag_r"])}
-            return Measured(folder, ClipFigures(**figures), np.array(told["opening"], np.float32))
+        record = json.loads(kept.read_text(encoding="utf-8"))
+        if record["job"] == job:
+            figures = record["figures"] | {"lag_r": tuple(record["figures"]["lag_r"])}
+            return Measured(folder, ClipFigures(**figures), np.array(record["opening"], np.float32))
     # A clip may have been stopped midway, maybe by another engine.
     shutil.rmtree(f"{output}.omnisync", ignore_errors=True)
     options = SyncOptions(mouth=clip.point, lossless=True)
@@ -155,8 +155,8 @@ def _edit(folder: Path, clip: Clip, engine: Engine, name: str, keep: bool) -> Me
     measured = _measure(
         folder, clip, frames, outside(frames, clip.source_frames, _placement(folder, clip, engine.spec))
     )
-    told = {"job": job, "figures": vars(measured.figures), "opening": measured.opening_T.tolist()}
-    kept.write_text(json.dumps(told), encoding="utf-8")
+    record = {"job": job, "figures": vars(measured.figures), "opening": measured.opening_T.tolist()}
+    kept.write_text(json.dumps(record), encoding="utf-8")
     return measured
 
 

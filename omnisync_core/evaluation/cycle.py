@@ -92,14 +92,14 @@ def figures(ways: Sequence[Way], which_N: np.ndarray) -> dict[str, float]:
         np.concatenate([getattr(way, name)[which_N] for way in ways]) for name in ("original", "changed", "back")
     )
     box_T4 = np.tile([0, 0, original.shape[2], original.shape[1]], (len(original), 1))
-    told = structure.compare(back, original, box_T4)
+    likeness = structure.compare(back, original, box_T4)
     there = np.square(changed.astype(np.float32) - original).mean()
     left = np.square(back.astype(np.float32) - original).mean()
     return {
         "share": round(float(1 - left / max(there, 1e-9)), 4),
-        "ssim": round(told.ssim, 4),
-        "gmsd": round(told.gmsd, 4),
-        "edges": round(told.edge_energy / told.edge_energy_true, 4),
+        "ssim": round(likeness.ssim, 4),
+        "gmsd": round(likeness.gmsd, 4),
+        "edges": round(likeness.edge_energy / likeness.edge_energy_true, 4),
         "changed": round(float(np.sqrt(there)), 3),
     }
 
@@ -124,8 +124,8 @@ def _sheet(path: Path, way: Way, shown: np.ndarray, track: MouthTrack, report: d
     page = Page(WIDTH, 190 + 3 * (TILE + GAP))
     page.text(EDGE, 58, "There and back", 28, weight=700)
     page.text(EDGE, 88, "Changed to another sound, then brought back by its own.", 16, SOFT)
-    told = "share {share:.2f} · on the last quarter {share_unseen:.2f} · edges {edges:.2f}".format(**report)
-    page.text(WIDTH - EDGE, 58, told, 17, INK, align="right")
+    line = "share {share:.2f} · on the last quarter {share_unseen:.2f} · edges {edges:.2f}".format(**report)
+    page.text(WIDTH - EDGE, 58, line, 17, INK, align="right")
     error_N = np.square(way.changed[shown].astype(np.float32) - way.original[shown]).mean((1, 2, 3))
     parts = np.array_split(np.arange(len(shown)), min(MOMENTS, len(shown)))
     moments = [int(shown[part[error_N[part].argmax()]]) for part in parts if len(part)]

@@ -26,32 +26,34 @@ REACH = (SHOWN / 2, SHOWN / 2 + ABOVE, SHOWN / 2, max(SHOWN / 2 - ABOVE, CROP_SC
 """Mouth widths to the left, above, to the right and below that a close-up or the reader of openings looks at."""
 
 
-def near_mouth(told: dict, frame_size: tuple[int, int]) -> tuple[tuple[slice, slice], dict]:
+def near_mouth(truth: dict, frame_size: tuple[int, int]) -> tuple[tuple[slice, slice], dict]:
     """Columns and rows that hold all that is measured and shown of a clip, and its mouth.json as seen from there."""
-    center_T2, box_T4 = np.array(told["mouth_center_xy"]), np.array(told["mouth_box_xyxy"])
-    before_2, after_2 = told["mouth_width"] * np.reshape(REACH, (2, 2))
+    center_T2, box_T4 = np.array(truth["mouth_center_xy"]), np.array(truth["mouth_box_xyxy"])
+    before_2, after_2 = truth["mouth_width"] * np.reshape(REACH, (2, 2))
     first = np.minimum(box_T4[:, :2].min(0), np.floor(center_T2.min(0) - before_2)).astype(int).clip(0)
     last = np.maximum(box_T4[:, 2:].max(0), np.ceil(center_T2.max(0) + after_2)).astype(int).clip(None, frame_size)
     columns, rows = (slice(*ends) for ends in zip(first.tolist(), last.tolist(), strict=True))
     from_there = {"mouth_center_xy": center_T2 - first, "mouth_box_xyxy": box_T4 - np.tile(first, 2)}
-    return (columns, rows), told | from_there
+    return (columns, rows), truth | from_there
 
 
-def measure(frames: dict[str, np.ndarray], told: dict, far: float) -> tuple[dict[str, np.ndarray], ClipFigures]:
+def measure(frames: dict[str, np.ndarray], truth: dict, far: float) -> tuple[dict[str, np.ndarray], ClipFigures]:
     """Openings and figures of frames `source`, `result` and `truth` near the mouth; `far` is `outside` of the whole."""
-    openings = {name: np.array(told[name]["opening"]) for name in ("source", "truth")}
-    openings["result"] = read_opening(frames["result"], told["mouth_center_xy"], told["mouth_width"])
+    openings = {name: np.array(truth[name]["opening"]) for name in ("source", "truth")}
+    openings["result"] = read_opening(frames["result"], truth["mouth_center_xy"], truth["mouth_width"])
     return openings, clip_figures(
-        "demo", told["family"], told["occluded"], frames, openings, told["mouth_box_xyxy"], far
+        "demo", truth["family"], truth["occluded"], frames, openings, truth["mouth_box_xyxy"], far
     )
 
 
-def draw(frames: dict[str, np.ndarray], openings: dict[str, np.ndarray], told: dict, report: dict, sound: Path) -> Page:
+def draw(
+    frames: dict[str, np.ndarray], openings: dict[str, np.ndarray], truth: dict, report: dict, sound: Path
+) -> Page:
     """The same moments of source, result and truth; below them the sound and the mouths over time."""
     page = Page(WIDTH, HEIGHT)
     page.text(EDGE, 66, "OmniSync", 40, weight=700)
     page.text(EDGE, 102, "The same video, another sound: the mouth says it, every other pixel stays.", 20, SOFT)
-    words = shortened(told["target_text"], WIDTH / 2, 17)
+    words = shortened(truth["target_text"], WIDTH / 2, 17)
     page.text(RIGHT, 66, f"“{words}”", 17, INK, align="right")
     shown = moments(openings["source"], openings["truth"], COLUMNS)
     labels = (("source", "the video", SOURCE), ("result", "says the sound", RESULT), ("truth", "drawn exactly", TRUTH))
@@ -60,7 +62,7 @@ def draw(frames: dict[str, np.ndarray], openings: dict[str, np.ndarray], told: d
         page.text(EDGE, top + TILE / 2, name, 22, color, 700)
         page.text(EDGE, top + TILE / 2 + 22, words, 13, SOFT)
         for column, frame in enumerate(shown):
-            (x, y), width = told["mouth_center_xy"][frame], told["mouth_width"]
+            (x, y), width = truth["mouth_center_xy"][frame], truth["mouth_width"]
             tile = close_up(frames[name][frame], x, y - ABOVE * width, SHOWN * width, TILE)
             page.picture(LEFT + column * (TILE + GAP), top, tile, (TILE, TILE), 10)
     _draw_time(page, openings, shown, sound)

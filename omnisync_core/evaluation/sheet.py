@@ -47,8 +47,8 @@ def _block(page: Page, y: int, one: Measured, name: str) -> None:
     }  # fmt: skip
     curves(page, right, y + 84, WIDTH - EDGE - right, 3 * (TILE + GAP) - 50, openings)
     legend(page, right, y + 64)
-    told = f"recovered {figures.share:.2f} · sync r {figures.sync_r:.2f} · leak {figures.leak:.2f}"
-    page.text(WIDTH - EDGE, y + 30, told, 15, INK, align="right")
+    line = f"recovered {figures.share:.2f} · sync r {figures.sync_r:.2f} · leak {figures.leak:.2f}"
+    page.text(WIDTH - EDGE, y + 30, line, 15, INK, align="right")
 
 
 def _varied(measured: Sequence[Measured]) -> list[Measured]:

@@ -169,12 +169,12 @@ def prompt_table(report: dict) -> str:
 
 def _clips(out: Path, clips: int, seed: int, size: int, seconds: float) -> list[Path]:
     """The clips of a seed in `out`; those that are there are taken as they are."""
-    told = {"seed": seed, "size": size, "seconds": seconds}
+    asked = {"seed": seed, "size": size, "seconds": seconds}
     note = out / "clips.json"
     before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
-    if before.pop("clips", 0) < clips or before != told:
+    if before.pop("clips", 0) < clips or before != asked:
         write_clips(out, clips=clips, seed=seed, size=size, seconds=seconds)
-        note.write_text(json.dumps(told | {"clips": clips}), encoding="utf-8")
+        note.write_text(json.dumps(asked | {"clips": clips}), encoding="utf-8")
     return [out / f"clip_{index:04d}" for index in range(clips)]
 
 

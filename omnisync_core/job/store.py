@@ -171,6 +171,15 @@ class Store:
             raise self._gone() or OutputError(f"cannot write {path}: {error.strerror}{hint}") from None
 
 
+def window_name(index: int) -> str:
+    return f"window_{index:05d}"
+
+
+def note_name(index: int) -> str:
+    """What the user should know of a window, where there is something."""
+    return f"note_{index:05d}"
+
+
 def _delete(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, OutputError
-from ..windows.composite import note_name
 from ..windows.placement import Placement
 from .opening import Job, Role
 from .report import Passed, Plan, Report, size
+from .store import note_name
 
 
 def plan_of(job: Job, roles: Sequence[Role], done: int, editing_seconds: float) -> Plan:

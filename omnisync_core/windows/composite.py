@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import media
 from ..crop import region
-from ..job.store import Store
+from ..job.store import Store, window_name
 from .placement import Placement
 
 
@@ -50,12 +50,3 @@ class Compositor:
         window = self._placement.by_index[int(self._placement.window_E[edited])]
         arrays = self._read(window.index)
         return tuple(arrays[name][edited - window.start] / np.float32(255) for name in ("edited", "reference"))
-
-
-def window_name(index: int) -> str:
-    return f"window_{index:05d}"
-
-
-def note_name(index: int) -> str:
-    """What the user should know of a window, where there is something."""
-    return f"note_{index:05d}"

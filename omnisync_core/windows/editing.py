@@ -9,12 +9,11 @@ import numpy as np
 
 from ..engines.protocol import Edit, Engine, Excerpt, OnStep, Speech
 from ..errors import InputError
-from ..job.store import Store
+from ..job.store import Store, note_name, window_name
 from ..timing.playback import play
 from ..timing.timeline import Timeline
 from . import chunks
 from .chunks import Window
-from .composite import note_name, window_name
 from .placement import Placement
 
 

@@ -101,27 +101,27 @@ def loss_at(
     noisy = noised(batch.truth, noise, time_B)
     given = torch.cat([noisy, batch.mask, batch.masked, batch.reference], 1)
     predicted = unet(given, time_B, batch.audio_BFLD).to(noise.dtype)
-    told = {"reconstruction": F.mse_loss(predicted, noise)}
+    losses = {"reconstruction": F.mse_loss(predicted, noise)}
     if options.in_pixels:
         clean = one_step(noisy, predicted, time_B)
-        told |= _judged(clean, batch, judges, options)
-    loss = sum(getattr(options, name) * value for name, value in told.items())
-    return {"loss": loss, **{name: value.detach() for name, value in told.items()}}
+        losses |= _judged(clean, batch, judges, options)
+    loss = sum(getattr(options, name) * value for name, value in losses.items())
+    return {"loss": loss, **{name: value.detach() for name, value in losses.items()}}
 
 
 def _judged(clean: Tensor, batch: FaceBatch, judges: Judges, options: StageOptions) -> dict[str, Tensor]:
     latents_BFChw = clean.transpose(1, 2)
     assert judges.decode is not None  # as `StageOptions.in_pixels` says
     made = judges.decode(latents_BFChw.flatten(0, 1)).float().unflatten(0, latents_BFChw.shape[:2])
-    told = {}
+    losses = {}
     if options.sync:
         watched = latents_BFChw if judges.syncnet.config.latent else made
-        told["sync"] = sync_loss(judges.syncnet, watched, batch.mel_B1MF)
+        losses["sync"] = sync_loss(judges.syncnet, watched, batch.mel_B1MF)
     if options.perceptual:
-        told["perceptual"] = perceptual_loss(judges.perceptual, made, batch.pictures_BFCHW)
+        losses["perceptual"] = perceptual_loss(judges.perceptual, made, batch.pictures_BFCHW)
     if options.trepa:
-        told["trepa"] = trepa_loss(judges.motion, made, batch.pictures_BFCHW)
-    return told
+        losses["trepa"] = trepa_loss(judges.motion, made, batch.pictures_BFCHW)
+    return losses
 
 
 def build_unet(tensors: Mapping[str, Tensor], options: StageOptions, name: str) -> UNet:
