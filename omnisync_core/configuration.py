@@ -155,6 +155,7 @@ AUTOENCODER = {
     "decoder_blocks": _Three(_Whole(0, 64)),
     "latent_channels": CHANNELS,
     "skips": _OneOf(FLAG, False),
+    "architecture": _OneOf(("omnisync", "wan"), "omnisync"),
 }
 WHISPER = {
     "d_model": _Whole(2, WIDTH, multiple=2),

@@ -18,6 +18,7 @@ from ...omnisync_core.checkpoint import Bundle, check_strictly, read_bundle, ten
 from ...omnisync_core.engines.omnisync import vae_config
 from ...omnisync_core.errors import InputError
 from ...omnisync_core.models.vae import VideoVAE
+from ...omnisync_core.models.wan_vae import WanVAE
 from .patchers import streamed_patcher
 
 CHUNK = 8
@@ -74,7 +75,7 @@ def load_vae_patcher(path: str | Path, disable_dynamic: bool = False):
 def looks_at_source(vae) -> bool:
     """Whether a VAE's decoder can be given the pictures that the latents are an edit of."""
     network = getattr(vae, "first_stage_model", None)
-    return isinstance(network, ChunkedVAE) and network.config.skips
+    return isinstance(network, Chunked) and network.config.skips
 
 
 def decode_pictures(vae, latent_BCthw: Tensor, source_NHWC: Tensor | None = None) -> Iterator[Tensor]:
@@ -87,7 +88,7 @@ def decode_pictures(vae, latent_BCthw: Tensor, source_NHWC: Tensor | None = None
     network = getattr(vae, "first_stage_model", None)
     if latent_BCthw.is_nested:
         latent_BCthw = latent_BCthw.unbind()[0]
-    if not isinstance(network, ChunkedVAE):
+    if not isinstance(network, Chunked):
         pictures = vae.decode(latent_BCthw if latent_BCthw.ndim == 4 else latent_BCthw[:1])
         yield pictures[0] if pictures.ndim == 5 else pictures
         return
@@ -107,8 +108,8 @@ def decode_pictures(vae, latent_BCthw: Tensor, source_NHWC: Tensor | None = None
         yield pictures.movedim(0, -1)
 
 
-class ChunkedVAE(VideoVAE):
-    """The core's autoencoder behind the host's door for chunked work: pixels stay where they are and visit in chunks.
+class Chunked:
+    """A core's autoencoder behind the host's door for chunked work: pixels stay where they are and visit in chunks.
 
     A clip that is not 1 + 4k frames is filled with its last frame.
     """
@@ -136,7 +137,15 @@ class ChunkedVAE(VideoVAE):
         return shape[0], 3, 1 + stride * (shape[2] - 1), side * shape[3], side * shape[4]
 
 
-def _source_video(vae, network: ChunkedVAE, latent_BCthw: Tensor, source_NHWC: Tensor) -> Tensor:
+class ChunkedVAE(Chunked, VideoVAE):
+    """The core's own."""
+
+
+class ChunkedWanVAE(Chunked, WanVAE):
+    """Wan's, of a model that was trained on its latents."""
+
+
+def _source_video(vae, network: VideoVAE, latent_BCthw: Tensor, source_NHWC: Tensor) -> Tensor:
     """The pictures that were encoded, as `encode` filled them up."""
     _, _, frames, height, width = network.decode_output_shape(latent_BCthw.shape)
     missing = frames - len(source_NHWC)
@@ -149,12 +158,14 @@ def _source_video(vae, network: ChunkedVAE, latent_BCthw: Tensor, source_NHWC: T
     return vae.process_input(filled.to(vae.device, vae.vae_dtype)).movedim(-1, 0)[None]
 
 
-def _network(bundle: Bundle) -> ChunkedVAE:
-    network = ChunkedVAE(vae_config(bundle), dtype=torch.float32, operations=comfy.ops.disable_weight_init)
+def _network(bundle: Bundle) -> VideoVAE:
+    config = vae_config(bundle)
+    kind = ChunkedWanVAE if config.architecture == "wan" else ChunkedVAE
+    network = kind(config, dtype=torch.float32, operations=comfy.ops.disable_weight_init)
     return network.eval().requires_grad_(False)
 
 
-def _load(network: ChunkedVAE, bundle: Bundle, assign: bool) -> None:
+def _load(network: VideoVAE, bundle: Bundle, assign: bool) -> None:
     tensors = {key: value.float() for key, value in bundle.tensors["vae"].items()}
     check_strictly(network, tensors, f"{bundle.path} (vae)")
     network.load_state_dict(tensors, assign=assign)

@@ -24,6 +24,7 @@ from ..errors import InputError
 from ..models.dit import DiT, DiTConfig
 from ..models.text import TextEncoder
 from ..models.vae import VAEConfig, VideoVAE
+from ..models.wan_vae import build_vae
 from ..models.whisper import SpeechFeatures, WhisperEncoder
 from ..spec import VideoSpec
 from .latents import Encoded, Held, LatentEngine
@@ -226,7 +227,7 @@ def _described(bundle: Bundle) -> dict[str, nn.Module]:
     config = bundle.config
     return {
         "dit": DiT(DiTConfig(**config["dit"])),
-        "vae": VideoVAE(vae_config(bundle)),
+        "vae": build_vae(vae_config(bundle)),
         "whisper": WhisperEncoder(config["whisper"]),
         "text": TextEncoder(config["text"]),
     }

@@ -32,6 +32,8 @@ class VAEConfig:
     latent_channels: int = 16
     skips: bool = False
     """Whether the decoder can be given the source."""
+    architecture: str = "omnisync"
+    """"wan": Wan 2.1's (`models/wan_vae.py`), whose blocks are as published."""
 
 
 class VideoVAE(nn.Module):
