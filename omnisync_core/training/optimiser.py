@@ -1,9 +1,12 @@
-"""What every stage trains with: Muon for matrices, AdamW for the rest, warm-up and linear decay, a moving average."""
+"""What trainings learn with: AdamW, or Muon for matrices and AdamW for the rest; rates, a moving average."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim.swa_utils import AveragedModel
 
 _AT_THE_EDGE = ("embed", "outer", "head", "time_")
@@ -15,7 +18,45 @@ times the rate. At the full rate the gates grow until the residual stream drowns
 
 
 class Optimiser:
-    """Two optimisers behind one `step`. `lr` is AdamW's; matrices inside the network take `muon_ratio` times it.
+    """torch's optimisers behind one `step`; their rates are the peaks."""
+
+    def __init__(self, parts: list[torch.optim.Optimizer], parameters: list[nn.Parameter]) -> None:
+        self.parts, self.parameters = parts, parameters
+        self.peaks = [[group["lr"] for group in part.param_groups] for part in parts]
+
+    def step(self, factor: float, clip: float = 1.0) -> float:
+        """Update with `factor` times the peak rates; returns the gradient's norm. Where that is no number, nothing is
+        changed."""
+        size = nn.utils.clip_grad_norm_(self.parameters, clip)
+        size = float(size.full_tensor() if isinstance(size, DTensor) else size)
+        for part, peaks in zip(self.parts, self.peaks, strict=True):
+            for group, peak in zip(part.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
+            if math.isfinite(size):
+                part.step()
+            part.zero_grad(set_to_none=True)
+        return size
+
+    def state_dict(self) -> list:
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, state: list) -> None:
+        for part, saved in zip(self.parts, state, strict=True):
+            part.load_state_dict(saved)
+
+
+class AdamW(Optimiser):
+    """The published way: one rate for all that learns."""
+
+    def __init__(
+        self, model: nn.Module, lr: float, *, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.01
+    ) -> None:
+        learning = [value for value in model.parameters() if value.requires_grad]
+        super().__init__([torch.optim.AdamW(learning, lr, betas=betas, weight_decay=weight_decay)], learning)
+
+
+class MuonAdamW(Optimiser):
+    """`lr` is AdamW's; matrices inside the network take `muon_ratio` times it, by Muon.
 
     `muon_decay` keeps those matrices from growing, which deep networks of noisy batches otherwise do.
     """
@@ -28,30 +69,12 @@ class Optimiser:
         apart = inside | {id(p) for p in slow}
         others = [p for _, p in named if id(p) not in apart]
         groups = [{"params": others}, {"params": slow, "lr": lr * _SLOWNESS}]
-        self.parts = [torch.optim.AdamW(groups, lr, betas=(0.9, 0.99), weight_decay=0.01)]
+        parts: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr, betas=(0.9, 0.99), weight_decay=0.01)]
         if matrices:
             muon_lr = lr * muon_ratio
             muon = torch.optim.Muon(matrices, muon_lr, weight_decay=muon_decay, adjust_lr_fn="match_rms_adamw")
-            self.parts.append(muon)
-        self.peaks = [[group["lr"] for group in part.param_groups] for part in self.parts]
-        self.parameters = [p for _, p in named]
-
-    def step(self, factor: float, clip: float = 1.0) -> float:
-        """Update with `factor` times the peak rates; returns the gradient's norm."""
-        size = nn.utils.clip_grad_norm_(self.parameters, clip)
-        for part, peaks in zip(self.parts, self.peaks, strict=True):
-            for group, peak in zip(part.param_groups, peaks, strict=True):
-                group["lr"] = peak * factor
-            part.step()
-            part.zero_grad(set_to_none=True)
-        return float(size)
-
-    def state_dict(self) -> list:
-        return [part.state_dict() for part in self.parts]
-
-    def load_state_dict(self, state: list) -> None:
-        for part, saved in zip(self.parts, state, strict=True):
-            part.load_state_dict(saved)
+            parts.append(muon)
+        super().__init__(parts, [p for _, p in named])
 
 
 def schedule(step: int, share: float, *, warmup: int = 100, flat: float = 0.25) -> float:

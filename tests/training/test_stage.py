@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from omnisync_core.training.optimiser import Average, Optimiser, schedule
+from omnisync_core.training.optimiser import Average, MuonAdamW, schedule
 from omnisync_core.training.stage import run_stage, step_rng
 
 TRUTH = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
@@ -129,19 +129,19 @@ def test_matrices_inside_go_to_muon_and_the_rest_to_adam():
             self.modulation = nn.Parameter(torch.zeros(1, 2, 4))
 
     net = Net()
-    adam, muon = Optimiser(net, 1e-3).parts
+    adam, muon = MuonAdamW(net, 1e-3).parts
     assert [p is net.middle.weight for p in muon.param_groups[0]["params"]] == [True]
     usual, slow = adam.param_groups
     assert len(usual["params"]) == 7
     assert {id(p) for p in slow["params"]} == {id(p) for p in (net.modulation, *net.time_projection.parameters())}
     assert slow["lr"] < 0.1 * usual["lr"]
     frozen = nn.Linear(2, 2).requires_grad_(False)
-    assert len(Optimiser(nn.Sequential(nn.LayerNorm(2), frozen), 1e-3).parameters) == 2
+    assert len(MuonAdamW(nn.Sequential(nn.LayerNorm(2), frozen), 1e-3).parameters) == 2
 
 
 def test_a_step_of_the_optimiser():
     net = nn.Sequential(nn.LayerNorm(4))
-    optimiser = Optimiser(net, 0.1)
+    optimiser = MuonAdamW(net, 0.1)
     net(torch.randn(3, 4)).sum().mul(1e3).backward()
     before = weights(net).clone()
     size = optimiser.step(0.5)

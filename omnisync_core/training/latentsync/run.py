@@ -18,15 +18,17 @@ from ...engines.latentsync import read_unet, read_whisper
 from ...errors import InputError
 from ...files import replacing
 from ...models.picture_vae import read_picture_vae
+from ..fit import Course, Report, fit
 from ..lora import add_lora, linear_layers, write_lora
+from ..optimiser import AdamW
 from ..stage import device_of, step_rng
 from .codec import Codec
 from .contrastive import contrastive_loss, draw_pairs
+from .drawn import DrawnReels, is_drawn
 from .faces import FaceClip, HeardClip, draw_faces, read_clips
-from .fit import Report, fit
 from .perceptual import load_perceptual
 from .stages import STAGES, Judges, StageOptions, build_unet, recompute, stage_loss
-from .syncnet import PUBLISHED, StableSyncNet, SyncNetConfig, load_syncnet
+from .syncnet import LAYOUTS, StableSyncNet, SyncNetConfig, load_syncnet
 from .videomae import load_videomae
 
 SYNCNET = "syncnet"
@@ -45,6 +47,7 @@ class LatentSyncOptions:
     stage: str
     """"syncnet", "1", "2" or "2_efficient"."""
     clips: str
+    """A folder of videos; SyncNet: or of reels of drawn characters (`reels_train` of a mini's training)."""
     steps: int
     unseen: str = ""
     """SyncNet: another folder of clips, of other people, to be judged on."""
@@ -52,7 +55,7 @@ class LatentSyncOptions:
     lr: float = 1e-5
     resolution: int = 256
     layout: str = "pixel_attention"
-    """Of SyncNet: one of `syncnet.PUBLISHED`."""
+    """Of SyncNet: one of `syncnet.LAYOUTS`."""
     unet: str = ""
     whisper: str = ""
     vae: str = ""
@@ -62,10 +65,12 @@ class LatentSyncOptions:
     videomae: str = ""
     lora_rank: int = 0
     """Above 0: the linear layers of what the stage trains learn low-rank additions alone, written as a LoRA."""
+    bf16: bool | None = None
+    """Mixed precision; None: on a GPU alone."""
     save_minutes: float = 10.0
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (("stage", self.stage, (SYNCNET, *STAGES)), ("layout", self.layout, PUBLISHED)):
+        for name, value, allowed in (("stage", self.stage, (SYNCNET, *STAGES)), ("layout", self.layout, LAYOUTS)):
             if value not in allowed:
                 raise InputError(f"latentsync.{name} must be one of {', '.join(allowed)}, got {value!r}")
         if self.resolution % 8 or self.resolution < 64:
@@ -80,7 +85,7 @@ class LatentSyncOptions:
     def needed(self) -> tuple[str, ...]:
         """Which files this stage reads."""
         if self.stage == SYNCNET:
-            return ("vae",) if PUBLISHED[self.layout].latent else ()
+            return ("vae",) if LAYOUTS[self.layout].latent else ()
         weights = STAGES[self.stage]
         judges = {"syncnet": weights.sync, "vgg": weights.perceptual, "lpips": weights.perceptual}
         judges["videomae"] = weights.trepa
@@ -109,10 +114,12 @@ def train_latentsync(table: dict, work: Path, seed: int) -> Path:
 
 
 def _train_syncnet(options: LatentSyncOptions, work: Path, seed: int) -> tuple[nn.Module, str]:
-    config = PUBLISHED[options.layout]
+    config = LAYOUTS[options.layout]
     codec = Codec(read_picture_vae(options.vae)) if config.latent else None
 
-    def opened(folder: str) -> list:
+    def opened(folder: str) -> list | DrawnReels:
+        if is_drawn(folder):
+            return DrawnReels(Path(folder), config, options.resolution)
         return read_clips(folder, lambda path: FaceClip(path, options.resolution, config))
 
     seen, unseen = opened(options.clips), opened(options.unseen) if options.unseen else []
@@ -120,9 +127,12 @@ def _train_syncnet(options: LatentSyncOptions, work: Path, seed: int) -> tuple[n
     model = load_syncnet(options.syncnet, config) if options.syncnet else StableSyncNet(config, checkpointed=True)
     model.train().requires_grad_(True)
 
-    def loss_of(model: nn.Module, step: int, clips: list = seen) -> dict[str, Tensor]:
+    def loss_of(model: nn.Module, step: int, clips: list | DrawnReels = seen) -> dict[str, Tensor]:
         device = device_of(model)
-        pairs = draw_pairs(clips, options.batch, step_rng(seed, 8, step)).to(device)
+        rng = step_rng(seed, 8, step)
+        drawn = isinstance(clips, DrawnReels)
+        pairs = clips.pairs(options.batch, rng) if drawn else draw_pairs(clips, options.batch, rng)
+        pairs = pairs.to(device)
         if codec is not None:
             with torch.autocast(device.type, enabled=False):
                 pairs = replace(pairs, faces_BFCHW=codec.to(device).encode(pairs.faces_BFCHW))
@@ -140,7 +150,7 @@ def _train_syncnet(options: LatentSyncOptions, work: Path, seed: int) -> tuple[n
 def _train_unet(options: LatentSyncOptions, work: Path, seed: int) -> tuple[nn.Module, str]:
     weights = STAGES[options.stage]
     whisper, codec = read_whisper(Path(options.whisper)), Codec(read_picture_vae(options.vae))
-    config = PUBLISHED[options.layout]
+    config = LAYOUTS[options.layout]
     heard = work / "heard"
     heard.mkdir(exist_ok=True)
     clips = read_clips(options.clips, lambda path: HeardClip(path, options.resolution, config, whisper, heard))
@@ -174,7 +184,9 @@ def _judges(options: LatentSyncOptions, weights: StageOptions, codec: Codec, con
 def _fit(
     options: LatentSyncOptions, work: Path, model: nn.Module, loss_of: Callable, seed: int, report: Report | None = None
 ) -> nn.Module:
-    return fit(
-        f"latentsync_{options.stage}", work, model, loss_of, steps=options.steps, lr=options.lr, seed=seed,
-        save_minutes=options.save_minutes, report=report,
+    half = torch.cuda.is_available() if options.bf16 is None else options.bf16
+    course = Course(
+        steps=options.steps, optimiser=lambda model: AdamW(model, options.lr), seed=seed,
+        precision="bf16" if half else "no", save_minutes=options.save_minutes,
     )  # fmt: skip
+    return fit(f"latentsync_{options.stage}", work, model, loss_of, course, report)

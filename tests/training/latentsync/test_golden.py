@@ -19,7 +19,7 @@ from omnisync_core.training.latentsync.contrastive import cosine_loss
 from omnisync_core.training.latentsync.losses import noised, one_step
 from omnisync_core.training.latentsync.mel import sync_mel
 from omnisync_core.training.latentsync.stages import STAGE_2, FaceBatch, Judges, loss_at
-from omnisync_core.training.latentsync.syncnet import PUBLISHED, StableSyncNet, SyncNetConfig, TowerConfig
+from omnisync_core.training.latentsync.syncnet import LAYOUTS, StableSyncNet, SyncNetConfig, TowerConfig
 from omnisync_core.training.latentsync.videomae import VideoMAE, VideoMAEConfig
 from tests.training.latentsync import known
 from tests.training.latentsync.known import numbers
@@ -41,7 +41,7 @@ def far(found: torch.Tensor, expected: torch.Tensor) -> float:
 def test_keys_and_shapes_are_the_published_ones():
     keys = json.loads((HERE / "ls_training_keys.json").read_text(encoding="utf-8"))
     with torch.device("meta"):
-        networks = {name: StableSyncNet(PUBLISHED[name]) for name in keys if name != "videomae"}
+        networks = {name: StableSyncNet(LAYOUTS[name]) for name in keys if name != "videomae"}
         networks["videomae"] = VideoMAE(VideoMAEConfig())
     assert {"pixel_attention", "pixel", "latent", "videomae"} == networks.keys()
     for name, network in networks.items():

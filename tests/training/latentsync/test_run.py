@@ -24,7 +24,7 @@ def clips(tmp_path, monkeypatch) -> Path:
     (tmp_path / "clips").mkdir()
     write_footage(tmp_path / "clips" / "a.mp4")
     write_footage(tmp_path / "clips" / "b.mp4", frames=16)
-    monkeypatch.setitem(run.PUBLISHED, "pixel", known.SYNCNET)
+    monkeypatch.setitem(run.LAYOUTS, "pixel", known.SYNCNET)
     monkeypatch.setattr(run, "read_picture_vae", lambda path: None)
     monkeypatch.setattr(run, "Codec", lambda vae: Mean())
     monkeypatch.setattr(run, "load_perceptual", lambda *paths: Far())

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from omnisync_core.errors import InputError
-from omnisync_core.training.latentsync.fit import fit
-from omnisync_core.training.stage import step_rng
+from omnisync_core.training.fit import Course, fit, step_rng
+from omnisync_core.training.optimiser import AdamW
 
 
 def fresh() -> nn.Module:
@@ -25,19 +25,24 @@ def loss_of(model: nn.Module, step: int) -> dict[str, torch.Tensor]:
     return {"loss": error.square().mean()}
 
 
+def fitted(name, work, model, loss, report=None, **course) -> nn.Module:
+    lr = course.pop("lr")
+    return fit(name, work, model, loss, Course(optimiser=lambda model: AdamW(model, lr), **course), report)
+
+
 def weights(model: nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
 def test_it_learns_what_learns(tmp_path):
-    model = fit("a", tmp_path, fresh(), loss_of, steps=150, lr=3e-2)
+    model = fitted("a", tmp_path, fresh(), loss_of, steps=150, lr=3e-2)
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert rows[-1]["loss"] < 0.3 * rows[0]["loss"] and [row["step"] for row in rows] == list(range(0, 150, 20))
     assert torch.equal(model[0].weight, fresh()[0].weight) and not torch.equal(model[1].weight, fresh()[1].weight)
 
 
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path):
-    whole = fit("whole", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)
+    whole = fitted("whole", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)
 
     def stopping(model, step):
         if step == 5:
@@ -46,9 +51,9 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path):
 
     seen = []
     with pytest.raises(KeyboardInterrupt):
-        fit("a", tmp_path, fresh(), stopping, steps=8, lr=1e-2, save_minutes=-1, report=lambda m, s: seen.append(s))
+        fitted("a", tmp_path, fresh(), stopping, steps=8, lr=1e-2, save_minutes=-1, report=lambda m, s: seen.append(s))
     torch.manual_seed(99)
-    resumed = fit("a", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)
+    resumed = fitted("a", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)
     assert torch.equal(weights(resumed), weights(whole)) and seen == [1, 2, 3, 4, 5]
 
 
@@ -58,13 +63,13 @@ def test_a_loss_that_is_no_number_keeps_the_weights_before_it(tmp_path):
         return {"loss": told["loss"] * (float("nan") if step == 3 else 1)}
 
     with pytest.raises(InputError, match="the loss of step 3 is no number") as told:
-        fit("a", tmp_path, fresh(), broken, steps=8, lr=1e-2)
+        fitted("a", tmp_path, fresh(), broken, steps=8, lr=1e-2)
     assert "\n" not in str(told.value)
-    whole = fit("whole", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)
-    assert torch.equal(weights(fit("a", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)), weights(whole))
+    whole = fitted("whole", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)
+    assert torch.equal(weights(fitted("a", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)), weights(whole))
 
 
 def test_the_state_of_another_training_is_refused(tmp_path):
-    fit("a", tmp_path, fresh(), loss_of, steps=1, lr=1e-2)
+    fitted("a", tmp_path, fresh(), loss_of, steps=1, lr=1e-2)
     with pytest.raises(InputError, match="state of another training"):
-        fit("a", tmp_path, fresh().requires_grad_(True), loss_of, steps=2, lr=1e-2)
+        fitted("a", tmp_path, fresh().requires_grad_(True), loss_of, steps=2, lr=1e-2)
