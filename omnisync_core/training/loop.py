@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -25,7 +25,6 @@ from ..errors import InputError
 from ..files import replacing
 from ..models import text, whisper
 from ..models.dit import MINI, DiT
-from ..models.layers import attend, attend_plainly
 from ..models.vae import VAEConfig, VideoVAE
 from ..spec import VideoSpec
 from ..synth.speech import CAPTIONS, build_corpus, load_corpus
@@ -36,7 +35,15 @@ from .latentsync.run import train_latentsync
 from .objective import ObjectiveOptions, cut_pieces, draw_batch, flow_loss
 from .one_step import train_generator
 from .reels import ReelOptions, write_reels
+from .sized import train_sized
+from .sized.options import read_options
+from .sized.parts import text_width
+from .sized.start import fresh
+from .sized.windows import read_encoding
 from .stage import run_stage, step_rng
+
+if TYPE_CHECKING:
+    from .sized.memory import Need
 
 BUNDLE = "omnisync_mini.safetensors"
 _KEYS = {
@@ -60,6 +67,8 @@ def train(path: str | Path) -> Path:
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))
     if "latentsync" in config:
         return train_latentsync(config["latentsync"], work, config["seed"])
+    if "omnisync" in config:
+        return train_sized(config["omnisync"], work, config["seed"])
     with state.main_process_first():
         corpus = _corpora(config, work)
     if "generator" in config:
@@ -80,29 +89,27 @@ def train(path: str | Path) -> Path:
     return work / BUNDLE
 
 
+def dry_run(path: str | Path, processes: int = 1, timed: bool = True) -> Need:
+    """What the training of an `[omnisync]` table would need; its windows are described, nothing else is read.
+
+    InputError: another training.
+    """
+    config = _read(Path(path))
+    if "omnisync" not in config:
+        raise InputError(f"{path} has no [omnisync]: what other trainings need stands in docs/training.md")
+    from .sized.memory import need, step_seconds
+
+    options = read_options(config["omnisync"])
+    encoding, text_dim = read_encoding(Path(options.data)), text_width(options.text)
+    found = need(options, encoding, text_dim, processes)
+    return replace(found, seconds=step_seconds(options, encoding, text_dim)) if timed else found
+
+
 def _write(config: dict, work: Path, networks: dict[str, nn.Module]) -> None:
     spec = VideoSpec(crop_size=config["reels"]["crop_size"], window_frames=config["reels"]["frames"])
     described = {part: networks[part].config for part in ("whisper", "text")}
     described |= {part: asdict(networks[part].config) for part in ("dit", "vae")}
     write_bundle(work / BUNDLE, networks, {**described, "spec": asdict(spec), "sampling": config["sampling"]})
-
-
-def untrained() -> DiT:
-    """A transformer that leaves every source as it is: what it adds starts at 0.
-
-    Its gates start at 1 at every noise level and its branches small. With gates near 0 both have to grow, each as the
-    other does, and the residual stream soon drowns what the speech adds to it.
-    """
-    dit = DiT(MINI, attention=attend if torch.cuda.is_available() else attend_plainly)
-    for zero in (dit.head.out, dit.time_projection[-1]):
-        nn.init.zeros_(zero.weight)
-        nn.init.zeros_(zero.bias)
-    with torch.no_grad():
-        for block in dit.blocks:
-            block.modulation[:, block.GATES] = 1
-            for last in (block.self_attention.o, block.ffn[-1]):
-                last.weight.mul_((2 * dit.config.depth) ** -0.5)
-    return dit
 
 
 def encode_captions(encoder: text.TextEncoder) -> dict[int, list[np.ndarray]]:
@@ -126,7 +133,7 @@ def _read(path: Path) -> dict:
         raise InputError(f"no such file: {path}; configs/mini.toml is an example") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no valid TOML: {error}") from None
-    keys = {} if "latentsync" in config else _GENERATOR_KEYS if "generator" in config else _KEYS
+    keys = {} if config.keys() & {"latentsync", "omnisync"} else _GENERATOR_KEYS if "generator" in config else _KEYS
     missing = [name for name in ("out", "seed", *keys) if name not in config]
     missing += [f"{part}.{name}" for part, names in keys.items() for name in names if name not in config.get(part, {})]
     if missing:
@@ -236,7 +243,8 @@ def _transformer(config: dict, work: Path, latents: dict[str, list[Path]], capti
         print(f"transformer, step {step}, unseen: " + ", ".join(f"{key} {value:.4f}" for key, value in means.items()))
 
     trained = run_stage(
-        "dit", work, _fresh(untrained, seed), loss_of, steps=options["steps"], lr=options["lr"], seed=seed, decay=0.999,
+        "dit", work, _fresh(lambda: fresh(MINI), seed), loss_of, steps=options["steps"], lr=options["lr"], seed=seed,
+        decay=0.999,
         compiled=options.get("compiled", True), matrices={"muon_ratio": 2.0, "muon_decay": 0.4}, sheet=report,
     )  # fmt: skip
     return trained.eval()

@@ -38,6 +38,17 @@ class ObjectiveOptions:
     """Side, in latents, of the pieces around the mouth that the first part of the training sees."""
     piece_share: float = 0.6
     piece_high_noise_share: float = 0.7
+    velocity: bool = False
+    """The error is that of the velocity, as in the paper, and not that of the clean latents it points at."""
+
+
+PAPER = ObjectiveOptions(
+    arbitrary_share=1.0, high_noise_share=0.15, start_share=0.0, joint_dropout=0.1, speech_dropout=0.0,
+    text_dropout=0.0, mouth_weight=0.0, velocity=True,
+)  # fmt: skip
+"""Noise levels uniform in 0..1, pseudo-pairs above 0.85 and arbitrary ones at and below it, the velocity's plain mean
+squared error. That a tenth of the samples is without speech and words is ours: guidance needs that branch, and the
+paper does not say how it is learned."""
 
 
 def draw_batch(
@@ -48,13 +59,11 @@ def draw_batch(
     for _ in range(batch):
         shard = shards[rng.integers(len(shards))]
         reel = rng.integers(len(shard["latent"]))
-        high = rng.random() < options.high_noise_share
-        sigma = rng.uniform(options.high_noise, 1) if high else rng.uniform(0.001, options.high_noise)
+        sigma, pseudo = draw_level(options, rng)
         target, source = rng.choice(POSE_A, size=2, replace=False)
-        if sigma <= options.pair_threshold and rng.random() < options.arbitrary_share:
+        if not pseudo:
             target, source = (POSE_A, source) if rng.random() < 0.5 else (target, POSE_A)
-        tau = rng.uniform(options.tau_least, 1) if rng.random() < options.start_share else 1.0
-        tau = max(tau, sigma)
+        tau = draw_start(sigma, options, rng)
         captions = texts[int(shard["style"][reel, target])]
         text = captions[rng.integers(len(captions))]
         speech = shard["speech"][reel, target]
@@ -67,6 +76,19 @@ def draw_batch(
         rows["sigma"].append(sigma)
         rows["tau"].append(tau)
     return {key: torch.as_tensor(np.stack(value)).float() for key, value in rows.items()}
+
+
+def draw_level(options: ObjectiveOptions, rng: np.random.Generator) -> tuple[float, bool]:
+    """A noise level, and whether a pseudo-pair belongs to it."""
+    high = rng.random() < options.high_noise_share
+    sigma = rng.uniform(options.high_noise, 1) if high else rng.uniform(0.001, options.high_noise)
+    return sigma, sigma > options.pair_threshold or rng.random() >= options.arbitrary_share
+
+
+def draw_start(sigma: float, options: ObjectiveOptions, rng: np.random.Generator) -> float:
+    """tau: how much noise there is where the path begins; 1 is the paper's."""
+    tau = rng.uniform(options.tau_least, 1) if rng.random() < options.start_share else 1.0
+    return max(tau, sigma)
 
 
 def cut_pieces(batch: dict[str, Tensor], side: int, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -93,8 +115,9 @@ def flow_loss(model: nn.Module, batch: dict, options: ObjectiveOptions) -> dict[
     """Error of the clean latents that the velocity points at, in units of what differs from the source.
 
     The path leads from the progressive start (1 - tau) V_source + tau eps to the target: at tau = 1 it is the paper's.
-    Fine noise weighs little: what is left of it is not seen, while what the lips do is decided at coarse noise. Around
-    the mouth the weight is `1 + mouth_weight * G`; what is told of the mouth is in units of `precondition`'s gain.
+    Fine noise weighs little: what is left of it is not seen, while what the lips do is decided at coarse noise; with
+    `velocity` all levels weigh the same. Around the mouth the weight is `1 + mouth_weight * G`; what is told of the
+    mouth is in units of `precondition`'s gain.
     """
     device = device_of(model)
     batch = {key: value.to(device) for key, value in batch.items()}
@@ -108,6 +131,7 @@ def flow_loss(model: nn.Module, batch: dict, options: ObjectiveOptions) -> dict[
     std = model.config.residual_std or 1.0
     _, gain = precondition(sigma, std, x)
     error = (x - level * velocity - target).square()
+    fit = (velocity - (start - target) / tau).square() if options.velocity else error / std**2
     near = torch.stack(
         [gaussian(mouth_per_latent_frame(mouth_T3, 4), tuple(target.shape[-2:]), 0.6) for mouth_T3 in batch["mouth"]]
     )[:, None]
@@ -116,7 +140,7 @@ def flow_loss(model: nn.Module, batch: dict, options: ObjectiveOptions) -> dict[
     told = error / gain.square()
     mouth = (near * told).sum((1, 2, 3, 4)) / (near.sum((1, 2, 3, 4)) * error.shape[1])
     return {
-        "loss": (weight * error).mean() / (weight.mean() * std**2),
+        "loss": (weight * fit).mean() / weight.mean(),
         "mouth_high": mouth.detach().where(high, torch.nan).nanmean(),
         "mouth_low": mouth.detach().where(~high, torch.nan).nanmean(),
     }

@@ -12,10 +12,12 @@ from omnisync_core.checkpoint import read_bundle
 from omnisync_core.diffusion.guidance import Guidance
 from omnisync_core.engines.omnisync import Sampling, load_engine
 from omnisync_core.errors import InputError
+from omnisync_core.models.dit import MINI
 from omnisync_core.models.vae import VideoVAE
 from omnisync_core.synth.speech import CAPTIONS, caption
 from omnisync_core.training import loop
 from omnisync_core.training.objective import ObjectiveOptions
+from omnisync_core.training.sized.start import fresh
 from tests import tiny
 from tests.fake import edit_alone
 from tests.training.stub import HEAD, utterances, write_shard
@@ -124,8 +126,8 @@ def test_every_caption_of_a_style_is_known_to_the_transformer():
         assert {*asked, *(text.rstrip(".") for text in asked)} <= set(known)
 
 
-def test_an_untrained_transformer_leaves_the_source():
-    dit = loop.untrained()
+def test_a_fresh_transformer_leaves_the_source():
+    dit = fresh(MINI)
     assert not dit.head.out.weight.any()
     assert dit.config == loop.MINI
     for block in dit.blocks:

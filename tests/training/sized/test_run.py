@@ -1,0 +1,171 @@
+"""A training at the smallest size: windows in, a bundle that the engine loads out; stopped, broken, refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from omnisync_core.checkpoint import read_bundle
+from omnisync_core.engines.omnisync import load_engine
+from omnisync_core.errors import InputError
+from omnisync_core.models.humo import convert
+from omnisync_core.training.objective import PAPER
+from omnisync_core.training.sized import run
+from omnisync_core.training.sized.options import SizedOptions, read_options
+from omnisync_core.training.sized.windows import Windows, write_windows
+from tests.models.test_humo import TINY
+from tests.training.sized import small
+
+pytest.importorskip("pyarrow")
+
+
+def trained(tmp_path, work: str, **more) -> Path:
+    (tmp_path / work).mkdir(exist_ok=True)
+    return run.train_sized(small.table(tmp_path, **more), tmp_path / work, 5)
+
+
+def dit_of(path: Path) -> dict[str, torch.Tensor]:
+    return read_bundle(path).tensors["dit"]
+
+
+def test_from_public_weights_to_a_bundle(tmp_path, capsys):
+    sized = small.weights(run.describe("humo", small.CONFIG, (2, 16), 8))
+    torch.save(sized, tmp_path / "humo.pt")
+    path = trained(tmp_path, "a", init=str(tmp_path / "humo.pt"), sampling={"steps": 2, "tau": 0.9})
+    said = capsys.readouterr().out
+    assert "(HuMo 1.7B); fresh: speech_projection.inner, the 16" in said and "step 3, unseen: loss" in said
+    bundle = read_bundle(path)
+    assert bundle.config["dit"]["text_first"] and bundle.config["spec"]["window_frames"] == 9
+    before = convert(sized, TINY)
+    del before["speech_projection.inner.weight"]
+    changed = [key for key in before if not torch.equal(bundle.tensors["dit"][key], before[key].half())]
+    assert len(changed) > 0.8 * len(before), "all of it learns"
+    engine = load_engine(path, device="cpu")
+    assert engine.sampling.steps == 2 and engine.spec.crop_size == 32
+
+
+def test_stopped_it_goes_on_to_the_bit(tmp_path, monkeypatch):
+    whole = dit_of(trained(tmp_path, "whole", ema=0.9, bf16=True))
+
+    def stopping(*given):
+        if len(stopping.seen) == 2:
+            raise KeyboardInterrupt
+        stopping.seen.append(given)
+        return plain(*given)
+
+    plain, stopping.seen = run.flow_loss, []
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(run, "flow_loss", stopping)
+        patched.setattr(run, "_report", lambda *_: None)
+        trained(tmp_path, "b", ema=0.9, bf16=True, save_minutes=-1.0)
+    torch.manual_seed(99)
+    resumed = dit_of(trained(tmp_path, "b", ema=0.9, bf16=True))
+    assert all(torch.equal(resumed[key], value) for key, value in whole.items())
+
+
+def test_recomputing_changes_nothing(tmp_path):
+    one, other = (dit_of(trained(tmp_path, str(kept), recompute=kept)) for kept in (True, False))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_window_that_is_broken_is_named(tmp_path):
+    folder = small.write_set(tmp_path / "windows")
+    broken = [small.rows("eve")[0], small.rows("eve")[1]]
+    broken[0].latent[:] = float("nan")
+    write_windows(folder / "train_2.parquet", broken)
+    with pytest.raises(InputError, match=r"the loss of step \d+ is no number .*eve@.*weights before it are in") as told:
+        trained(tmp_path, "a", steps=60, batch=1)
+    assert "\n" not in str(told.value)
+    state = torch.load(tmp_path / "a" / "omnisync.pt", weights_only=True)
+    assert all(torch.isfinite(value).all() for value in state["model"].values())
+    assert json.loads((tmp_path / "a" / "omnisync.jsonl").read_text().splitlines()[0])["step"] == 0
+
+
+def test_a_lora_alone(tmp_path):
+    pytest.importorskip("peft")
+    start = trained(tmp_path, "a")
+    path = trained(tmp_path, "b", init=str(start), lora_rank=2)
+    with safe_open(path, framework="pt") as file:
+        keys = set(file.keys())
+        assert file.metadata() == {"base": "omnisync.safetensors"}
+    assert "diffusion_model.blocks.0.speech_attention.q.lora_A.weight" in keys
+    assert "diffusion_model.blocks.1.ffn.2.lora_B.weight" in keys and not any("patch" in key for key in keys)
+
+
+def test_another_vae_is_refused(tmp_path):
+    from tests import tiny
+
+    table = small.table(tmp_path)
+    other = tmp_path / "other.safetensors"
+    run.write_bundle(other, tiny.networks(seed=4), tiny.CONFIG, torch.float32)
+    for part in ("vae", "whisper"):
+        with pytest.raises(InputError, match=f"was encoded with another {part}"):
+            run.train_sized(table | {part: str(other)}, tmp_path, 0)
+
+
+def test_the_papers_objective():
+    """Noise is uniform; pseudo-pairs above 0.85, arbitrary ones below; the loss is the velocity's."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    drawn = np.array([run.draw_level(PAPER, rng) for _ in range(20000)])
+    assert np.abs(np.histogram(drawn[:, 0], 10, (0, 1))[0] / 20000 - 0.1).max() < 0.01
+    assert ((drawn[:, 0] > 0.85) == drawn[:, 1].astype(bool)).all()
+    assert {run.draw_start(0.3, PAPER, rng) for _ in range(50)} == {1.0}
+
+    class Zero(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.config, self.unused = TINY, torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x, sigma, source, speech, text):
+            self.x = x
+            return torch.zeros_like(x)
+
+    model = Zero()
+    target = torch.randn(2, 16, 2, 4, 4)
+    sigma = torch.tensor([0.25, 0.75])
+    batch = {"target": target, "source": torch.randn_like(target), "sigma": sigma, "tau": torch.ones(2),
+             "speech": torch.zeros(1), "text": torch.zeros(1), "mouth": torch.full((2, 5, 3), 0.5)}  # fmt: skip
+    loss = run.flow_loss(model, batch, PAPER)["loss"]
+    level = sigma.reshape(-1, 1, 1, 1, 1)
+    eps = (model.x - (1 - level) * target) / level
+    torch.testing.assert_close(loss, (eps - target).square().mean())
+
+
+def test_defaults_are_the_papers():
+    options = read_options({"data": "d", "vae": "v", "whisper": "w", "text": "t", "steps": 80000})
+    assert (options.lr, options.weight_decay, options.betas) == (1e-5, 0.01, (0.9, 0.999))
+    assert options.objective == PAPER and options.objective.pair_threshold == 0.85
+    adam = run.optimiser_of(options, torch.nn.Linear(2, 2)).parts[0]
+    assert isinstance(adam, torch.optim.AdamW) and adam.defaults["betas"] == (0.9, 0.999)
+
+
+def test_the_shipped_configuration_is_complete():
+    import tomllib
+
+    config = tomllib.loads((Path(run.__file__).parents[3] / "configs" / "base.toml").read_text())
+    options = read_options(config["omnisync"])
+    assert isinstance(options, SizedOptions) and options.objective == PAPER and options.steps == 80000
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [({"rate": 1}, r"unknown \['rate'\]"), ({"batch": 0}, "batch must be 1 or more"),
+     ({"optimiser": "sgd"}, "adamw, muon"), ({"optimiser": "muon", "shard": True}, "Muon needs whole matrices"),
+     ({"lora_rank": 4}, "a LoRA starts from something"), ({"objective": {"like": "theirs"}}, "paper, ours"),
+     ({"ema": 1.0}, "from 0 to below 1")],
+)  # fmt: skip
+def test_a_wrong_table_is_one_line(more, told):
+    with pytest.raises(InputError, match=told) as error:
+        read_options({"data": "d", "vae": "v", "whisper": "w", "text": "t", "steps": 1, **more})
+    assert "\n" not in str(error.value)
+
+
+def test_which_windows_a_batch_is_made_of(tmp_path):
+    windows = Windows(small.write_set(tmp_path / "windows"), "train")
+    options = read_options({**small.table(tmp_path)})
+    names = run._names(windows, options, 5, 1)
+    assert len(names) == 2 and all(" from " in name for name in names)
