@@ -25,18 +25,20 @@ from ...audio import SAMPLE_RATE, SpeechWave
 from ...engines.latentsync import align
 from ...errors import InputError, OutputError
 from ...files import replacing
-from ...media import VideoInfo, frames_of, probe_video
+from ...media import Frame, VideoInfo, probe_video
 from ...mouth.looks import hearing, small_frames
 from ...tables import write_table
 from ..latentsync.faces import FaceClip
 from ..latentsync.syncnet import StableSyncNet, load_syncnet
 from .contact import draw_contact
+from .crops import crop_frames, drawn_frames, write_beside
 from .faces_file import write_faces
-from .stretches import FPS, Stretch, affines, find_stretches, shown_frames
+from .stretches import FPS, Stretch, affines, find_stretches
 from .sync import measure_sync
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".ts")
 ROWS = ".rows"
+PAIRS = ("none", "folder")
 Row = dict[str, Any]
 
 
@@ -51,12 +53,22 @@ class PrepareOptions:
     syncnet: str = ""
     """A StableSyncNet (`stable_syncnet.pt`); with it a clip whose sound is off by more frames than this is left out."""
     most_offset: int = 1
+    crops: int = 0
+    """Side, in pixels, of crops around the mouth as an engine edits them, in the place of aligned faces; 0: faces."""
+    pairs: str = "none"
+    """"folder": videos of one folder show a person in one pose, saying other words each."""
     table: str = "clips.csv"
     """`clips.parquet` needs pyarrow."""
 
     def __post_init__(self) -> None:
         if self.resolution % 8 or self.resolution < 64:
             raise InputError(f"the resolution must be a multiple of 8 from 64 on, got {self.resolution}")
+        if self.crops and (self.crops % 16 or not 32 <= self.crops <= 2048):
+            raise InputError(f"crops must be a multiple of 16 from 32 to 2048 pixels, got {self.crops}")
+        if self.pairs not in PAIRS:
+            raise InputError(f"pairs must be one of {', '.join(PAIRS)}, got {self.pairs!r}")
+        if self.crops and self.syncnet:
+            raise InputError("SyncNet looks at aligned faces: prepare them without crops to see what is in sync")
         if not 0 <= self.test_share < 1:
             raise InputError(f"the test's share must be from 0 to below 1, got {self.test_share}")
         if not 2 <= self.least_seconds <= self.longest_seconds:
@@ -125,7 +137,8 @@ def _rows_of(folder: Path, out: Path, options: PrepareOptions, source: Path) -> 
         rows = json.loads(kept.read_text(encoding="utf-8"))
         if all(row["problem"] or (out / row["path"]).is_file() for row in rows):
             return rows
-    row = {"source": name.as_posix(), "person": person, "split": _split(person, options.test_share)}
+    pose = name.parent.as_posix() if options.pairs == "folder" else ""
+    row = {"source": name.as_posix(), "person": person, "pose": pose, "split": _split(person, options.test_share)}
     try:
         clips = [row | one for one in _clips(source, out, row["split"], options)]
     except OutputError:
@@ -158,8 +171,13 @@ def _clips(source: Path, out: Path, split: str, options: PrepareOptions) -> Iter
     for number, stretch in enumerate(_cut(stretches, track.pts_N, options.longest_seconds)):
         path = Path(split) / f"{stem}_{number:03d}.mp4"
         samples_S = wave.read(stretch.begin, stretch.begin + stretch.frames / FPS)
+        if options.crops:
+            faces, mouth_F3 = crop_frames(info, track, stretch, options.crops)
+            write_beside(out / path, {"mouth": mouth_F3.round(5).tolist()})
+        else:
+            faces = _aligned(info, track, stretch, options.resolution)
         with replacing(out / path) as part:
-            write_faces(part, _aligned(info, track, stretch, options.resolution), samples_S, SAMPLE_RATE)
+            write_faces(part, faces, samples_S, SAMPLE_RATE)
         yield {
             "path": path.as_posix(), "begin": round(stretch.begin, 3), "end": round(stretch.end, 3),
             "frames": stretch.frames, "confidence": stretch.confidence, **_in_sync(out / path, options),
@@ -192,18 +210,12 @@ def _cut(stretches: list[Stretch], pts_N: np.ndarray, longest: float) -> Iterato
 
 def _aligned(info: VideoInfo, track: mouth.MouthTrack, stretch: Stretch, resolution: int) -> Iterator[np.ndarray]:
     """The stretch's faces at 25 frames a second, uint8 RGB."""
-    shown_F = shown_frames(stretch, track.pts_N)
     to_face = affines(track, stretch, resolution)
-    wanted = iter(shown_F.tolist())
-    number = next(wanted, None)
-    for frame in frames_of(info, stretch.start, stretch.stop, seek=True):
-        if frame.index != number:
-            continue
-        face = align.align(frame.rgb() * 255, to_face[number - stretch.start], resolution)
-        face = face.clip(0, 255).round().astype(np.uint8)
-        while frame.index == number:
-            yield face
-            number = next(wanted, None)
+
+    def face(frame: Frame) -> np.ndarray:
+        return align.align(frame.rgb() * 255, to_face[frame.index - stretch.start], resolution)
+
+    return drawn_frames(info, track, stretch, face)
 
 
 def _split(person: str, test_share: float) -> str:

@@ -1,0 +1,171 @@
+"""A set of crops to encoded windows: latents of a named autoencoder, features of a named Whisper, once for all.
+
+`encoded/NAME/` holds Parquet shards of windows (`sized/windows.py`) and, beside each, a tar of its clips with what is
+known of them, as webdataset reads it. A shard that is there is not made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...audio import SpeechWave, Wave, loudness
+from ...errors import InputError
+from ...files import replacing
+from ...media import read_frames
+from ...models.vae import VideoVAE
+from ...models.whisper import SpeechFeatures, WhisperEncoder
+from ...synth.speech import CAPTIONS
+from ...tables import read_table
+from ..latents import as_video
+from ..sized.parts import digest_of, open_vae, open_whisper
+from ..sized.windows import Encoding, WindowRow, write_encoding, write_windows
+from .crops import read_beside
+from .stretches import FPS
+
+SHARD_CLIPS = 50
+LOUD_DB, SOFT_DB = -16.0, -34.0
+"""Levels of speech above and below which a caption speaks of it."""
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    name: str
+    vae: str
+    whisper: str
+    frames: int = 17
+    """Of a window, 1 + 4k."""
+    tokens: int = 4
+    """Speech features a video frame; HuMo's 10."""
+    batch: int = 4
+    captions: str = ""
+    """A table of `source` and `caption`; else the sound's level makes one."""
+
+    def __post_init__(self) -> None:
+        if self.frames < 5 or self.frames % 4 != 1:
+            raise InputError(f"a window has 1 + 4k frames, 5 or more, got {self.frames}")
+
+
+def encode(
+    folder: str | Path, options: EncodeOptions, told: Callable[[int, int], None] = lambda done, total: None
+) -> int:
+    """Encode every crop of a set; returns the number of windows. InputError: no set, or a VAE that does not fit it."""
+    folder = Path(folder)
+    clips = _clips(folder)
+    vae, whisper = open_vae(options.vae), open_whisper(options.whisper)
+    out, captions = folder / "encoded" / options.name, _captions(options)
+    size = _size(folder / clips[0]["path"])
+    if size % (2 * vae.spatial_stride):
+        raise InputError(f"crops of {size} pixels do not fit this VAE; prepare them at a multiple of 16")
+    _describe(out, vae, whisper, size, options)
+    shards = [
+        (split, clips_of[at : at + SHARD_CLIPS])
+        for split in ("train", "test")
+        for clips_of in [[row for row in clips if row["split"] == split]]
+        for at in range(0, len(clips_of), SHARD_CLIPS)
+    ]
+    wanted, windows = set(), 0
+    for done, (split, rows) in enumerate(shards, 1):
+        path = out / f"{split}_{_digest(folder, rows)}.parquet"
+        wanted.add(path)
+        if not path.exists():
+            made = (one for row in rows for one in _windows(folder, row, captions, vae, whisper, options))
+            write_windows(path, made)
+            write_tar(path.with_suffix(".tar"), [folder / row["path"] for row in rows])
+        told(done, len(shards))
+    for path in set(out.glob("*.parquet")) - wanted:
+        path.unlink()
+        path.with_suffix(".tar").unlink(missing_ok=True)
+    windows = sum(_count(path) for path in wanted)
+    if not windows:
+        raise InputError(f"no clip of {folder} holds {options.frames} frames; give fewer")
+    return windows
+
+
+def write_tar(path: Path, clips: Sequence[Path]) -> None:
+    """Clips and what lies beside them, KEY.mp4 and KEY.json after one another: a webdataset shard."""
+    with replacing(path) as part, tarfile.open(part, "w") as out:
+        for clip in clips:
+            for file in (clip, clip.with_suffix(".json")):
+                out.add(file, file.name)
+
+
+def level_caption(wave: Wave, duration: float) -> str:
+    """By how loud the speech is: one of the sentences that prompts are made of."""
+    levels = loudness(wave, np.arange(0.1, max(duration - 0.1, 0.2), 0.1))
+    level = float(np.percentile(levels, 80))
+    style = "loud" if level > LOUD_DB else "mumble" if level < SOFT_DB else "plain"
+    return CAPTIONS[style][0].format("person")
+
+
+def _clips(folder: Path) -> list[Row]:
+    tables = [path for path in (folder / "clips.parquet", folder / "clips.csv") if path.exists()]
+    if not tables:
+        raise InputError(f"{folder} is no set: it has no clips.csv; make it with `prepare FOOTAGE --out {folder}`")
+    rows = [row for row in read_table(tables[0]) if not row["problem"]]
+    changed = [row for path in [folder / "changed.csv"] if path.exists() for row in read_table(path)]
+    return sorted(rows + changed, key=lambda row: row["path"])
+
+
+def _captions(options: EncodeOptions) -> dict[str, str]:
+    return {row["source"]: row["caption"] for row in read_table(options.captions)} if options.captions else {}
+
+
+def _size(clip: Path) -> int:
+    for frame in read_frames(clip, 0, 1):
+        return int(frame.rgb().shape[0])
+    raise InputError(f"{clip} has no frames; remove it and run `prepare` again")
+
+
+def _describe(out: Path, vae: VideoVAE, whisper: WhisperEncoder, size: int, options: EncodeOptions) -> None:
+    stride, frames = vae.spatial_stride, options.frames
+    latent = (vae.config.latent_channels, 1 + (frames - 1) // 4, size // stride, size // stride)
+    encoding = Encoding(
+        digest_of(vae), digest_of(whisper), latent, (frames, options.tokens, whisper.width), (frames, 3), size
+    )
+    write_encoding(out, encoding)
+
+
+def _digest(folder: Path, rows: Sequence[Row]) -> str:
+    """Of the clips in a shard: a set that grew, or whose clips changed, makes others."""
+    told = "\n".join(f"{row['path']} {(folder / row['path']).stat().st_size}" for row in rows)
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def _count(path: Path) -> int:
+    from ...tables import need_parquet
+
+    return need_parquet().ParquetFile(path).metadata.num_rows
+
+
+@torch.no_grad()
+def _windows(
+    folder: Path, row: Row, captions: dict[str, str], vae: VideoVAE, whisper: WhisperEncoder, options: EncodeOptions
+) -> Iterator[WindowRow]:
+    """The windows of a clip, one after the other, none over another."""
+    clip = folder / row["path"]
+    mouth_F3 = np.float32(read_beside(clip)["mouth"])
+    pictures = [(frame.rgb() * 255).round().astype(np.uint8) for frame in read_frames(clip)][: len(mouth_F3)]
+    wave = SpeechWave(clip)
+    features = SpeechFeatures(whisper, wave, options.tokens)
+    caption = captions.get(row["source"]) or level_caption(wave, len(pictures) / FPS)
+    original = row.get("of") or row["path"]
+    starts = range(0, len(pictures) - options.frames + 1, options.frames)
+    for at in range(0, len(starts), options.batch):
+        part = starts[at : at + options.batch]
+        video = as_video(torch.as_tensor(np.stack([pictures[start : start + options.frames] for start in part])))
+        for start, latent in zip(part, vae.encode(video).float().numpy(), strict=True):
+            frames_F = np.arange(start, start + options.frames)
+            yield WindowRow(
+                id=f"{row['path']}@{start}", person=row["person"], pose=row.get("pose") or f"{original}@{start}",
+                truth=not row.get("of"), caption=caption, latent=latent, speech=features.at(frames_F / FPS),
+                mouth=mouth_F3[frames_F],
+            )  # fmt: skip

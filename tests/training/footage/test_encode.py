@@ -1,0 +1,124 @@
+"""Footage to encoded windows: crops as an engine edits them, pseudo-pairs three ways, nothing made twice."""
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnisync_core.errors import InputError
+from omnisync_core.media import probe_video, read_frames
+from omnisync_core.tables import read_table
+from omnisync_core.training.footage import PrepareOptions, changed, encode, prepare
+from omnisync_core.training.footage.changed import change
+from omnisync_core.training.footage.drawn import encode_drawn
+from omnisync_core.training.footage.encode import EncodeOptions, level_caption
+from omnisync_core.training.sized.windows import Windows
+from tests.training.footage.test_prepare import film, seen
+from tests.training.sized import small
+from tests.training.stub import utterances, write_shard
+
+pytest.importorskip("pyarrow")
+OPTIONS = PrepareOptions(crops=32, pairs="folder", test_share=0)
+
+
+@pytest.fixture
+def crops(tmp_path, monkeypatch) -> Path:
+    """Crops of two films of one person in one pose."""
+    monkeypatch.setattr("omnisync_core.mouth.track", seen)
+    for name in ("one", "two"):
+        film(tmp_path / "footage" / "anna" / "front" / f"{name}.mp4")
+    prepare(tmp_path / "footage", tmp_path / "set", OPTIONS)
+    return tmp_path / "set"
+
+
+def asked(tmp_path: Path, **more) -> EncodeOptions:
+    parts = str(small.write_parts(tmp_path / "parts"))
+    return EncodeOptions("tiny", parts, parts, frames=9, tokens=2, **more)
+
+
+def test_crops_hold_the_mouth_where_it_is_said_to_be(crops):
+    rows = read_table(crops / "clips.csv")
+    assert {row["pose"] for row in rows} == {"anna/front"} and {row["person"] for row in rows} == {"anna"}
+    path = crops / rows[0]["path"]
+    assert (probe_video(path).width, probe_video(path).height) == (32, 32)
+    mouth_F3 = np.array(json.loads(path.with_suffix(".json").read_text())["mouth"])
+    assert len(mouth_F3) == int(rows[0]["frames"])
+    for frame, (x, y, _) in zip(read_frames(path), mouth_F3, strict=True):
+        light = np.clip(frame.rgb().mean(2) - 0.6, 0, None)
+        found = [np.average(axis, weights=light) for axis in np.mgrid[:32, :32][::-1]]
+        assert np.abs(np.array(found) + 0.5 - 32 * np.array([x, y])).max() < 1, frame.index
+
+
+def test_windows_are_encoded_once(crops, tmp_path, monkeypatch):
+    count = encode.encode(crops, asked(tmp_path))
+    assert count == 2 * (55 // 9)
+    windows = Windows(crops / "encoded" / "tiny", "train")
+    assert len(windows) == count and len(windows.pseudo) == count, "a folder is a pose"
+    read = windows.read(0)
+    assert read["latent"].shape == (16, 3, 4, 4) and read["speech"].shape == (9, 2, 16)
+    (shard,) = (crops / "encoded" / "tiny").glob("*.tar")
+    with tarfile.open(shard) as held:
+        names = held.getnames()
+    assert len(names) == 4 and [Path(name).stem for name in names[::2]] == [Path(name).stem for name in names[1::2]]
+
+    def never(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(encode, "_windows", never)
+    assert encode.encode(crops, asked(tmp_path)) == count
+    with pytest.raises(InputError, match="another VAE, Whisper or size"):
+        encode.encode(crops, EncodeOptions("tiny", *[asked(tmp_path).vae] * 2, frames=5, tokens=2))
+
+
+def test_a_changed_clip_is_shown_and_the_original_is_the_truth(crops, tmp_path, monkeypatch):
+    heard = []
+
+    def sync(video, audio, output, engine, options):
+        heard.append((Path(video).name, Path(audio).name, options.mouth))
+        Path(output).write_bytes(Path(video).read_bytes())
+
+    monkeypatch.setattr(changed, "sync_video", sync)
+    assert change(crops, engine=None) == 2 and len(heard) == 2
+    assert all(video != audio and 0 < mouth[0] < 32 for video, audio, mouth in heard)
+    assert change(crops, engine=None) == 2 and len(heard) == 2, "made once"
+    encode.encode(crops, asked(tmp_path))
+    windows = Windows(crops / "encoded" / "tiny", "train")
+    assert sum(not row["truth"] for row in windows.told) == sum(row["truth"] for row in windows.told)
+    assert all(windows.told[number]["truth"] for number in windows.pseudo)
+
+
+def test_drawn_characters(tmp_path, monkeypatch):
+    for split in ("train", "test"):
+        write_shard(tmp_path / f"reels_{split}" / "reels_0000.npz")
+        (tmp_path / f"corpus_{split}.npz").write_bytes(b"")
+    monkeypatch.setattr("omnisync_core.training.footage.drawn.load_corpus", lambda path: utterances())
+    assert encode_drawn(tmp_path, tmp_path / "set", asked(tmp_path)) == 16
+    windows = Windows(tmp_path / "set" / "encoded" / "tiny", "train")
+    assert len(windows) == 8 and len(windows.pseudo) == 6 and len(windows.arbitrary) == 8
+    assert encode_drawn(tmp_path, tmp_path / "set", asked(tmp_path)) == 0
+
+
+def test_captions_by_loudness():
+    from omnisync_core.audio import ArrayWave
+
+    tone_S = np.sin(np.arange(32000) / 5).astype(np.float32)
+    said = [level_caption(ArrayWave(gain * tone_S), 2.0) for gain in (0.5, 0.08, 0.005)]
+    assert "loudly" in said[0] and len(set(said)) == 3
+
+
+def test_what_does_not_serve_is_one_line(crops, tmp_path):
+    faces = tmp_path / "faces"
+    prepare(tmp_path / "footage", faces, PrepareOptions(resolution=64, test_share=0))
+    for give, told in (
+        (lambda: encode.encode(tmp_path, asked(tmp_path)), "is no set"),
+        (lambda: encode.encode(faces, asked(tmp_path)), "nothing says where the mouth is"),
+        (lambda: encode_drawn(tmp_path, tmp_path / "x", asked(tmp_path)), "no reels_train"),
+        (lambda: EncodeOptions("a", "v", "w", frames=16), "1 \\+ 4k frames"),
+        (lambda: PrepareOptions(crops=40), "multiple of 16"),
+        (lambda: PrepareOptions(pairs="all"), "none, folder"),
+    ):
+        with pytest.raises(InputError, match=told) as error:
+            give()
+        assert "\n" not in str(error.value)
