@@ -152,7 +152,7 @@ def _windows(
 ) -> Iterator[WindowRow]:
     """The windows of a clip, one after the other, none over another."""
     clip = folder / row["path"]
-    mouth_F3 = np.float32(read_beside(clip)["mouth"])
+    mouth_F3 = np.array(read_beside(clip)["mouth"], np.float32)
     pictures = [(frame.rgb() * 255).round().astype(np.uint8) for frame in read_frames(clip)][: len(mouth_F3)]
     wave = SpeechWave(clip)
     features = SpeechFeatures(whisper, wave, options.tokens)

@@ -1,8 +1,8 @@
 """What a training needs, before it is begun: memory by part, and how long a step takes.
 
 Memory is that of one whole step on tensors that hold no numbers (torch's fake tensors), at its peak: weights,
-gradients, optimiser, average, activations. Time is measured: a step of one block and one of two tell what a block
-costs. What an allocator wastes and what a GPU's libraries take is not in it.
+gradients, optimiser, average, activations. Time is measured: a step of one block and one of two tell what a block costs. What an
+allocator wastes and what a GPU's libraries take is not in it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
+from ...errors import InputError
 from ...models.dit import DiT, DiTConfig
 from ...models.text import LENGTH
-from ..lora import add_lora, linear_layers
 from ..objective import flow_loss
 from ..optimiser import Optimiser
 from .options import SizedOptions
@@ -55,8 +55,13 @@ class Need:
 def need(options: SizedOptions, encoding: Encoding, text_dim: int, processes: int = 1) -> Need:
     """Of the training that a table asks for, on this kind of machine; nothing large is allocated.
 
-    Sharded over `processes`: weights, gradients, optimiser and average are divided, activations are not.
+    Sharded over `processes`: weights, gradients, optimiser and average are divided, activations are not. InputError: a
+    LoRA, which peft puts into real networks alone.
     """
+    if options.lora_rank:
+        raise InputError(
+            "--dry-run reckons whole trainings: leave lora_rank out; a LoRA has the same weights, hardly any gradients"
+        )
     config = describe(options.size, options.dit, (encoding.speech[1], encoding.speech[2]), text_dim)
     with FakeTensorMode(allow_non_fake_inputs=True):
         parts, parameters = _peak(options, encoding, config)
@@ -125,8 +130,6 @@ def _measure(options: SizedOptions, encoding: Encoding, config: DiTConfig) -> fl
 def _prepared(options: SizedOptions, config: DiTConfig, device: torch.device) -> DiT:
     with device:
         dit = fresh(config)
-        if options.lora_rank:
-            add_lora(dit, linear_layers(dit, ("attention.", ".ffn.")), options.lora_rank)
     return recompute(dit) if options.recompute else dit
 
 

@@ -58,8 +58,13 @@ def start(options: SizedOptions, encoding: Encoding, text_dim: int, seed: int) -
     if PartialState().is_main_process:
         print(told, flush=True)
     if options.lora_rank:
-        add_lora(dit, linear_layers(dit, ("attention.", ".ffn.")), options.lora_rank)
+        add_lora(dit, lora_layers(dit), options.lora_rank)
     return recompute(dit) if options.recompute else dit
+
+
+def lora_layers(dit: DiT) -> list[str]:
+    """What of it a LoRA adds to: attention and feed-forward."""
+    return linear_layers(dit, ("attention.", ".ffn."))
 
 
 def recompute(dit: DiT) -> DiT:

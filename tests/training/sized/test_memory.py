@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from omnisync_core.errors import InputError
 from omnisync_core.training.sized.memory import need, step_seconds
 from omnisync_core.training.sized.options import SizedOptions
 from omnisync_core.training.sized.windows import Encoding
@@ -62,6 +63,8 @@ def test_parts_by_hand():
     assert kept.total > plain.total + 1e8, "what is not computed again is kept"
     halves = need(SizedOptions(**TOLD, dit=DIT, shard=True), ENCODING, 64, processes=2)
     assert halves.parts["weights"] == plain.parts["weights"] / 2
+    with pytest.raises(InputError, match="leave lora_rank out"):
+        need(SizedOptions(**TOLD, dit=DIT, lora_rank=4, init="x"), ENCODING, 64)
     assert "M parameters; in every process" in str(plain) and "activations" in str(plain)
 
 
