@@ -1,8 +1,8 @@
 """What a training needs, before it is begun: memory by part, and how long a step takes.
 
 Memory is that of one whole step on tensors that hold no numbers (torch's fake tensors), at its peak: weights,
-gradients, optimiser, average, activations. Time is measured: a step of one block and one of two tell what a block costs. What an
-allocator wastes and what a GPU's libraries take is not in it.
+gradients, optimiser, average, activations. Time is measured: a step of one block and one of two tell what a block
+costs. What an allocator wastes and what a GPU's libraries take is not in it.
 """
 
 from __future__ import annotations
