@@ -87,12 +87,10 @@ def take(dit: DiT, tensors: Mapping[str, Tensor], name: str) -> str:
             nn.init.zeros_(block.speech_attention.o.weight)
             nn.init.zeros_(block.speech_attention.o.bias)
     dit.load_state_dict(given, strict=False)
-    modules = sorted({_module(key) for key in apart}) or ["nothing"]
+    source = f"the {config.source_channels} source channels of patch_embedding (at 0)"
+    modules = ", ".join([*sorted({_module(key) for key in apart}), source])
     taken = sum(wanted[key].numel() for key in given) / 1e6
-    return (
-        f"{len(given)} of {len(wanted)} tensors ({taken:.0f} M numbers) from {name} ({kind}); fresh: "
-        f"{', '.join(modules)}, the {config.source_channels} source channels of patch_embedding (at 0)"
-    )
+    return f"{len(given)} of {len(wanted)} tensors ({taken:.0f} M numbers) from {name} ({kind}); fresh: {modules}"
 
 
 def check_strictly_but(module: nn.Module, tensors: Mapping[str, Tensor], apart: set[str], name: str) -> None:

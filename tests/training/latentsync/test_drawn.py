@@ -22,8 +22,8 @@ def reels(tmp_path, monkeypatch) -> Path:
     folder.mkdir()
     reel = shard(frames=FRAMES, size=SIZE)
     reel["frames"][:] = 0
-    reel["mouth"][:] = (0.4, 0.6, 0.3)
-    x, y, reach = round(0.4 * SIZE), round(0.6 * SIZE), 3
+    reel["mouth"][:] = (26 / SIZE, 38 / SIZE, 0.3)
+    x, y, reach = 26, 38, 3
     reel["frames"][..., y - reach : y + reach, x - reach : x + reach, :] = 255
     np.savez(folder / "reels_0000.npz", options=np.array("{}"), **reel)
     (tmp_path / "corpus_train.npz").write_bytes(b"")
