@@ -37,7 +37,10 @@ def test_humo_is_taken_whole(tmp_path):
     tensors = small.weights()
     save_file({f"diffusion_model.{key}": value for key, value in tensors.items()}, tmp_path / "humo.safetensors")
     dit, told = begin(TINY, str(tmp_path / "humo.safetensors"), 0)
-    assert told.startswith(f"{len(dit.state_dict())} of {len(dit.state_dict())} tensors") and "fresh: the 16 source channels" in told
+    assert (
+        told.startswith(f"{len(dit.state_dict())} of {len(dit.state_dict())} tensors")
+        and "fresh: the 16 source channels" in told
+    )
     assert "\n" not in told
     for key, value in convert(tensors, TINY).items():
         assert torch.equal(dit.state_dict()[key], value), key
