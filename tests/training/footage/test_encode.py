@@ -122,3 +122,17 @@ def test_what_does_not_serve_is_one_line(crops, tmp_path):
         with pytest.raises(InputError, match=told) as error:
             give()
         assert "\n" not in str(error.value)
+
+
+def test_from_footage_to_a_video(crops, tmp_path):
+    """prepare, train, the bundle as an engine, a video with it."""
+    from omnisync_core import SyncOptions, load_engine, sync_video
+    from omnisync_core.training.sized import train_sized
+
+    encode.encode(crops, asked(tmp_path))
+    table = small.table(tmp_path, data=str(crops / "encoded" / "tiny"), steps=2, sampling={"steps": 1, "tau": 0.9})
+    path = train_sized(table, tmp_path, 0)
+    film_path, out = tmp_path / "footage" / "anna" / "front" / "one.mp4", tmp_path / "out.mp4"
+    options = SyncOptions(mouth=(60, 70, 20), preview_seconds=0.6, silence="close")
+    report = sync_video(film_path, film_path, out, load_engine(path, device="cpu"), options)
+    assert report.edited > 0 and probe_video(out).frame_count == report.frames
