@@ -133,6 +133,6 @@ def test_from_footage_to_a_video(crops, tmp_path):
     table = small.table(tmp_path, data=str(crops / "encoded" / "tiny"), steps=2, sampling={"steps": 1, "tau": 0.9})
     path = train_sized(table, tmp_path, 0)
     film_path, out = tmp_path / "footage" / "anna" / "front" / "one.mp4", tmp_path / "out.mp4"
-    options = SyncOptions(mouth=(60, 70, 20), preview_seconds=0.6, silence="close")
+    options = SyncOptions(mouth="centre", preview_seconds=0.6)
     report = sync_video(film_path, film_path, out, load_engine(path, device="cpu"), options)
     assert report.edited > 0 and probe_video(out).frame_count == report.frames
