@@ -79,10 +79,11 @@ class _Training:
         self.path, self.log = work / f"{name}.pt", work / f"{name}.jsonl"
         self.model = model.to(self.accelerator.device)
         self.average = None if course.decay is None else Average(model, course.decay)
-        self.sharded = course.shard is not None and self.accelerator.num_processes > 1
-        if self.sharded:
+        spread = course.shard if self.accelerator.num_processes > 1 else None
+        self.sharded = spread is not None
+        if spread is not None:
             for network in (self.model, *([self.average.module] if self.average else [])):
-                course.shard(network)
+                spread(network)
         self.optimiser = course.optimiser(self.model)
         self.first = self._load()
         self.running = torch.compile(self.model, dynamic=False) if course.compiled else self.model

@@ -42,7 +42,9 @@ def train_sized(table: Mapping[str, Any], work: Path, seed: int) -> Path:
     windows = Windows(options.data, "train")
     objective = options.objective
     windows.check(True, objective.pair_threshold > 0 and objective.arbitrary_share > 0)
-    networks = {"vae": open_vae(options.vae), "whisper": open_whisper(options.whisper), "text": open_text(options.text)}
+    networks: dict[str, Any] = {
+        "vae": open_vae(options.vae), "whisper": open_whisper(options.whisper), "text": open_text(options.text)
+    }  # fmt: skip
     _check_encoders(windows.encoding, networks, options)
     texts = encode_texts(networks["text"], windows.captions)
     dit = start(options, windows.encoding, networks["text"].width, seed)

@@ -124,7 +124,7 @@ def test_what_does_not_serve_is_one_line(crops, tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_from_footage_to_a_video(crops, tmp_path):
+def test_from_footage_to_a_video(crops, tmp_path, monkeypatch):
     """prepare, train, the bundle as an engine, a video with it."""
     from omnisync_core import SyncOptions, load_engine, sync_video
     from omnisync_core.training.sized import train_sized
@@ -133,6 +133,7 @@ def test_from_footage_to_a_video(crops, tmp_path):
     table = small.table(tmp_path, data=str(crops / "encoded" / "tiny"), steps=2, sampling={"steps": 1, "tau": 0.9})
     path = train_sized(table, tmp_path, 0)
     film_path, out = tmp_path / "footage" / "anna" / "front" / "one.mp4", tmp_path / "out.mp4"
+    monkeypatch.undo()
     options = SyncOptions(mouth="centre", preview_seconds=0.6)
     report = sync_video(film_path, film_path, out, load_engine(path, device="cpu"), options)
     assert report.edited > 0 and probe_video(out).frame_count == report.frames
