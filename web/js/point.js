@@ -10,6 +10,7 @@ const NAME = "omnisync-point";
 const WATCH_MS = 400;
 const [LOWEST, USUAL, HIGHEST] = [150, 220, 460];
 const NARROWEST = 300;
+const MARGIN = 10; // that the canvas renderer leaves around it: what comes below would else lie under the picture
 const LOUPE = { radius: 58, zoom: 3, edge: 8 };
 const UNPOINTED = { speaker: "largest", point_x: 0.5, point_y: 0.62, point_width: 0 };
 const [MARK, FOUND, DARK] = ["#ff603c", "#3fc1cf", "rgba(0,0,0,.65)"];
@@ -61,8 +62,8 @@ class PointWidget {
     const widget = this.node.addDOMWidget("point", "OMNISYNC_POINT", canvas, {
       serialize: false,
       hideOnZoom: false,
-      getMinHeight: () => this.high,
-      getMaxHeight: () => this.high,
+      getMinHeight: () => this.high + 2 * MARGIN,
+      getMaxHeight: () => this.high + 2 * MARGIN,
       getValue: () => undefined,
       setValue: () => {},
     });
