@@ -169,7 +169,7 @@ class _Training:
         if not (self.sharded or self.accelerator.is_main_process):
             return
         state = {
-            "step": step, "model": self._learned(self.model),
+            "step": step, "sharded": self.sharded, "model": self._learned(self.model),
             "optimiser": full_states(self.model, self.optimiser.parts) if self.sharded else self.optimiser.state_dict(),
         }  # fmt: skip
         if self.average:
@@ -188,6 +188,11 @@ class _Training:
         if not self.path.exists():
             return 0
         state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        if state.get("sharded", False) != self.sharded:
+            kinds = ("a whole", "a sharded") if self.sharded else ("a sharded", "a whole")
+            raise InputError(
+                f"{self.path} is the state of {kinds[0]} training, this is {kinds[1]} one: set shard as it was"
+            )
         frozen, known = _frozen(self.model), state["model"].keys()
         if self.model.state_dict().keys() - frozen != known - frozen or ("average" in state) != bool(self.average):
             raise InputError(

@@ -1,6 +1,6 @@
 """A network's weights, gradients and optimiser spread over processes: torch's FSDP2 (`fully_shard`).
 
-A state on disk is always whole: what one process saved several may go on with, and the other way round.
+What is saved is gathered whole, by the names of the network's tensors.
 """
 
 from __future__ import annotations

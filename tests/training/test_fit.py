@@ -73,3 +73,11 @@ def test_the_state_of_another_training_is_refused(tmp_path):
     fitted("a", tmp_path, fresh(), loss_of, steps=1, lr=1e-2)
     with pytest.raises(InputError, match="state of another training"):
         fitted("a", tmp_path, fresh().requires_grad_(True), loss_of, steps=2, lr=1e-2)
+
+
+def test_a_sharded_state_is_refused_by_one_process(tmp_path):
+    fitted("a", tmp_path, fresh(), loss_of, steps=1, lr=1e-2)
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    torch.save(state | {"sharded": True}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match="is the state of a sharded training, this is a whole one"):
+        fitted("a", tmp_path, fresh(), loss_of, steps=2, lr=1e-2)
