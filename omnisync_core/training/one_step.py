@@ -52,6 +52,8 @@ def _train_part(
     model.dit.requires_grad_(objective.latent_weight > 0)
     model.vae.decoder.requires_grad_(part["decoded"] > 0)
     model.adversary.requires_grad_(objective.adversary_weight > 0)
+    if part.get("compiled"):
+        model.dit.compile(dynamic=False)
 
     def loss_of(running: nn.Module, step: int) -> dict[str, torch.Tensor]:
         rng = step_rng(seed, 5, step)
