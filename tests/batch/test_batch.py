@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="the table of a batch is Parquet: pip install pyarrow")
 
+from omnisync_core import files
 from omnisync_core.batch import ledger as ledgers
 from omnisync_core.batch import run as runs
 from omnisync_core.batch.outcome import RESULTS, read_results
@@ -85,14 +86,15 @@ class Dies(BaseException):
     """Nothing cleans up, as after a kill."""
 
 
-@pytest.mark.parametrize("step", ["_sync", "_move", "_write"])
-def test_killed_between_any_two_writes(rows, tmp_path, monkeypatch, step):
+@pytest.mark.parametrize(
+    ("owner", "step"), [(files, "sync"), (ledgers, "sync"), (ledgers, "_move"), (ledgers.Ledger, "_write")]
+)
+def test_killed_between_any_two_writes(rows, tmp_path, monkeypatch, owner, step):
     """At whatever call it dies: afterwards one file a row, each as in a run that nothing stopped."""
     rows, at = rows[:1], 0
     whole, _ = run(rows, tmp_path / "whole")
     while True:
         out, calls = tmp_path / f"out{at}", []
-        owner = ledgers.Ledger if step == "_write" else ledgers
         real = getattr(owner, step)
 
         def dying(*given, real=real, calls=calls, at=at):

@@ -135,7 +135,7 @@ def test_a_click_is_believed_and_takes_its_width_from_the_finder(monkeypatch):
     away = np.hypot(*(track.center_N2 * SIZE - (120, 80)).T)
     assert (away <= 0.5 * 30).all()
     assert np.allclose(track.width_N * SIZE[0], 30, rtol=0.05)
-    elsewhere = follow(monkeypatch, lambda rgb: [seen(190, 40, 60)], [picture] * 30, (120, 80))
+    elsewhere = follow(monkeypatch, lambda rgb: [seen(190, 40, 60, 0.5)], [picture] * 30, (120, 80))
     width = elsewhere.width_N * SIZE[0]
     assert (np.hypot(*(elsewhere.center_N2 * SIZE - (120, 80)).T) <= 0.5 * width).all()
 
