@@ -57,7 +57,7 @@ def choose_encoding(frame: Frame, path: Path, lossless: bool, opaque: bool) -> E
     return Encoding("libx264", _fitting("libx264", frame), _X264)
 
 
-_FFV1 = {"level": "3", "slicecrc": "1", "slices": "4", "threads": "auto"}
+_FFV1 = {"level": "3", "slicecrc": "1", "threads": "auto"}
 # Without mbtree: its assembly reads memory that nobody wrote, and the same job would give other bytes each time.
 _X264 = {"crf": "15", "preset": "medium", "mbtree": "0"}
 _X265 = {"crf": "14", "preset": "medium"}

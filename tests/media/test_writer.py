@@ -14,6 +14,7 @@ from omnisync_core.errors import InputError, OutputError
 from omnisync_core.media import tracks
 from omnisync_core.media.formats import layout_of
 from omnisync_core.media.source import side_data
+from tests import fake
 from tests.clips import coloured, noisy, samples, write_clip, write_tone
 
 UNEVEN = [0, 40, 90, 130, 300, 340]
@@ -415,3 +416,13 @@ def _with_subtitles(folder, suffix):
                 packet.stream = picture_track
                 output.mux(packet)
     return path
+
+
+def test_a_picture_of_two_pixels_is_written_without_loss(tmp_path):
+    """No encoder is asked for more slices than a picture has rows."""
+    source, result = fake.write_video(tmp_path / "source.mkv", frames=3, size=(2, 2)), tmp_path / "result.mkv"
+    with media.VideoWriter(result, source, lossless=True) as writer:
+        for frame in media.read_frames(source):
+            writer.write(frame)
+    pairs = zip(media.read_frames(source), media.read_frames(result), strict=True)
+    assert all(np.array_equal(a.rgb(), b.rgb()) for a, b in pairs)
