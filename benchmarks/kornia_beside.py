@@ -1,4 +1,4 @@
-"""kornia beside what warps, erodes, blurs and crops here: python benchmarks/kornia_beside.py (with a host's python)
+"""kornia beside what erodes, blurs and crops here: python benchmarks/kornia_beside.py (with a host's python)
 
 Per frame, 16 at once where kornia takes a batch: the processor's time, and the largest difference (of values 0..255;
 of masks: 0..1).
@@ -30,21 +30,12 @@ def main() -> None:
 def pairs() -> Iterator[tuple[str, int, Callable, Callable]]:
     """What it is, of how many frames, ours, kornia's."""
     from omnisync_core.crop.region import Box, crop
-    from omnisync_core.engines.latentsync import align, mask
+    from omnisync_core.engines.latentsync import mask
 
     noise = np.random.default_rng(0).uniform(0, 255, (SIDE, SIDE, 3 * FRAMES))
     pictures = cv2.GaussianBlur(noise, (0, 0), 2).reshape(SIDE, SIDE, FRAMES, 3)
     frames_THWC = np.ascontiguousarray(np.moveaxis(pictures, 2, 0), np.float32)
     frames_TCHW = torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)
-    affine_A = align.from_points(align.points_of_mouth(np.float32([240, 320, 110]), 0.1), RESOLUTION)
-    size, many = align.face_size(RESOLUTION), torch.from_numpy(affine_A).float().expand(FRAMES, -1, -1)
-
-    def warped() -> torch.Tensor:
-        moved = kornia.geometry.warp_affine(frames_TCHW - align.GREY, many, size[::-1], align_corners=True)
-        return (moved + align.GREY).permute(0, 2, 3, 1)
-
-    yield "align's warp", FRAMES, lambda: np.stack([align.warp(one, affine_A, size) for one in frames_THWC]), warped
-
     drawn_SS, sigma = 1 - mask.kept(RESOLUTION), RESOLUTION / 64
     often = round(2.5 * sigma)
 

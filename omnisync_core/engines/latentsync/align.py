@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 TEMPLATE = np.array([[17, 20], [58, 20], [37.5, 40]])
 """Brows and nose on a face of 75 x 100 units."""
@@ -64,10 +63,11 @@ def warp(picture_HWC: np.ndarray, affine_A: np.ndarray, size: tuple[int, int], f
 
     What lies beyond it is `fill`, to which its border fades within a pixel.
     """
-    height, width = picture_HWC.shape[:2]
-    source_HWC = torch.as_tensor(np.ascontiguousarray(picture_HWC), dtype=torch.float32)
-    grid = _grid(_inverse(affine_A), size, (width, height))
-    moved_CHW = F.grid_sample((source_HWC - fill).permute(2, 0, 1)[None], grid, align_corners=True)[0]
+    from kornia.geometry.transform import warp_affine  # slow to load
+
+    source_CHW = torch.as_tensor(np.ascontiguousarray(picture_HWC), dtype=torch.float32).permute(2, 0, 1)
+    affine = torch.as_tensor(np.asarray(affine_A, np.float32))
+    moved_CHW = warp_affine((source_CHW - fill)[None], affine[None], size[::-1], align_corners=True)[0]
     return (moved_CHW + fill).permute(1, 2, 0).numpy()
 
 
@@ -97,13 +97,3 @@ def _unsqueeze(face_SSC: np.ndarray) -> np.ndarray:
 def _inverse(affine_A: np.ndarray) -> np.ndarray:
     turn = np.linalg.inv(np.asarray(affine_A[:, :2], np.float64))
     return np.concatenate([turn, -turn @ affine_A[:, 2:]], axis=1)
-
-
-def _grid(affine_A: np.ndarray, size: tuple[int, int], source_size: tuple[int, int]) -> Tensor:
-    """Where each pixel of `size` comes from, (1, H, W, 2) in -1..1 of the source."""
-    grid_HW2 = np.empty((size[1], size[0], 2), np.float32)
-    x_W, y_H1 = np.arange(size[0]), np.arange(size[1])[:, None]
-    for axis, (by_x, by_y, move) in enumerate(affine_A):
-        places_HW = x_W * by_x + y_H1 * by_y + move
-        grid_HW2[..., axis] = 2 * places_HW / (source_size[axis] - 1) - 1
-    return torch.from_numpy(grid_HW2)[None]
