@@ -135,8 +135,8 @@ def settings(prompt: dict, video: Path | None) -> list[str]:
 
 def sizes(prompt: dict) -> str:
     """What of a workflow decides its memory."""
-    told = ("resolution", "crop_size", "crop_scale", "window_frames", "max_frames", "weight_dtype")
-    found = {name: node["inputs"][name] for node in prompt.values() for name in told if name in node["inputs"]}
+    names = ("resolution", "crop_size", "crop_scale", "window_frames", "max_frames", "weight_dtype")
+    found = {name: node["inputs"][name] for node in prompt.values() for name in names if name in node["inputs"]}
     return ", ".join(f"{name} {value}" for name, value in found.items())
 
 
@@ -146,15 +146,20 @@ def _row(server: Server, path: Path, video: Path | None) -> list:
     if missing:
         return [sizes(prompt), "", "", "", f"not there: {', '.join(missing)}"]
     server.free()
-    began, told = time.monotonic(), ""
+    began, failure = time.monotonic(), ""
     with tempfile.TemporaryDirectory() as folder, Peak(server.used) as peak:
         try:
             with contextlib.redirect_stderr(io.StringIO()):
                 queue.queue(path, server.host, settings(prompt, video), Path(folder), say=lambda _: None)
         except (InputError, JobError) as error:
-            told = str(error)
+            failure = str(error)
     seconds = time.monotonic() - began
-    return [sizes(prompt), *(f"{size / GIGABYTE:.1f} GB" for size in (peak.bytes, peak.before)), f"{seconds:.0f}", told]
+    return [
+        sizes(prompt),
+        *(f"{size / GIGABYTE:.1f} GB" for size in (peak.bytes, peak.before)),
+        f"{seconds:.0f}",
+        failure,
+    ]
 
 
 if __name__ == "__main__":

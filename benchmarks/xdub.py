@@ -199,14 +199,14 @@ def _planes(path: Path):
             yield luma, *(plane.reshape(high // 2, frame.width // 2) for plane in (u, v))
 
 
-def _same(whole: Path, resumed: Path, told: dict) -> list:
+def _same(whole: Path, resumed: Path, counts: dict) -> list:
     one, other = map(_digest, (whole, resumed))
-    share = f"{told['before']} of {told['windows']} windows from before"
+    share = f"{counts['before']} of {counts['windows']} windows from before"
     same = one == other
     return [
         "killed and resumed",
         f"{'the same' if same else 'other'} samples, {share}",
-        same and told["before"] >= FINISHED,
+        same and counts["before"] >= FINISHED,
     ]
 
 

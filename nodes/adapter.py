@@ -108,11 +108,11 @@ class AdaptToSpeakerNode(io.ComfyNode):
         from .host.adapter import apply_adapter
 
         output = folders.adapter_output(name)
-        told = adapted(
+        result = adapted(
             model, vae, video, None if audio is None else read_sound(audio), mouth_track, output,
             finite("minutes", minutes, LEAST_MINUTES, MOST_MINUTES), seed,
         )  # fmt: skip
-        return io.NodeOutput(*apply_adapter(model, vae, read_adapter(output), 1.0), described(told))
+        return io.NodeOutput(*apply_adapter(model, vae, read_adapter(output), 1.0), described(result))
 
 
 def adapted(model, vae, video, sound, mouth_track, output, minutes: float, seed: int):
@@ -138,13 +138,15 @@ def adapted(model, vae, video, sound, mouth_track, output, minutes: float, seed:
                 unfinished_folder().rmdir()
 
 
-def described(told) -> str:
+def described(result) -> str:
     """What was learned, for people."""
     from ..omnisync_core.job.report import clock
 
-    how = f"learned in {clock(told.seconds)}, {told.steps} steps" if told.seconds else "learned before, taken as it is"
+    learned = f"learned in {clock(result.seconds)}, {result.steps} steps"
+    how = learned if result.seconds else "learned before, taken as it is"
     lines = [
-        f"{told.output}: {how} on {told.windows} windows",
-        f"of the way back, on windows kept out: {told.share_before:.2f} found before, {told.share:.2f} now (1 is all)",
+        f"{result.output}: {how} on {result.windows} windows",
+        f"of the way back, on windows kept out: {result.share_before:.2f} found before, {result.share:.2f} now "
+        "(1 is all)",
     ]
-    return "\n".join([*lines, *(f"note: {warning}" for warning in told.warnings)])
+    return "\n".join([*lines, *(f"note: {warning}" for warning in result.warnings)])

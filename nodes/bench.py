@@ -42,9 +42,9 @@ class SyncScoreNode(io.ComfyNode):
     def execute(cls, source, fps, audio=None, mouth_track=None) -> io.NodeOutput:
         found = score(source, positive_fps(fps), audio, mouth_track)
         lag = f"{abs(found.offset) * 40} ms {'before' if found.offset > 0 else 'after'} the mouth"
-        told = f"LSE-C {found.confidence:.3f}, LSE-D {found.distance:.3f}, the sound comes "
+        words = f"LSE-C {found.confidence:.3f}, LSE-D {found.distance:.3f}, the sound comes "
         return io.NodeOutput(
-            found.confidence, found.distance, found.offset, told + (lag if found.offset else "in time with the mouth")
+            found.confidence, found.distance, found.offset, words + (lag if found.offset else "in time with the mouth")
         )
 
 
@@ -84,8 +84,8 @@ class CompareVideosNode(io.ComfyNode):
         import numpy as np
         import torch
 
-        told = compared(result, reference, positive_fps(fps), frames)
-        return io.NodeOutput(torch.from_numpy(told.picture.astype(np.float32) / 255)[None], told.markdown())
+        report = compared(result, reference, positive_fps(fps), frames)
+        return io.NodeOutput(torch.from_numpy(report.picture.astype(np.float32) / 255)[None], report.markdown())
 
 
 def score(source, fps: float, audio=None, track=None):

@@ -237,8 +237,8 @@ class LipSyncVideoNode(io.ComfyNode):
         options = _options(seed, length_policy, silence_policy, mouth_track, preview_seconds, lossless, resume)
         sound = mixed([_samples(role.audio) for role in roles]) if roles and audio is None else _samples(audio)
         output, report = run(video, sound, engine, roles, options)
-        told = described(report) + (f"\nnote: {LOSSLESS}" if lossless else "")
-        return io.NodeOutput(as_video(output), told)
+        text = described(report) + (f"\nnote: {LOSSLESS}" if lossless else "")
+        return io.NodeOutput(as_video(output), text)
 
 
 class LipSyncImagesNode(io.ComfyNode):

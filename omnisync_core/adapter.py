@@ -35,7 +35,7 @@ class Adapter:
     base: str
     """Digest of the bundle that it was learned with."""
     digest: str
-    told: dict
+    about: dict
     """What the file says of itself: minutes, steps, figures."""
     tensors: dict[str, Tensor]
 
@@ -66,22 +66,22 @@ def read_adapter(path: str | PathLike) -> Adapter:
     except (SafetensorError, OSError, UnicodeError, MemoryError) as error:
         raise CheckpointError(f"{path} is damaged or no safetensors file ({error}); copy it again") from None
     try:
-        told = json.loads(metadata["omnisync.adapter"])
-        base = str(told["base"])
+        about = json.loads(metadata["omnisync.adapter"])
+        base = str(about["base"])
     except (KeyError, TypeError, ValueError, RecursionError):
         raise CheckpointError(f"{path} is no speaker adapter: make one with `adapt`") from None
     found = tensor_digest(tensors)
     if found != metadata.get("omnisync.digest"):
         raise CheckpointError(f"{path} was changed or damaged: its digest is another; copy it again")
     _check_keys(path, tensors)
-    return Adapter(path, base, found, told, tensors)
+    return Adapter(path, base, found, about, tensors)
 
 
 def write_adapter(
     path: str | Path,
     transformer: Mapping[str, tuple[Tensor, Tensor]],
     decoder: Mapping[str, Tensor],
-    told: Mapping[str, object],
+    about: Mapping[str, object],
 ) -> str:
     """Write layer -> (A, B) and parameter -> difference beside the path and move it there; returns the digest."""
     tensors = {f"{DECODER}{name}{DIFFERENCE}": value for name, value in decoder.items()}
@@ -90,7 +90,7 @@ def write_adapter(
     tensors = {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in tensors.items()}
     digest = tensor_digest(tensors)
     with replacing(path) as part:
-        save_file(tensors, part, {"omnisync.adapter": json.dumps(dict(told)), "omnisync.digest": digest})
+        save_file(tensors, part, {"omnisync.adapter": json.dumps(dict(about)), "omnisync.digest": digest})
     return digest
 
 

@@ -127,7 +127,7 @@ def _mouth(x: Any, y: Any, problems: list[str]) -> tuple[float, float] | None:
 
 
 def _cells(row: Row, folder: Path) -> dict[str, Any]:
-    def told(path: Path | None) -> str | None:
+    def as_text(path: Path | None) -> str | None:
         if path is None:
             return None
         path = path.absolute()
@@ -135,6 +135,6 @@ def _cells(row: Row, folder: Path) -> dict[str, Any]:
 
     x, y = row.mouth or (None, None)
     return {
-        "id": row.id, "video": told(row.video), "audio": told(row.audio), "truth": told(row.truth), "mouth_x": x,
-        "mouth_y": y, "style": row.style, **row.other,
+        "id": row.id, "video": as_text(row.video), "audio": as_text(row.audio), "truth": as_text(row.truth),
+        "mouth_x": x, "mouth_y": y, "style": row.style, **row.other,
     }  # fmt: skip

@@ -142,9 +142,9 @@ class Server:
         except aiohttp.InvalidURL:
             raise InputError(f"--host must be an address like http://127.0.0.1:8188, got {self._host!r}") from None
         except (TimeoutError, aiohttp.ClientError) as error:
-            told = str(error) or type(error).__name__
+            reason = str(error) or type(error).__name__
             raise ServerGone(
-                f"no ComfyUI at {self._host} ({told}); start it, or give its address with --host"
+                f"no ComfyUI at {self._host} ({reason}); start it, or give its address with --host"
             ) from None
 
     async def run(self, prompt: dict, changes: Sequence[Setting]) -> dict:
@@ -295,18 +295,18 @@ async def _json(response: Any) -> dict:
 
 def _refusal(prompt: dict, answer: dict) -> str:
     """What is wrong with a workflow, per input; as of `validate_prompt` in the host's `execution.py`."""
-    told = []
+    problems = []
     for node, wrong in (answer.get("node_errors") or {}).items():
         for error in wrong.get("errors", ()):
             name = (error.get("extra_info") or {}).get("input_name")
             where = f"{node}.{name}" if name else f"node {node}"
             kind = wrong.get("class_type") or prompt.get(node, {}).get("class_type")
             words = ": ".join(_line(error.get(key)) for key in ("message", "details") if error.get(key))
-            told.append(f"{where} ({kind}): {words}")
+            problems.append(f"{where} ({kind}): {words}")
     error = answer.get("error")
-    if not told and isinstance(error, dict):
-        told = [": ".join(_line(error.get(key)) for key in ("message", "details") if error.get(key))]
-    return "; ".join(told) or _line(error or answer)
+    if not problems and isinstance(error, dict):
+        problems = [": ".join(_line(error.get(key)) for key in ("message", "details") if error.get(key))]
+    return "; ".join(problems) or _line(error or answer)
 
 
 def _line(text: object) -> str:

@@ -34,8 +34,8 @@ def write_assets(folder: Path, clip: Clip) -> None:
     write_video(folder / "source.mp4", clip.source_frames, clip.fps, clip.source_wave)
     write_video(folder / "truth.mp4", clip.truth_frames, clip.fps, None)
     write_wave(folder / "target.wav", clip.target_wave)
-    told = about(clip) | {"point": clip.center_T2[0].round(1).tolist()}
-    (folder / "mouth.json").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
+    known = about(clip) | {"point": clip.center_T2[0].round(1).tolist()}
+    (folder / "mouth.json").write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
 
 
 def write_video(path: Path, frames_THWC: np.ndarray, fps: float, wave_S: np.ndarray | None) -> None:

@@ -91,7 +91,7 @@ def test_half_a_pair_and_strange_keys_are_refused(tmp_path):
 
     for key in ("diffusion_model.blocks.0.ffn.0.lora_A.weight", "os.system", "vae.encoder.x.diff"):
         tensors = {key: torch.zeros(2, 3)}
-        told = {"omnisync.adapter": json.dumps({"base": "tiny"}), "omnisync.digest": tensor_digest(tensors)}
-        save_file(tensors, tmp_path / "a.safetensors", told)
+        header = {"omnisync.adapter": json.dumps({"base": "tiny"}), "omnisync.digest": tensor_digest(tensors)}
+        save_file(tensors, tmp_path / "a.safetensors", header)
         with pytest.raises(CheckpointError, match="which no speaker adapter does"):
             read_adapter(tmp_path / "a.safetensors")

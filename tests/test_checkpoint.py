@@ -36,8 +36,8 @@ def rewrite(path, change=lambda tensors: None, **metadata):
     """The bundle with other tensors or metadata; its digest fits unless it is given."""
     tensors = load_file(path)
     change(tensors)
-    told = {"omnisync.config": json.dumps({"format": 1, **tiny.CONFIG}), "omnisync.digest": tensor_digest(tensors)}
-    save_file(tensors, path, {key: value for key, value in (told | metadata).items() if value is not None})
+    own = {"omnisync.config": json.dumps({"format": 1, **tiny.CONFIG}), "omnisync.digest": tensor_digest(tensors)}
+    save_file(tensors, path, {key: value for key, value in (own | metadata).items() if value is not None})
 
 
 def test_round_trip(bundle):

@@ -27,7 +27,7 @@ def test_demo_writes_video_picture_and_report(tmp_path):
 
 
 def test_assets_are_whole_and_small():
-    told = json.loads((demo.ASSETS / "mouth.json").read_text(encoding="utf-8"))
-    assert told["split"] == "test"
-    assert len(told["mouth_box_xyxy"]) == media.probe_video(demo.VIDEO).frame_count
+    about = json.loads((demo.ASSETS / "mouth.json").read_text(encoding="utf-8"))
+    assert about["split"] == "test"
+    assert len(about["mouth_box_xyxy"]) == media.probe_video(demo.VIDEO).frame_count
     assert sum(path.stat().st_size for path in demo.ASSETS.iterdir()) < 2_000_000

@@ -23,9 +23,9 @@ def pack():
 @pytest.mark.parametrize("version", ["0.3.64", "0.32.9", "0.9"])
 def test_an_older_host_is_refused_in_one_line_before_any_node_is_built(pack, monkeypatch, version):
     monkeypatch.setitem(sys.modules, "comfyui_version", SimpleNamespace(__version__=version))
-    with pytest.raises(RuntimeError, match=rf"needs ComfyUI 0\.33 or newer, this is {version}") as told:
+    with pytest.raises(RuntimeError, match=rf"needs ComfyUI 0\.33 or newer, this is {version}") as caught:
         asyncio.run(pack.comfy_entrypoint())
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("version", ["0.33.0", "0.33.1-rc1", "0.100.0", "1.0", "nightly"])

@@ -120,11 +120,11 @@ def test_nobody_imports_upward():
 
 def test_the_house_tells_of_every_room():
     """ARCHITECTURE.md lists every room of the core, and its ranks are those above."""
-    told = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    table = told[: told.index("## Who may import whom")]
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = text[: text.index("## Who may import whom")]
     rooms = {f"{room_of(name)}/" if (CORE / room_of(name)).is_dir() else f"{room_of(name)}.py" for name in NAMES}
     assert not {room for room in rooms - {"__main__.py"} if f"`{room}" not in table}
-    ranks = re.search(r"^`.*` < `.*$(?:\n`?.*` < .*$)*", told[len(table) :], re.MULTILINE)[0].split(".\n")[0]
+    ranks = re.search(r"^`.*` < `.*$(?:\n`?.*` < .*$)*", text[len(table) :], re.MULTILINE)[0].split(".\n")[0]
     found = [set(re.findall(r"[\w.]+", part)) for part in ranks.rstrip(".").replace("`", "").split("<")]
     assert found == [{name for name in rank if name != "__main__"} for rank in RANKS]
 

@@ -74,9 +74,9 @@ def test_a_bad_row_says_what_is_wrong_and_the_rest_is_whole(folder, line, messag
     ],
 )
 def test_what_is_no_list_of_clips_is_refused_in_one_line(folder, text, message):
-    with pytest.raises(InputError, match=message) as told:
+    with pytest.raises(InputError, match=message) as caught:
         listed(folder, text)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_list_that_is_not_there_or_of_another_kind(folder):

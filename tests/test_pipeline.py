@@ -68,8 +68,8 @@ def test_windows_are_edited_in_groups(sync, tmp_path):
     sync(video=write_video(tmp_path / "cut.mkv", 40, cuts=(19,)), engine=engine, progress=events.append)
     estimate, *groups = engine.groups
     assert estimate == [0] and groups == [[0, 5, 5], [7, 0, 5], [5, 5]]
-    told = [event.done for event in events if event.stage == "editing"]
-    assert told == list(range(1, 8 * engine.steps + 1)) and events[-1].stage == "writing"
+    counts = [event.done for event in events if event.stage == "editing"]
+    assert counts == list(range(1, 8 * engine.steps + 1)) and events[-1].stage == "writing"
 
 
 def test_the_seed_decides(sync, tmp_path):
@@ -369,6 +369,6 @@ def test_a_sound_of_hours_is_not_waited_for(sync, tmp_path, monkeypatch):
 
     monkeypatch.setattr(sound, "_blocks", counted)
     report = sync(sound=write_sound(tmp_path / "long.wav", seconds=200.0))
-    assert sum(seconds) < 150 and any("the sound lasts more than 61" in told for told in report.warnings)
+    assert sum(seconds) < 150 and any("the sound lasts more than 61" in warning for warning in report.warnings)
     report = sync(sound=tmp_path / "long.wav", length="cut_off")
     assert report.frames == FRAMES

@@ -191,7 +191,7 @@ NO_OUTPUT = {
 
 
 @pytest.mark.parametrize(
-    ("server", "more", "told"),
+    ("server", "more", "message"),
     [
         (
             Server(refusal=REFUSAL),
@@ -216,11 +216,11 @@ NO_OUTPUT = {
         (Server(), ["--set", "1.file=gone.mp4"], "--set 1.file: no file 'gone.mp4' here, nor in"),
     ],
 )  # fmt: skip
-def test_what_goes_wrong_is_one_line(server, more, told, workflow, tmp_path, capsys):
+def test_what_goes_wrong_is_one_line(server, more, message, workflow, tmp_path, capsys):
     assert queue(server, workflow, *more, "--out", str(tmp_path)) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, lines
-    assert told in lines[0], lines
+    assert message in lines[0], lines
 
 
 def test_too_large_a_file(workflow, tmp_path, capsys):
@@ -310,7 +310,7 @@ def test_another_kind_of_server(workflow, capsys):
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("seed=1", "needs node.input=value"),
         ("2.seed", "needs node.input=value"),
@@ -322,14 +322,14 @@ def test_another_kind_of_server(workflow, capsys):
         ("2.seed=true", "must be a number"),
     ],
 )
-def test_a_wrong_setting(setting, told):
+def test_a_wrong_setting(setting, message):
     with pytest.raises(InputError) as caught:
         read_setting(PROMPT, setting)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (None, "cannot read the workflow"),
         ("{", "is not JSON"),
@@ -339,13 +339,13 @@ def test_a_wrong_setting(setting, told):
         ("{}", "no workflow in API form"),
     ],
 )
-def test_a_wrong_workflow(text, told, tmp_path):
+def test_a_wrong_workflow(text, message, tmp_path):
     path = tmp_path / "w.json"
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError) as caught:
         read_workflow(path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

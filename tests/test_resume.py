@@ -241,18 +241,18 @@ def test_a_window_that_is_damaged_while_the_job_runs_is_told(folder):
 
 
 def test_a_second_job_on_one_output_is_told_of_the_first(folder):
-    told = []
+    counts = []
 
     def second(progress):
         if progress.stage == "editing" and progress.done in (2, 20):
             for resume in (False, True):
                 with pytest.raises(InputError, match=rf"a job \(process {os.getpid()}\) is at work in .*out.mp4"):
                     run(folder, "out.mp4", resume=resume)
-            told.append(progress.done)
+            counts.append(progress.done)
 
     run(folder, "out.mp4", progress=second)
     run(folder, "whole.mp4")
-    assert told == [2, 20]
+    assert counts == [2, 20]
     assert (folder / "out.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
 
 
@@ -293,12 +293,12 @@ def test_options_are_compared_by_what_they_hold():
     masks = np.zeros((2, 4, 4), np.float32)
     other = masks.copy()
     other[1, 2, 3] = 1
-    told = plain({"masks": masks, "at": (3, np.float32(0.5)), "spec": SPEC, "path": Path("m")})
-    assert told["at"] == [3, 0.5]
-    assert told["path"] == "m"
-    assert told["spec"]["crop_size"] == 24
-    assert json.loads(json.dumps(told)) == told == plain({**told, "masks": masks.copy()})
-    assert plain(other) != told["masks"] != plain(masks[:1])
+    found = plain({"masks": masks, "at": (3, np.float32(0.5)), "spec": SPEC, "path": Path("m")})
+    assert found["at"] == [3, 0.5]
+    assert found["path"] == "m"
+    assert found["spec"]["crop_size"] == 24
+    assert json.loads(json.dumps(found)) == found == plain({**found, "masks": masks.copy()})
+    assert plain(other) != found["masks"] != plain(masks[:1])
 
 
 def test_a_half_written_window_does_not_count(tmp_path):

@@ -36,8 +36,8 @@ def test_the_main_node_comes_first_among_its_own(tmp_path):
     (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "ask.js").write_text(ASK)
     done = subprocess.run(["node", "ask.js"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout)
-    assert told["touched"] == [["name"], ["name"]]
-    assert told["byId"] == [1, -1, 0, len("OmniSyncLipSyncVideo"), 0.3]
-    assert told["byTitle"] == [1, 0, 0, 14, 0.2]  # as the host has it, where popularity is unknown
-    assert told["inside"] == [3, 0, 12, len("OmniSyncLipSyncVideo"), 0.3]
+    found = json.loads(done.stdout)
+    assert found["touched"] == [["name"], ["name"]]
+    assert found["byId"] == [1, -1, 0, len("OmniSyncLipSyncVideo"), 0.3]
+    assert found["byTitle"] == [1, 0, 0, 14, 0.2]  # as the host has it, where popularity is unknown
+    assert found["inside"] == [3, 0, 12, len("OmniSyncLipSyncVideo"), 0.3]

@@ -106,7 +106,7 @@ def test_two_speakers_go_on_where_they_stopped(folder, at):
     engine, done = FakeEngine(), []
     run(folder, "out.mp4", speakers=cast(folder), resume=True, engine=engine, progress=done.append)
     assert len(engine.calls) < 14
-    assert {told.total for told in done if told.stage == "editing"} == {42}
+    assert {progress.total for progress in done if progress.stage == "editing"} == {42}
     assert (folder / "out.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
     assert not list(folder.glob("*.omnisync"))
 

@@ -155,13 +155,13 @@ def test_notes_are_readable(path):
 
 def test_the_example_s_mouth_is_clicked():
     """The templates of the bundled clip point at its mouth, which the clip's own truth knows."""
-    told = json.loads((ROOT / "omnisync_core" / "assets" / "demo" / "mouth.json").read_text(encoding="utf-8"))
+    about = json.loads((ROOT / "omnisync_core" / "assets" / "demo" / "mouth.json").read_text(encoding="utf-8"))
     for path in BROWSER:
         nodes = [node["widgets_values"] for node in read(path)["nodes"]]
         if ["person"] in nodes:
             x, y = next(values[2:4] for values in nodes if len(values) == 6 and values[0] == "point")
-            apart = np.hypot(x * told["size"] - told["point"][0], y * told["size"] - told["point"][1])
-            assert apart < 0.1 * told["mouth_width"], path.stem
+            apart = np.hypot(x * about["size"] - about["point"][0], y * about["size"] - about["point"][1])
+            assert apart < 0.1 * about["mouth_width"], path.stem
 
 
 @pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)

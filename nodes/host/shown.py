@@ -10,5 +10,5 @@ def show(node: str, shown: dict) -> None:
     server = PromptServer.instance
     if server is None or server.client_id is None:
         return
-    told = {"node": node, "display_node": node, "output": shown, "prompt_id": server.last_prompt_id}
-    server.send_sync("executed", told, server.client_id)
+    message = {"node": node, "display_node": node, "output": shown, "prompt_id": server.last_prompt_id}
+    server.send_sync("executed", message, server.client_id)

@@ -135,8 +135,8 @@ class OmniEditSampler(comfy.samplers.Sampler):
             return unpacked(run.branches(packed(latents), sigma, names), shapes)
 
         def on_step(done, latents, sigma, noises):
-            told = step(done, pack(latents), sigma, pack(noises))
-            return tuple(comfy.utils.unpack_latents(told, shapes))
+            packed = step(done, pack(latents), sigma, pack(noises))
+            return tuple(comfy.utils.unpack_latents(packed, shapes))
 
         pair = edit_joint(
             velocities, (video, audio), **path, cfg=cfg, on_step=on_step, silent_source=self.silent_source

@@ -140,7 +140,7 @@ def kept(output: str | os.PathLike, asked: Mapping[str, Any], minutes: float) ->
     """
     if not Path(output).exists():
         return None
-    said = read_adapter(output).told
+    said = read_adapter(output).about
     if said.get("learned") != json.loads(json.dumps(asked)):
         raise InputError(f"{output} is there, and was learned from something else: choose another name")
     return _adapted(Path(output), said, 0.0) if float(said.get("minutes", 0)) >= minutes else None

@@ -24,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _stoppable():
             options.command(options)
     except (InputError, OutputError) as error:
-        told = f"; {track.picture_of(error, options)}" if isinstance(error, NoMouthHereError) else ""
-        print(f"error: {error}{told}", file=sys.stderr)
+        picture = f"; {track.picture_of(error, options)}" if isinstance(error, NoMouthHereError) else ""
+        print(f"error: {error}{picture}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         again = f"Go on with: python -m omnisync_core {shlex.join(given)}"

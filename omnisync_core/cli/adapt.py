@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
     command.add_argument("--model", type=Path, metavar="BUNDLE", help="learn with this one (default: the bundled one)")
     add_seed(command)
     add_device(command, default="auto")
-    command.set_defaults(command=run, stopped=lambda told, again: stopped(told, again, "what was learned is"))
+    command.set_defaults(command=run, stopped=lambda options, again: stopped(options, again, "what was learned is"))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -32,13 +32,13 @@ def run(options: argparse.Namespace) -> None:
 
     asked = AdaptOptions(minutes=options.minutes, mouth=options.mouth, seed=options.seed, resume=options.resume)
     with Bars() as bars:
-        told = adapt(
+        result = adapt(
             options.video, options.output, audio=options.audio, model=options.model, options=asked,
             device=options.device, progress=bars,
         )  # fmt: skip
     print(
-        f"{told.output}: {told.steps} steps on {told.windows} windows in {clock(told.seconds)}; of the way back on "
-        f"windows kept out {told.share_before:.2f} was found before, {told.share:.2f} now"
+        f"{result.output}: {result.steps} steps on {result.windows} windows in {clock(result.seconds)}; of the way "
+        f"back on windows kept out {result.share_before:.2f} was found before, {result.share:.2f} now"
     )
-    for line in told.warnings:
+    for line in result.warnings:
         print(f"warning: {line}", file=sys.stderr)

@@ -19,7 +19,7 @@ from .options import add_lossless, add_marks, add_model, add_video, add_work, en
 def add(commands: Any) -> None:
     command = commands.add_parser("lipsync", help="make a video's mouth say a sound")
     command.usage = "%(prog)s --video V --audio A --output O [options]"
-    command.set_defaults(command=run, stopped=lambda told, again: stopped(told, again, "finished windows are"))
+    command.set_defaults(command=run, stopped=lambda options, again: stopped(options, again, "finished windows are"))
     files = command.add_argument_group("files")
     add_video(files)
     files.add_argument("--audio", type=Path, metavar="A", help="a sound file, or a video with sound")

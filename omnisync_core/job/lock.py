@@ -87,5 +87,5 @@ def _is_there(path: Path, file: BinaryIO) -> bool:
 def _number(file: BinaryIO) -> str:
     """The process that holds the lock, for a message; empty where it has not said so yet."""
     file.seek(0)
-    told = file.read(20)
-    return f" (process {told.decode()})" if told.isdigit() else ""
+    holder = file.read(20)
+    return f" (process {holder.decode()})" if holder.isdigit() else ""

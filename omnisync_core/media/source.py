@@ -198,8 +198,8 @@ class Source:
             return
         ends = float(end - zero_of(self.container, begins))
         if ends - last.time - float((last.native.duration or 0) * self.stream.time_base) > float(3 / self.rate):
-            told = f"it ends at {last.time:.2f} s of {ends:.2f} s"
-            warnings.warn(f"{self.path} is cut off: {told}; what decodes of it is used", stacklevel=2)
+            where = f"it ends at {last.time:.2f} s of {ends:.2f} s"
+            warnings.warn(f"{self.path} is cut off: {where}; what decodes of it is used", stacklevel=2)
 
 
 class _Clock:

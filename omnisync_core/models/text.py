@@ -81,8 +81,8 @@ def _tokenizer(text: str) -> Callable[[str], list[int]]:
         tokenizer = Tokenizer.from_str(text)
         tokenizer.encode("A person speaks.")
     except Exception as error:  # the library raises no narrower one
-        told = " ".join(str(error).split())[:120]
-        raise CheckpointError(f"the text encoder's tokenizer cannot be read ({told}); download it again") from None
+        reason = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"the text encoder's tokenizer cannot be read ({reason}); download it again") from None
     return lambda prompt: tokenizer.encode(prompt).ids
 
 

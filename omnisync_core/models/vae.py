@@ -255,9 +255,9 @@ class Blend(nn.Module):
         self.outer = Conv3x3(width, 6, make, operations)
 
     def forward(self, x_BTHWC: Tensor, painted: Tensor, source: Tensor) -> Tensor:
-        told = self.outer(x_BTHWC).float()
-        share = rearrange(told[..., :4], "b t h w (p q) -> b 1 t (h p) (w q)", p=2, q=2).sigmoid()
-        kept = self.move(source.float(), told[..., 4:].tanh() * self.REACH)
+        blend = self.outer(x_BTHWC).float()
+        share = rearrange(blend[..., :4], "b t h w (p q) -> b 1 t (h p) (w q)", p=2, q=2).sigmoid()
+        kept = self.move(source.float(), blend[..., 4:].tanh() * self.REACH)
         return kept + share * (painted.float() - kept)
 
     @staticmethod

@@ -27,9 +27,9 @@ def draw_refusal(error: NoMouthHereError) -> np.ndarray:
     page.text(EDGE, 46, "No mouth at the point", 24, weight=700)
     page.picture(EDGE, 66, image, size)
     foot = 66 + size[1] + 30
-    for x, color, told in ((EDGE, POINT, "the point"), (EDGE + 130, MOUTH, "a mouth is seen here")):
+    for x, color, label in ((EDGE, POINT, "the point"), (EDGE + 130, MOUTH, "a mouth is seen here")):
         page.panel(x, foot - 11, 12, 12, color, 6)
-        page.text(x + 20, foot, told, 15, SOFT)
+        page.text(x + 20, foot, label, 15, SOFT)
     return page.pixels
 
 

@@ -105,8 +105,8 @@ def draw(reading: SyncReading) -> np.ndarray:
     page = Page(WIDTH, 560)
     page.text(EDGE, 50, "Sync report", 26, weight=700)
     best, lag = reading.best
-    told = "not measurable" if np.isnan(best) else f"r {reading.r:.2f} · best {best:.2f} at {lag * 1000:+.0f} ms"
-    page.text(WIDTH - EDGE, 48, told, 18, INK, 600, "right")
+    figures = "not measurable" if np.isnan(best) else f"r {reading.r:.2f} · best {best:.2f} at {lag * 1000:+.0f} ms"
+    page.text(WIDTH - EDGE, 48, figures, 18, INK, 600, "right")
     left, wide = EDGE + 92, 850
     _over_time(page, reading, left, wide)
     gap = (wide - TILES * 56) / max(1, TILES - 1)

@@ -19,7 +19,7 @@ from .track_sheet import Samples, draw
 
 
 def find(
-    video: str | PathLike, how: Any = "auto", told: Callable[[int, int], None] = lambda done, total: None
+    video: str | PathLike, how: Any = "auto", on_frame: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[mouth.MouthTrack, np.ndarray]:
     """The mouth in every frame of a file, and a picture (uint8 RGB) of some of them. `how` as of `mouth.track`."""
     info = media.probe_video(video)
@@ -29,7 +29,7 @@ def find(
         for number, (time, picture) in enumerate(small_frames(info), 1):
             samples.add(picture)
             yield time, picture
-            told(number, info.frame_count)
+            on_frame(number, info.frame_count)
 
     track = mouth.track(frames(), how, frame_size=(info.width, info.height), hear=hearing(info))
     return track, draw(track, samples.chosen())
@@ -50,8 +50,8 @@ def write_track(path: str | PathLike, track: mouth.MouthTrack) -> None:
             strict=True,
         )
     ]  # fmt: skip
-    told = {"frame_size": [width, height], "warnings": list(track.warnings), "frames": frames}
-    _write(path, json.dumps(told, indent=1).encode())
+    document = {"frame_size": [width, height], "warnings": list(track.warnings), "frames": frames}
+    _write(path, json.dumps(document, indent=1).encode())
 
 
 def write_picture(path: str | PathLike, rgb_HWC: np.ndarray) -> None:

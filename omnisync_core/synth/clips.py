@@ -136,14 +136,14 @@ def about(clip: Clip) -> dict:
 def read_clip(folder: str | os.PathLike) -> Clip:
     """A written clip."""
     folder = Path(folder)
-    told = json.loads((folder / "mouth.json").read_text(encoding="utf-8"))
+    known = json.loads((folder / "mouth.json").read_text(encoding="utf-8"))
     waves = [wavfile.read(folder / name)[1].astype(np.float32) / 32767 for name in ("source.wav", "target.wav")]
-    mouths = [np.array([told[who][name] for name in MOUTH_PARAMS], np.float32).T for who in ("source", "truth")]
+    mouths = [np.array([known[who][name] for name in MOUTH_PARAMS], np.float32).T for who in ("source", "truth")]
     return Clip(
-        told["seed"], told["split"], told["family"], told["fps"], read_video(folder / "source.mkv"),
-        read_video(folder / "truth.mkv"), waves[0], waves[1], mouths[0], mouths[1], np.array(told["mouth_box_xyxy"]),
-        np.array(told["mouth_center_xy"]), told["mouth_width"], told["occluded"], told["source_style"], told["style"],
-        told["caption"], told["source_text"], told["target_text"], told["target_voice"],
+        known["seed"], known["split"], known["family"], known["fps"], read_video(folder / "source.mkv"),
+        read_video(folder / "truth.mkv"), waves[0], waves[1], mouths[0], mouths[1], np.array(known["mouth_box_xyxy"]),
+        np.array(known["mouth_center_xy"]), known["mouth_width"], known["occluded"], known["source_style"],
+        known["style"], known["caption"], known["source_text"], known["target_text"], known["target_voice"],
     )  # fmt: skip
 
 

@@ -144,7 +144,7 @@ def test_several_mouths_and_nobody_says_which(read, monkeypatch):
 
 def test_a_clip_is_looked_through_once(read, monkeypatch):
     """The frames in which mouths are counted are not decoded again to follow one."""
-    looked, told, follow = [], [], mouth.track
+    looked, counts, follow = [], [], mouth.track
     monkeypatch.setattr(mouth, "count_mouths", lambda frames: len(list(islice(frames, 5))) - 4)
 
     def followed(frames, how, **given):
@@ -153,10 +153,10 @@ def test_a_clip_is_looked_through_once(read, monkeypatch):
         return follow(looked, MOUTH, **given)
 
     monkeypatch.setattr(mouth, "track", followed)
-    read(how="auto", on_frame=lambda done, total: told.append(done))
+    read(how="auto", on_frame=lambda done, total: counts.append(done))
     assert looked[0][0] == 0.0
     assert len(looked) > 40
-    assert told == list(range(1, len(looked) + 1))
+    assert counts == list(range(1, len(looked) + 1))
 
 
 def test_a_sound_that_is_not_the_clip_s_own_is_told(clip, read, monkeypatch):

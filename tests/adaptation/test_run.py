@@ -60,10 +60,10 @@ def clock(monkeypatch):
 
 
 def test_the_file_fits_the_model_it_was_learned_with(clip, clock):
-    told = learn(clip)
-    assert told.steps > 3
+    result = learn(clip)
+    assert result.steps > 3
     adapter = read_adapter(clip / "p.safetensors")
-    assert adapter.told["windows"] == told.windows
+    assert adapter.about["windows"] == result.windows
     engine = load_engine(clip / "tiny.safetensors", adapter=clip / "p.safetensors", device="cpu")
     assert engine.fingerprint["model"].startswith(adapter.base)
     assert not (clip / "p.safetensors.omnisync").exists()
@@ -105,27 +105,27 @@ def test_a_stop_loses_nothing(clip, clock, monkeypatch):
     with pytest.raises(InputError, match="was stopped"):
         learn(clip)
     stages = set()
-    told = learn(clip, resume=True, minutes=2.0, progress=lambda progress: stages.add(progress.stage))
+    result = learn(clip, resume=True, minutes=2.0, progress=lambda progress: stages.add(progress.stage))
     assert stages == {"learning"}
-    assert told.steps == len(taken) - 1, "all but the one in which it was stopped were kept"
+    assert result.steps == len(taken) - 1, "all but the one in which it was stopped were kept"
     assert len(taken) > before
 
 
 def test_what_is_told_of_time_is_in_seconds_and_does_not_pass_its_end(clip, clock):
-    told = []
-    learn(clip, progress=told.append)
-    stages = [progress.stage for progress in told]
+    events = []
+    learn(clip, progress=events.append)
+    stages = [progress.stage for progress in events]
     assert list(dict.fromkeys(stages)) == ["reading", "changing", "learning"]
-    assert all(0 <= progress.done <= progress.total for progress in told)
-    assert told[-1].done == told[-1].total == 60
+    assert all(0 <= progress.done <= progress.total for progress in events)
+    assert events[-1].done == events[-1].total == 60
 
 
 def test_a_first_round_that_takes_too_long_ends_and_learning_begins(clip, clock, monkeypatch):
     monkeypatch.setattr(run, "LEAST_WINDOWS", 3)
     monkeypatch.setattr(run, "CHANGING_SHARE", 0.0)
-    told = learn(clip)
-    assert told.windows == 3
-    assert told.steps > 3
+    result = learn(clip)
+    assert result.windows == 3
+    assert result.steps > 3
 
 
 def test_a_disk_that_is_full_loses_nothing(clip, clock, monkeypatch):
@@ -141,9 +141,9 @@ def test_a_disk_that_is_full_loses_nothing(clip, clock, monkeypatch):
     with pytest.raises(OutputError, match="No space left on device; free some and resume"):
         learn(clip)
     stages = set()
-    told = learn(clip, resume=True, progress=lambda progress: stages.add(progress.stage))
+    result = learn(clip, resume=True, progress=lambda progress: stages.add(progress.stage))
     assert stages == {"learning"}
-    assert read_adapter(told.output).told["steps"] == told.steps
+    assert read_adapter(result.output).about["steps"] == result.steps
 
 
 def test_a_disk_that_is_full_at_the_end_loses_nothing(clip, clock, monkeypatch):
@@ -185,24 +185,24 @@ def test_a_second_job_on_the_same_output_is_refused(clip, clock):
 
 
 def test_what_was_learned_from_the_same_is_taken_and_another_s_is_not(clip, clock):
-    told = learn(clip)
+    result = learn(clip)
     options = AdaptOptions(mouth=MOUTH)
-    base = read_adapter(told.output).base
+    base = read_adapter(result.output).base
     asked = learned_from(Part.of(clip / "in.mkv"), clip / "own.wav", base, options)
-    assert kept(told.output, asked, 1.0).share == told.share
-    assert kept(told.output, asked, 1.5) is None
+    assert kept(result.output, asked, 1.0).share == result.share
+    assert kept(result.output, asked, 1.5) is None
     assert kept(clip / "none.safetensors", asked, 1.0) is None
     other = learned_from(Part.of(clip / "in.mkv"), clip / "own.wav", base, replace(options, seed=1))
     with pytest.raises(InputError, match="was learned from something else: choose another name"):
-        kept(told.output, other, 1.0)
+        kept(result.output, other, 1.0)
 
 
 def test_steps_whose_numbers_run_over_change_nothing(clip, clock, monkeypatch):
     whole, number = learning.generator_loss, itertools.count()
 
     def sometimes(*given):
-        told = whole(*given)
-        return {"loss": told["loss"] * (np.nan if next(number) % 2 else 1.0)}
+        losses = whole(*given)
+        return {"loss": losses["loss"] * (np.nan if next(number) % 2 else 1.0)}
 
     monkeypatch.setattr(learning, "generator_loss", sometimes)
     learn(clip)

@@ -27,10 +27,10 @@ def test_figures_and_warnings_are_told(learning, capsys):
         return Adapted(str(output), 12, 300, -0.5, 0.25, 90.0, ("the clip and its sound go together poorly",))
 
     assert main([*learning(learn), "--minutes", "1.5"]) == 0
-    told = capsys.readouterr()
-    assert "300 steps on 12 windows in 1 min 30 s; of the way back" in told.out
-    assert "-0.50 was found before, 0.25 now" in told.out
-    assert "warning: the clip and its sound go together poorly" in told.err
+    printed = capsys.readouterr()
+    assert "300 steps on 12 windows in 1 min 30 s; of the way back" in printed.out
+    assert "-0.50 was found before, 0.25 now" in printed.out
+    assert "warning: the clip and its sound go together poorly" in printed.err
 
 
 def test_a_stop_says_what_is_kept_and_how_it_goes_on(learning, capsys, tmp_path):
@@ -41,8 +41,8 @@ def test_a_stop_says_what_is_kept_and_how_it_goes_on(learning, capsys, tmp_path)
         raise KeyboardInterrupt
 
     assert main(learning(learn)) == 130
-    told = capsys.readouterr().err
-    assert "finding the mouth" in told and "changing the clip" in told
-    assert "40/90" in told
-    assert f"what was learned is kept in {tmp_path / 'p.safetensors.omnisync'}. Go on with: python -m" in told
-    assert told.rstrip().endswith("--resume")
+    printed = capsys.readouterr().err
+    assert "finding the mouth" in printed and "changing the clip" in printed
+    assert "40/90" in printed
+    assert f"what was learned is kept in {tmp_path / 'p.safetensors.omnisync'}. Go on with: python -m" in printed
+    assert printed.rstrip().endswith("--resume")

@@ -156,10 +156,10 @@ def test_help_of_lipsync_is_grouped_and_fits_a_screen(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     with pytest.raises(SystemExit):
         cli.main(["lipsync", "--help"])
-    told = capsys.readouterr().out
-    assert len(told.splitlines()) <= 60
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) <= 60
     assert all(
-        group in told for group in ("files:", "what happens:", "model:", "guidance", "LatentSync's public files")
+        group in printed for group in ("files:", "what happens:", "model:", "guidance", "LatentSync's public files")
     )
 
 

@@ -72,13 +72,13 @@ def test_another_whisper_is_told(files, tmp_path):
 
 def test_the_command_line_runs_latentsync_on_a_video(files, tmp_path):
     out = tmp_path / "out.mkv"
-    told = cli.main([
+    status = cli.main([
         "lipsync", "--video", str(files / "in.mkv"), "--audio", str(files / "in.wav"), "--output", str(out),
         "--lossless", "--mouth", "64,60,16", "--model", str(files / "latentsync_unet.pt"), "--steps", "2",
         "--vae", str(files / "sd-vae-ft-mse.safetensors"), "--whisper", str(files / "tiny.pt"),
         "--resolution", "256", "--device", "cpu", "--dtype", "float32",
     ])  # fmt: skip
-    assert told == 0
+    assert status == 0
     change = np.abs(np.stack(pictures(out)).astype(int) - np.stack(pictures(files / "in.mkv")))
     assert change[:, 50:75, 48:80].max() > 3
     assert change[:, :20].max() == 0

@@ -313,15 +313,15 @@ def test_networks_are_resident_exactly_while_they_run():
 
 def test_the_fingerprint_says_what_decides():
     engine = tiny.engine(sampling())
-    told = engine.fingerprint
-    assert json.loads(json.dumps(told)) == told
-    assert told["model"] == "tiny"
-    assert told["dtype"] == "torch.float32"
+    fingerprint_of = engine.fingerprint
+    assert json.loads(json.dumps(fingerprint_of)) == fingerprint_of
+    assert fingerprint_of["model"] == "tiny"
+    assert fingerprint_of["dtype"] == "torch.float32"
     others = (replace(engine.sampling, tau=0.5), replace(engine.sampling, guidance=OFF))
-    assert all(tiny.engine(other).fingerprint != told for other in others)
+    assert all(tiny.engine(other).fingerprint != fingerprint_of for other in others)
     further = tiny.networks()
     further["dit"].config = replace(further["dit"].config, overshoot=1.0)
-    assert OmniSyncEngine(further, tiny.SPEC, sampling(), "tiny").fingerprint != told
+    assert OmniSyncEngine(further, tiny.SPEC, sampling(), "tiny").fingerprint != fingerprint_of
 
 
 def test_half_precision_gives_the_same_edit_roughly():

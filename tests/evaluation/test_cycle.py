@@ -28,13 +28,13 @@ def test_the_share_is_what_of_the_change_is_undone(tmp_path, level, low, high):
     write_video(tmp_path / "in.mkv", 24)
     write_sound(tmp_path / "own.wav")
     write_sound(tmp_path / "other.wav", bursts=((0, 0.4),))
-    told = cycle(
+    result = cycle(
         tmp_path / "in.mkv", tmp_path / "own.wav", [tmp_path / "other.wav"], Adds(level), (32, 24, 12),
         tmp_path / "out", changer=Adds(0.2),
     )  # fmt: skip
-    assert low <= told["share"] <= high
-    assert low <= told["share_unseen"] <= high
-    assert json.loads((tmp_path / "out" / "cycle.json").read_text()) == told
+    assert low <= result["share"] <= high
+    assert low <= result["share_unseen"] <= high
+    assert json.loads((tmp_path / "out" / "cycle.json").read_text()) == result
     assert (tmp_path / "out" / "cycle.png").stat().st_size > 1000
 
 
@@ -42,9 +42,9 @@ def test_figures_of_a_perfect_way_back():
     rng = np.random.default_rng(0)
     original = rng.integers(0, 256, (3, 16, 16, 3), np.uint8)
     way = Way(original, np.roll(original, 1, 2), original)
-    told = figures([way], np.array([True, False, True]))
-    assert told["share"] == 1
-    assert told["ssim"] == 1
-    assert told["gmsd"] == 0
-    assert told["edges"] == 1
-    assert told["changed"] > 50
+    result = figures([way], np.array([True, False, True]))
+    assert result["share"] == 1
+    assert result["ssim"] == 1
+    assert result["gmsd"] == 0
+    assert result["edges"] == 1
+    assert result["changed"] > 50

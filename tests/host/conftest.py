@@ -57,8 +57,8 @@ class Host:
             raise HostError(f"{error} {node_errors}")
         self._executor.execute(kept, name, {}, targets)
         if not self._executor.success:
-            told = self._executor.status_messages[-1]
-            raise HostError(told[1].get("exception_message", told[0]))
+            status = self._executor.status_messages[-1]
+            raise HostError(status[1].get("exception_message", status[0]))
         return {key: self._outputs(key) for key in prompt}
 
     def forget(self) -> None:

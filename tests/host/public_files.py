@@ -107,7 +107,7 @@ def mixed_fp4(weights: dict) -> dict:
     """The layers' matrices in nvfp4, as the host quantizes them; the rest bfloat16."""
     from comfy.quant_ops import QuantizedTensor
 
-    kept, told = {}, torch.tensor(list(b'{"format": "nvfp4"}'), dtype=torch.uint8)
+    kept, named = {}, torch.tensor(list(b'{"format": "nvfp4"}'), dtype=torch.uint8)
     for key, value in weights.items():
         if value.ndim != 2 or "model.layers." not in key:
             kept[key] = value.bfloat16()
@@ -115,7 +115,7 @@ def mixed_fp4(weights: dict) -> dict:
         quantized = QuantizedTensor.from_float(value, "TensorCoreNVFP4Layout")
         layer, params = key.removesuffix(".weight"), quantized.params
         kept |= {key: quantized._qdata.clone(), f"{layer}.weight_scale": params.block_scale.clone(),
-                 f"{layer}.weight_scale_2": params.scale.clone(), f"{layer}.comfy_quant": told.clone()}  # fmt: skip
+                 f"{layer}.weight_scale_2": params.scale.clone(), f"{layer}.comfy_quant": named.clone()}  # fmt: skip
     return kept
 
 
@@ -142,13 +142,13 @@ def write_humo(models: Path) -> None:
     import comfy.ops
     from comfy.ldm.wan.model import HumoWanModel
 
-    told = {"config": json.dumps({"transformer": {"text_dim": TEXT}})}
+    metadata = {"config": json.dumps({"transformer": {"text_dim": TEXT}})}
     for name, channels, kind in (("humo_1.7B_fp16", 16, half), ("humo_17B_fp8_e4m3fn", 36, plain_fp8)):
         network = HumoWanModel(
             in_dim=channels, dim=128, ffn_dim=64, num_heads=1, num_layers=1, text_dim=TEXT,
             dtype=torch.float32, operations=comfy.ops.disable_weight_init,
         )  # fmt: skip
-        save_file(kind(drawn(network)), folder(models, "diffusion_models") / f"{name}.safetensors", told)
+        save_file(kind(drawn(network)), folder(models, "diffusion_models") / f"{name}.safetensors", metadata)
     wan = comfy.ldm.wan.vae.WanVAE(dim=8, z_dim=16, temperal_downsample=[False, True, True])
     save_file(drawn(wan), folder(models, "vae") / "wan_2.1_vae.safetensors")
 

@@ -66,17 +66,17 @@ def write_ltx(models: Path, name: str = "ltx-2-19b-dev-fp8", sizes: dict = LTX) 
     from comfy.ldm.lightricks.vae.causal_video_autoencoder import VideoVAE
 
     config = {"transformer": sizes, "vae": LTX_VAE, "audio_vae": AUDIO_VAE, "vocoder": VOCODER}
-    told = {"config": json.dumps(config)}
+    metadata = {"config": json.dumps(config)}
     blocks, scales = scaled_fp8(ltx_transformer(sizes), lambda key: "transformer_blocks" in key)
     layers = {layer: {"format": "float8_e4m3fn"} for layer in scales}
     weights = blocks | {f"{layer}.weight_scale": scale for layer, scale in scales.items()}
     weights |= {f"{layer}.input_scale": torch.tensor(1.0) for layer in scales}
     weights |= placed("vae.", drawn(VideoVAE(config=LTX_VAE)))
-    sound = drawn(AudioVAE(told))
+    sound = drawn(AudioVAE(metadata))
     weights |= {key.replace("autoencoder.", "audio_vae.", 1): value for key, value in sound.items()}
     weights |= text_projection(sizes)
-    told["_quantization_metadata"] = json.dumps({"format_version": "1.0", "layers": layers})
-    save_file(weights, folder(models, "checkpoints") / f"{name}.safetensors", told)
+    metadata["_quantization_metadata"] = json.dumps({"format_version": "1.0", "layers": layers})
+    save_file(weights, folder(models, "checkpoints") / f"{name}.safetensors", metadata)
 
 
 def ltx_transformer(sizes: dict) -> dict:
@@ -117,20 +117,20 @@ def write_ltx_2_5(models: Path) -> None:
     from comfy.ldm.lightricks.vae.na_diffusion_decoder import CausalDiffusionVAE
     from comfy.text_encoders import gemma4
 
-    told = {"config": json.dumps({"transformer": LTX_2_5})}
+    metadata = {"config": json.dumps({"transformer": LTX_2_5})}
     name = "ltx-2.5-22b-distilled-transformer-comfy-int8-convrot"
-    save_file(ltx_transformer(LTX_2_5), folder(models, "diffusion_models") / f"{name}.safetensors", told)
+    save_file(ltx_transformer(LTX_2_5), folder(models, "diffusion_models") / f"{name}.safetensors", metadata)
     network = gemma4.Gemma4_12B({}, torch.float32, "cpu", comfy.ops.manual_cast)
     weights = drawn(network) | text_projection(LTX_2_5) | {"tokenizer_json": tokenizer()}
     name = "gemma4-12b-with-proj-ltx-2.5-comfy-int8-convrot"
     save_file(weights, folder(models, "text_encoders") / f"{name}.safetensors")
-    told = {"config": json.dumps({"vae": DIFFUSING_VAE})}
+    metadata = {"config": json.dumps({"vae": DIFFUSING_VAE})}
     save_file(
-        drawn(CausalDiffusionVAE(DIFFUSING_VAE)), folder(models, "vae") / "ltx-2.5-video-vae-bf16.safetensors", told
+        drawn(CausalDiffusionVAE(DIFFUSING_VAE)), folder(models, "vae") / "ltx-2.5-video-vae-bf16.safetensors", metadata
     )
-    told = {"config": json.dumps({"audio_vae": AUDIO_VAE, "vocoder": VOCODER})}
-    sound = {key.replace("autoencoder.", "audio_vae.", 1): value for key, value in drawn(AudioVAE(told)).items()}
-    save_file(sound, folder(models, "vae") / "ltx-2.5-audio-vae-bf16.safetensors", told)
+    metadata = {"config": json.dumps({"audio_vae": AUDIO_VAE, "vocoder": VOCODER})}
+    sound = {key.replace("autoencoder.", "audio_vae.", 1): value for key, value in drawn(AudioVAE(metadata)).items()}
+    save_file(sound, folder(models, "vae") / "ltx-2.5-audio-vae-bf16.safetensors", metadata)
 
 
 def tokenizer() -> torch.Tensor:

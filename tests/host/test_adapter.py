@@ -126,12 +126,12 @@ def test_the_strength_counts_for_both_and_nothing_is_nothing(host, loaded, file)
 
 
 def test_an_adapted_model_is_another_job(host, loaded, file):
-    told = [
+    numbers = [
         handle(host, loaded, *load(host, *loaded[:2], strength)).open().fingerprint["models"]
         for strength in (0.0, 1.0, 1.0, 0.5)
     ]
-    assert told[1] == told[2]
-    assert all(told[one][part] != told[other][part] for one, other in ((0, 1), (1, 3)) for part in (0, 1))
+    assert numbers[1] == numbers[2]
+    assert all(numbers[one][part] != numbers[other][part] for one, other in ((0, 1), (1, 3)) for part in (0, 1))
 
 
 def test_what_does_not_belong_together_is_refused(host, bundle, loaded, file, tmp_path):
@@ -215,10 +215,10 @@ def left(host):
 
 @pytest.mark.parametrize("own", [True, False], ids=["the video's own sound", "a sound beside it"])
 def test_a_node_learns_in_the_host_and_its_result_counts(host, loaded, adapt, own):
-    model, vae, told = adapt(own=own)
+    model, vae, report = adapt(own=own)
     file = host.base / "models" / "omnisync_adapters" / "me.safetensors"
     adapter = host.module("omnisync_core.adapter").read_adapter(file)
-    assert "steps on" in told and "windows kept out" in told and adapter.told["steps"] > 3
+    assert "steps on" in report and "windows kept out" in report and adapter.about["steps"] > 3
     assert len(model.patches) == len(adapter.transformer()) and len(vae.patcher.patches) == len(adapter.decoder())
     assert not loaded[0].patches and not loaded[1].patcher.patches and not left(host)
 
@@ -239,11 +239,11 @@ def test_cancelled_it_goes_on_where_it_was(host, adapt, monkeypatch):
     import comfy.model_management as memory
     import comfy.utils
 
-    told = []
+    counts = []
 
     def bar(value, total, preview, node_id=None):
-        told.append(value)
-        if value > 600 and max(told[:-1], default=0) <= 600:
+        counts.append(value)
+        if value > 600 and max(counts[:-1], default=0) <= 600:
             memory.interrupt_current_processing(True)
 
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", bar)
@@ -251,9 +251,9 @@ def test_cancelled_it_goes_on_where_it_was(host, adapt, monkeypatch):
     with pytest.raises(Exception, match="interrupted"):
         adapt()
     (kept,) = left(host)
-    assert (kept / "state.npz").exists() and told == sorted(told)
-    told[:] = [1000]
-    assert "steps on" in adapt()[2] and told[1] > 350 and not left(host)
+    assert (kept / "state.npz").exists() and counts == sorted(counts)
+    counts[:] = [1000]
+    assert "steps on" in adapt()[2] and counts[1] > 350 and not left(host)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../me", "a/b", "a\\b", ".me", "x" * 101, "me."])

@@ -110,8 +110,8 @@ def test_a_bad_value_is_refused_and_names_the_input(server, name, key, value):
     node, _, given = key.partition(".")
     status, answer = server.post("/prompt", {"prompt": prompt_of(name, **{key: value})})
     assert status == (400 if name == "lip_sync_a_video" and node == MOUTH_TRACK else 200)
-    told = json.dumps(answer["node_errors"][node])
-    assert given in told, told
+    errors = json.dumps(answer["node_errors"][node])
+    assert given in errors, errors
 
 
 def test_what_is_not_connected_is_refused_and_named(server):

@@ -178,17 +178,17 @@ def test_lip_sync_video_through_the_engine(host, files):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [({"model": OURS}, "LatentSync"), ({"vae": OURS}, "VAE")],
     ids=["model", "vae"],
 )
-def test_models_of_another_kind_are_told(host, files, changed, told):
+def test_models_of_another_kind_are_told(host, files, changed, message):
     prompt = {**engine_nodes(), **changed}
     if "vae" in changed:
         prompt["engine"]["inputs"]["vae"] = ["vae", 1]
     if "model" in changed:
         prompt["engine"]["inputs"]["audio_encoder"] = ["model", 3]
-    with pytest.raises(Exception, match=told):
+    with pytest.raises(Exception, match=message):
         host.run(prompt)
 
 
@@ -217,6 +217,6 @@ def test_files_of_another_kind_are_told(host, files):
     import folder_paths
 
     folder_paths.filename_list_cache.clear()
-    for name, told in (("other.pt", "no LatentSync UNet"), ("broken.pt", "damaged")):
-        with pytest.raises(Exception, match=told):
+    for name, message in (("other.pt", "no LatentSync UNet"), ("broken.pt", "damaged")):
+        with pytest.raises(Exception, match=message):
             host.run({"model": node("OmniSyncLoadLatentSync", **{**WEIGHTS, "unet_name": name})})

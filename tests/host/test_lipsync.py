@@ -293,12 +293,12 @@ def test_previews_are_shown_where_the_host_is_asked_for_them(host, handle, monke
 def test_one_bar_over_the_whole_job(host, clip, sync, monkeypatch):
     import comfy.utils
 
-    told = []
+    counts = []
     monkeypatch.setattr(
-        comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, preview, node_id=None: told.append((value, total))
+        comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, preview, node_id=None: counts.append((value, total))
     )
     sync(clip, sound())
-    assert {total for _, total in told} == {1000} and told == sorted(told) and told[-1][0] == 1000
+    assert {total for _, total in counts} == {1000} and counts == sorted(counts) and counts[-1][0] == 1000
 
 
 def test_an_engine_counts_its_models_and_says_what_it_is(host, handle):
@@ -324,12 +324,12 @@ def test_a_strength_a_replaced_part_and_the_kept_type_are_other_jobs(host, handl
     path = handle.model.cached_patcher_init[1][0]
     fewer_bits = host.module("nodes.host.models").load_transformer(path, "fp8_e4m3fn")
     models = [handle.model, patched(0.5), patched(0.5), patched(0.7), replaced, fewer_bits]
-    told = [
+    marks = [
         type(handle)(model, handle.vae, handle.clip, handle.audio_encoder, handle.sampling).open().fingerprint
         for model in models
     ]
-    assert len({one["dtype"] for one in told}) == 1
-    assert told[1] == told[2] and all(told.index(one) == at for at, one in enumerate(told) if at != 2)
+    assert len({one["dtype"] for one in marks}) == 1
+    assert marks[1] == marks[2] and all(marks.index(one) == at for at, one in enumerate(marks) if at != 2)
 
 
 @pytest.mark.parametrize(

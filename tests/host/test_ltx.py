@@ -332,12 +332,12 @@ def test_the_model_hears_the_sound_at_its_own_time(host, audio_vae, frames):
 def test_wrong_models_are_told_before_anything_runs(host, ltx):
     module = host.module("nodes.host.engines.ltx")
     other = SimpleNamespace(latent_channels=16, latent_dim=3)
-    for models, told in (
+    for models, message in (
         ((SimpleNamespace(model=object()), VideoVAE(), AudioVAE()), "not LTX-2"),
         ((ltx, other, AudioVAE()), "own video VAE"), ((ltx, None, AudioVAE()), "own video VAE"),
         ((ltx, VideoVAE(), None), "audio VAE"), ((ltx, VideoVAE(), VideoVAE()), "audio VAE"),
     ):  # fmt: skip
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             module.check_ltx(*models)
     prompt = engine_prompt(host, ltx)
     del prompt["e"]["inputs"]["audio_vae"]

@@ -55,22 +55,22 @@ def elsewhere(host, monkeypatch):
     tracking, face = host.module("omnisync_core.mouth.tracking"), host.module("omnisync_core.mouth.detect").Face
     monkeypatch.setattr(tracking, "find_mouths", lambda rgb: [face(70.0, 20.0, 12.0, 0.0, 0.9, "finder")])
     monkeypatch.setattr(tracking, "mouth_at", lambda *_: None)
-    told = []
+    messages = []
     monkeypatch.setattr(PromptServer.instance, "client_id", "browser")
     monkeypatch.setattr(PromptServer.instance, "last_prompt_id", "prompt", raising=False)
-    monkeypatch.setattr(PromptServer.instance, "send_sync", lambda *words: told.append(words))
-    return told
+    monkeypatch.setattr(PromptServer.instance, "send_sync", lambda *words: messages.append(words))
+    return messages
 
 
 def test_a_click_on_no_mouth_is_refused_and_shown(host, elsewhere):
     with pytest.raises(Exception, match=r"no mouth is seen at 48,38, but at 70,20: click there, or give .*point_width"):
         host.run(prompt(host, pictures(3)))
-    ((event, told, browser),) = elsewhere
-    assert (event, browser, told["node"], told["prompt_id"]) == ("executed", "browser", "track", "prompt")
+    ((event, messages, browser),) = elsewhere
+    assert (event, browser, messages["node"], messages["prompt_id"]) == ("executed", "browser", "track", "prompt")
     for kind in ("images", "omnisync_frame"):
-        (file,) = told["output"][kind]
+        (file,) = messages["output"][kind]
         assert (host.base / "temp" / file["subfolder"] / file["filename"]).is_file()
-    assert np.allclose(told["output"]["omnisync_mouth"], [70 / 96, 20 / 64, 12 / 96, 0.9])
+    assert np.allclose(messages["output"]["omnisync_mouth"], [70 / 96, 20 / 64, 12 / 96, 0.9])
 
 
 def test_a_click_with_a_width_is_believed(host, elsewhere):

@@ -365,9 +365,9 @@ def test_humo_audio_node_gives_what_the_official_code_gives(host, fps, seconds):
         host.run(prompt)
     long = {"omnisync_layer_groups": torch.arange(2000.0)[:, None, None].expand(2000, 5, 4), "audio_samples": 640000}
     prompt["g"] = host.give(text, long)
-    told = host.run({**prompt, "a": {**prompt["a"], "inputs": {**inputs, "length": 40 * fps + 1}}})["a"][0][0][1]
-    assert told["audio_embed"].shape == (1, 10 * fps + 1, 8, 5, 4)
-    assert told["audio_embed"][0, -2, 3, 0, 0] > 1980
+    positive = host.run({**prompt, "a": {**prompt["a"], "inputs": {**inputs, "length": 40 * fps + 1}}})["a"][0][0][1]
+    assert positive["audio_embed"].shape == (1, 10 * fps + 1, 8, 5, 4)
+    assert positive["audio_embed"][0, -2, 3, 0, 0] > 1980
 
 
 def test_a_long_sound_is_encoded_in_layer_groups(host):
@@ -392,14 +392,14 @@ def test_wrong_models_are_told_before_anything_runs(host, small_humo, ltx, vae):
 
     i2v = patched(comfy.supported_models.WAN21_I2V({**TINY_HUMO, "model_type": "i2v", "in_dim": 36}))
     other = SimpleNamespace(latent_channels=4, latent_dim=2, patcher=None)
-    for models, told in (
+    for models, message in (
         ((i2v, vae, None), "image-to-video"), ((ltx, vae, None), "not HuMo"), ((small_humo, other, None), "Wan 2.1"),
         ((small_humo, vae, Whisper(4, 384)), "4 layers of 384"),
     ):  # fmt: skip
-        with pytest.raises(Exception, match=told):
+        with pytest.raises(Exception, match=message):
             host.run(engine_prompt(host, *models[:2], encoder=models[2]))
-    for values, told in (({"start": 3}, "below steps"), ({"crop_size": 72}, "multiple of 16")):
-        with pytest.raises(Exception, match=told):
+    for values, message in (({"start": 3}, "below steps"), ({"crop_size": 72}, "multiple of 16")):
+        with pytest.raises(Exception, match=message):
             host.run(engine_prompt(host, small_humo, vae, **values))
     with pytest.raises(ValueError, match="needs a VAE"):
         host.module("nodes.host.engines.humo").check_humo(small_humo, None, Whisper())

@@ -95,10 +95,10 @@ def test_every_node_has_a_help_page(ours):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_word_is_there(ours, language):
-    told = words(language)
-    assert set(told) == set(ours)
+    ours_in = words(language)
+    assert set(ours_in) == set(ours)
     for node, schema in ours.items():
-        here = told[node]
+        here = ours_in[node]
         assert here["display_name"], node
         assert here["description"], node
         assert list(here["inputs"]) == [given.id for given in schema.inputs], node
@@ -111,12 +111,12 @@ def test_every_word_is_there(ours, language):
 
 
 def test_english_is_what_the_nodes_say(ours):
-    told = words("en")
+    english = words("en")
     for node, schema in ours.items():
-        here = (told[node]["display_name"], told[node]["description"])
+        here = (english[node]["display_name"], english[node]["description"])
         assert here == (schema.display_name, schema.description), node
         for given in schema.inputs:
-            assert told[node]["inputs"][given.id].get("tooltip") == given.tooltip, (node, given.id)
+            assert english[node]["inputs"][given.id].get("tooltip") == given.tooltip, (node, given.id)
 
 
 def test_every_output_says_what_it_is_for(ours):
@@ -127,8 +127,8 @@ def test_every_output_says_what_it_is_for(ours):
 @pytest.mark.parametrize("language", LANGUAGES[1:])
 def test_translations_are_translated(language):
     """No sentence of a node is left in English."""
-    english, told = words("en"), words(language)
-    for node, here in told.items():
+    english, translated = words("en"), words(language)
+    for node, here in translated.items():
         assert here["description"] != english[node]["description"], node
         for name, given in here["inputs"].items():
             tip = english[node]["inputs"][name].get("tooltip")

@@ -65,8 +65,8 @@ def test_bundles_are_not_trusted(host, tmp_path, part, key, value):
     config = json.loads(json.dumps(reader.read_bundle(bundled).config))
     config[part][key] = value
     path, tensors = tmp_path / "other.safetensors", load_file(bundled)
-    told = {"omnisync.config": json.dumps(config), "omnisync.digest": reader.tensor_digest(tensors)}
-    save_file(tensors, path, told)
+    metadata = {"omnisync.config": json.dumps(config), "omnisync.digest": reader.tensor_digest(tensors)}
+    save_file(tensors, path, metadata)
     models = host.module("nodes.host.models")
     for load in (models.load_bundle, models.load_transformer, host.module("nodes.host.vae").load_vae_patcher):
         if load is not models.load_bundle and (part, key) != ("dit", "width"):

@@ -189,20 +189,20 @@ def test_a_file_of_scaled_fp8(host, files):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [("wan.safetensors", "hears nothing"), ("unscaled.safetensors", "holds no scales"),
      ("broken.safetensors", "damaged"), ("nowhere.safetensors", "not in list")],
 )  # fmt: skip
-def test_files_of_another_kind_are_told(host, files, name, told):
-    with pytest.raises(Exception, match=told):
+def test_files_of_another_kind_are_told(host, files, name, message):
+    with pytest.raises(Exception, match=message):
         host.run({"model": node("OmniSyncLoadXDub", **{**WEIGHTS, "model_name": name})})
 
 
 @pytest.mark.parametrize(
-    ("width", "mels", "told"), [(48, 80, "got Whisper 48 of 80 mels"), (HEARS, 128, "of 128 mels")],
+    ("width", "mels", "message"), [(48, 80, "got Whisper 48 of 80 mels"), (HEARS, 128, "of 128 mels")],
     ids=["tiny", "large-v3"],
 )  # fmt: skip
-def test_another_whisper_is_told(host, files, width, mels, told):
+def test_another_whisper_is_told(host, files, width, mels, message):
     whisper = host.module("omnisync_core.models.whisper").WhisperEncoder(
         {"d_model": width, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 16,
          "num_mel_bins": mels, "max_source_positions": 1500}
@@ -212,7 +212,7 @@ def test_another_whisper_is_told(host, files, width, mels, told):
     listed()
     prompt = engine_nodes(host)
     prompt["model"]["inputs"]["whisper_name"] = f"whisper_{width}_{mels}.pt"
-    with pytest.raises(Exception, match=told) as caught:
+    with pytest.raises(Exception, match=message) as caught:
         host.run(prompt)
     assert "load large-v2.pt" in str(caught.value)
 
@@ -241,7 +241,7 @@ def test_lip_sync_video_through_the_engine(host, files):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"vae": "wide"}, "Wan 2.2"),
         ({"ears": "other"}, "no wav2vec2"),
@@ -251,7 +251,7 @@ def test_lip_sync_video_through_the_engine(host, files):
     ],
     ids=["vae", "no encoder", "large", "narrow", "model"],
 )
-def test_models_of_another_kind_are_told(host, files, changed, told):
+def test_models_of_another_kind_are_told(host, files, changed, message):
     prompt = engine_nodes(host)
     if changed.get("vae"):
         narrow = MeanColours()
@@ -263,7 +263,7 @@ def test_models_of_another_kind_are_told(host, files, changed, told):
     if "model" in changed:
         prompt["ours"] = node("OmniSyncLoadModel", model_name="omnisync_mini (bundled)", weight_dtype="default")
         prompt["engine"]["inputs"]["model"] = ["ours", 0]
-    with pytest.raises(Exception, match=told):
+    with pytest.raises(Exception, match=message):
         host.run(prompt)
 
 
@@ -302,9 +302,9 @@ def test_omnisync_engine_says_that_it_was_given_x_dub(host, files):
             convention="own",
         ),
     }  # fmt: skip
-    with pytest.raises(Exception, match="one for X-Dub Engine, not a transformer of OmniSync; connect") as told:
+    with pytest.raises(Exception, match="one for X-Dub Engine, not a transformer of OmniSync; connect") as caught:
         host.run(prompt)
-    assert "\n" not in str(told.value).strip()
+    assert "\n" not in str(caught.value).strip()
 
 
 def test_it_compiles_and_is_rebuilt_for_another_device(host, files):

@@ -104,11 +104,11 @@ def test_too_many_channels(files, tmp_path, channels, word):
 
 
 @pytest.mark.parametrize(
-    ("gap", "told"), [(10 * HOUR, "10.0 h"), (23 * 24 * HOUR, "23.0 days"), (40_000_000, "463.0 days")]
+    ("gap", "message"), [(10 * HOUR, "10.0 h"), (23 * 24 * HOUR, "23.0 days"), (40_000_000, "463.0 days")]
 )
-def test_a_video_whose_clock_jumps(files, tmp_path, gap, told):
+def test_a_video_whose_clock_jumps(files, tmp_path, gap, message):
     jumped = write_video(tmp_path / "jump.mkv", 10, times=[i / 25 + gap * (i > 4) for i in range(10)])
-    refused(jumped, files[1], tmp_path / "out.mp4", "jump.mkv", "after 0.16 s", told)
+    refused(jumped, files[1], tmp_path / "out.mp4", "jump.mkv", "after 0.16 s", message)
 
 
 def test_a_short_gap_is_a_gap(files, tmp_path):
@@ -116,10 +116,10 @@ def test_a_short_gap_is_a_gap(files, tmp_path):
     assert sync(gap, files[1], tmp_path / "out.mp4", silence="keep").frames == 10
 
 
-@pytest.mark.parametrize(("hole", "told"), [(10 * HOUR, "10.0 h"), (40_000_000, "463.0 days")])
+@pytest.mark.parametrize(("hole", "message"), [(10 * HOUR, "10.0 h"), (40_000_000, "463.0 days")])
 @pytest.mark.parametrize("length", ["source", "remap"])
-def test_a_sound_with_a_hole_of_hours(files, tmp_path, hole, told, length):
-    refused(files[0], sound_with_a_hole(tmp_path / "hole.mka", hole), tmp_path / "out.mp4", told, length=length)
+def test_a_sound_with_a_hole_of_hours(files, tmp_path, hole, message, length):
+    refused(files[0], sound_with_a_hole(tmp_path / "hole.mka", hole), tmp_path / "out.mp4", message, length=length)
 
 
 def test_a_sound_with_a_short_hole(tmp_path):

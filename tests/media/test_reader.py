@@ -225,7 +225,7 @@ def test_what_is_no_video_is_told(tmp_path):
             stream = output.add_stream("mpeg4", rate=25)
             stream.width, stream.height = 16, 16
             output.start_encoding()
-    for name, told in [
+    for name, message in [
         ("missing.mp4", "no such file"),
         (".", "not a file"),
         ("text.mp4", "not a media file"),
@@ -235,7 +235,7 @@ def test_what_is_no_video_is_told(tmp_path):
         ("none.mp4", "no video track"),
         ("none.avi", "no frame"),
     ]:
-        with pytest.raises(InputError, match=told) as error:
+        with pytest.raises(InputError, match=message) as error:
             media.probe_video(tmp_path / name)
         assert "\n" not in str(error.value)
 

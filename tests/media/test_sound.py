@@ -93,14 +93,14 @@ def test_what_has_no_sound_is_told(tmp_path):
     (tmp_path / "text.wav").write_text("words " * 99)
     wavfile.write(tmp_path / "empty.wav", 16000, np.zeros(0, np.int16))
     write_clip(tmp_path / "mute.mp4")
-    for name, told in [
+    for name, message in [
         ("missing.wav", "no such file"),
         ("text.wav", "not a media file"),
         ("empty.wav", "empty"),
         ("mute.mp4", "no sound track"),
     ]:
         for read in (media.open_audio, lambda path: list(media.read_audio(path))):
-            with pytest.raises(InputError, match=told):
+            with pytest.raises(InputError, match=message):
                 read(tmp_path / name)
 
 

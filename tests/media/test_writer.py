@@ -362,7 +362,7 @@ def test_a_full_disk_at_the_sounds_turn_is_told(tmp_path, monkeypatch):
 def test_bad_outputs_are_told_before_work(tmp_path):
     source, sound = write_clip(tmp_path / "source.mp4"), write_tone(tmp_path / "sound.m4a", "aac")
     (tmp_path / "folder.mp4").mkdir()
-    for output, lossless, told in [
+    for output, lossless, message in [
         ("source.mp4", False, "the source video itself"),
         ("sound.m4a", False, "must end in"),
         ("nowhere/result.mp4", False, "folder does not exist"),
@@ -370,7 +370,7 @@ def test_bad_outputs_are_told_before_work(tmp_path):
         ("result.webp", False, "must end in"),
         ("result.mp4", True, r"\.mkv"),
     ]:
-        with pytest.raises(InputError, match=told) as error:
+        with pytest.raises(InputError, match=message) as error:
             media.check_output(tmp_path / output, source, sound, lossless)
         assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="no sound track"):

@@ -101,11 +101,11 @@ def test_what_is_no_whisper_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="no Whisper"):
         load_whisper(tmp_path)
     for width, layer in ((32, "0"), (65, "0"), (64, "0"), (64, "999999999"), (64, "many")):
-        told = {
+        tensors = {
             "encoder.conv1.weight": torch.zeros(width, 80, 3), f"encoder.layers.{layer}.fc1.bias": torch.zeros(8),
             "encoder.layers.0.fc1.weight": torch.zeros(8, width), "encoder.embed_positions.weight": torch.zeros(9, 7),
         }  # fmt: skip
-        save_file(told, tmp_path / "x.safetensors")
+        save_file(tensors, tmp_path / "x.safetensors")
         with pytest.raises(CheckpointError, match="no Whisper") as caught:
             load_whisper(tmp_path)
         assert str(caught.value).isprintable()

@@ -64,6 +64,6 @@ def test_other_files_are_one_line(vae, tmp_path, spoil):
     state = {"x": torch.zeros(1), **{name: value.clone().contiguous() for name, value in vae.state_dict().items()}}
     spoil(state)
     save_file(state or {"x": torch.zeros(1)}, tmp_path / "a.safetensors")
-    with pytest.raises(CheckpointError, match="sd-vae-ft-mse") as told:
+    with pytest.raises(CheckpointError, match="sd-vae-ft-mse") as caught:
         read_picture_vae(tmp_path / "a.safetensors")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)

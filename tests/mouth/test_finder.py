@@ -70,9 +70,9 @@ def test_a_spoiled_file_is_told_in_one_line(tmp_path, spoil, message):
     path = tmp_path / "finder.safetensors"
     path.write_bytes(finder.ASSET.read_bytes())
     spoil(path)
-    with pytest.raises(CheckpointError, match=message) as told:
+    with pytest.raises(CheckpointError, match=message) as caught:
         finder.load_finder(path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (96, 160)])

@@ -31,11 +31,11 @@ def seen(monkeypatch):
 def test_track_writes_numbers_and_a_picture(video, seen, tmp_path, capsys):
     out, sheet = tmp_path / "track.json", tmp_path / "sheet.png"
     assert cli.main(["track", "--video", str(video), "--output", str(out), "--picture", str(sheet)]) == 0
-    told = json.loads(out.read_text())
-    assert told["frame_size"] == [64, 48]
-    assert len(told["frames"]) == FRAMES
-    assert told["warnings"] == []
-    first = told["frames"][0]
+    document = json.loads(out.read_text())
+    assert document["frame_size"] == [64, 48]
+    assert len(document["frames"]) == FRAMES
+    assert document["warnings"] == []
+    first = document["frames"][0]
     assert set(first) == {"time", "x", "y", "width", "roll", "confidence", "source", "shot"}
     assert abs(first["x"] - 32) < 1
     assert abs(first["y"] - 30) < 1
@@ -58,10 +58,10 @@ def test_a_point_on_no_mouth_is_refused_with_a_picture(video, seen, tmp_path, ca
         more = ["--show-mouth" if word == "--picture" else word for word in more]
     before = set(tmp_path.iterdir())
     assert cli.main([command, *given, *more]) == 2
-    told = capsys.readouterr().err.strip().splitlines()[-1]
+    message = capsys.readouterr().err.strip().splitlines()[-1]
     picture = more[-1] if more else "out.mp4.mouth.png"
-    assert "error: no mouth is seen at 8,9, but at 32,30: point there" in told
-    assert told.endswith(f"look at {picture}")
+    assert "error: no mouth is seen at 8,9, but at 32,30: point there" in message
+    assert message.endswith(f"look at {picture}")
     assert {path.name for path in set(tmp_path.iterdir()) - before} - {"in.wav"} == {picture}
     image = cv2.imread(picture)[..., ::-1].astype(int)
     for color in (refusal.POINT, refusal.MOUTH):
@@ -71,8 +71,8 @@ def test_a_point_on_no_mouth_is_refused_with_a_picture(video, seen, tmp_path, ca
 def test_track_of_nothing_says_so_and_writes_it(video, seen, tmp_path, capsys):
     seen.clear()
     assert cli.main(["track", "--video", str(video), "--output", str(tmp_path / "track.json")]) == 0
-    told = json.loads((tmp_path / "track.json").read_text())
-    assert not any(frame["confidence"] for frame in told["frames"])
+    document = json.loads((tmp_path / "track.json").read_text())
+    assert not any(frame["confidence"] for frame in document["frames"])
     assert "warning: no mouth was found" in capsys.readouterr().err
 
 

@@ -32,12 +32,12 @@ def test_files_are_as_described(written):
             assert wave.dtype == np.int16
             assert len(wave) == round(SECONDS * 16000)
             assert np.abs(wave).max() > 500
-        told = json.loads((folder / "mouth.json").read_text(encoding="utf-8"))
-        assert len(told["mouth_box_xyxy"]) == 15
-        assert {"opening", "width", "rounding", "teeth"} <= told["source"].keys() == told["truth"].keys()
-        assert all(len(values) == 15 for who in ("source", "truth") for values in told[who].values())
-        assert told["caption"]
-        assert told["target_voice"].split("+")[1] in TEST_VOICES
+        about = json.loads((folder / "mouth.json").read_text(encoding="utf-8"))
+        assert len(about["mouth_box_xyxy"]) == 15
+        assert {"opening", "width", "rounding", "teeth"} <= about["source"].keys() == about["truth"].keys()
+        assert all(len(values) == 15 for who in ("source", "truth") for values in about[who].values())
+        assert about["caption"]
+        assert about["target_voice"].split("+")[1] in TEST_VOICES
 
 
 def test_reading_gives_back_what_was_made(written):

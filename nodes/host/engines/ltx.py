@@ -136,9 +136,9 @@ class CleanSoundSampler(OmniEditSampler):
         shapes = guider.inner_model.latent_shapes
         video, sound = comfy.utils.unpack_latents(run.source, shapes)
         sounds = {name: latent.to(video) for name, latent in self.sounds.items()}
-        run.mask, told = None, run.callback
-        if told is not None:
-            run.callback = lambda step, clean, latent, steps: told(
+        run.mask, on_step = None, run.callback
+        if on_step is not None:
+            run.callback = lambda step, clean, latent, steps: on_step(
                 step, pack((clean, sound)), pack((latent, sound)), steps
             )
 

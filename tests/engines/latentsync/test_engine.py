@@ -138,7 +138,7 @@ def test_cancelling_leaves_the_engine_usable():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"resolution": 384}, "256"),
         ({"steps": 0}, "steps"),
@@ -148,8 +148,8 @@ def test_cancelling_leaves_the_engine_usable():
         ({"overlap_frames": 16}, "overlap_frames"),
     ],
 )
-def test_settings_that_cannot_be(settings, told):
-    with pytest.raises(InputError, match=told):
+def test_settings_that_cannot_be(settings, message):
+    with pytest.raises(InputError, match=message):
         Settings(**settings)
 
 

@@ -72,9 +72,9 @@ def test_nothing_in_a_file_is_run(tmp_path, monkeypatch):
     torch.save([1], tmp_path / "e.pt")
     torch.save({"state_dict": {}}, tmp_path / "f.pt")
     for name in ("a.pt", "b.pt", "c.pt", "d.safetensors", "e.pt", "f.pt", "absent.pt"):
-        with pytest.raises(CheckpointError) as told:
+        with pytest.raises(CheckpointError) as caught:
             read_unet(tmp_path / name)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)
     assert not (tmp_path / "owned").exists()
 
 
@@ -95,7 +95,7 @@ def test_the_layout_is_read_off_the_keys():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda state: state.pop("conv_in.weight"), "conv_in.weight"),
         (lambda state: state.pop("conv_out.bias"), "1 tensors are missing"),
@@ -105,10 +105,10 @@ def test_the_layout_is_read_off_the_keys():
         (lambda state: state.clear(), "no tensor"),
     ],
 )
-def test_other_networks_are_refused_in_a_line(state, change, told):
+def test_other_networks_are_refused_in_a_line(state, change, message):
     changed = dict(state)
     change(changed)
-    with pytest.raises(CheckpointError, match=told) as error:
+    with pytest.raises(CheckpointError, match=message) as error:
         load_unet(changed)
     assert "\n" not in str(error.value)
 

@@ -91,7 +91,7 @@ def test_it_computes_in_the_type_of_its_weights(network):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"latents": (2, 3, 3, 4, 6)}, "Wan 2.2"),
         ({"latents": (2, 4, 3, 5, 6)}, "even"),
@@ -102,9 +102,9 @@ def test_it_computes_in_the_type_of_its_weights(network):
         ({"audio_feats": (2, 3, 11, 22)}, "at most 10"),
     ],
 )
-def test_what_does_not_fit(network, change, told):
+def test_what_does_not_fit(network, change, message):
     inputs = {**given(), **{name: torch.zeros(shape) for name, shape in change.items()}}
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         asked(network, inputs)
     with pytest.raises(InputError, match="motion_frames"):
         asked(network, given(), motion_frames=4)

@@ -134,10 +134,10 @@ def test_filling_plays_back_and_forth():
     ],
 )
 def test_noise_is_drawn_again_twice_at_most_and_reported(noisy, calls, note):
-    denoiser, told = small.Mouth(noisy), []
-    edit = edited(small.engine(denoiser), on_step=lambda step, steps: told.append(step))
+    denoiser, finished = small.Mouth(noisy), []
+    edit = edited(small.engine(denoiser), on_step=lambda step, steps: finished.append(step))
     assert len(denoiser.calls) == calls
-    assert told == [1, 2, 3]
+    assert finished == [1, 2, 3]
     assert edit.note == note
     far = distance(edit.edited_THWC, edit.reference_THWC, np.tile(MOUTH, (WINDOW, 1)))
     assert (far > FARTHEST) == note.startswith("looks like noise")
@@ -184,7 +184,7 @@ def test_cancelling_leaves_the_engine_usable():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"steps": 0}, "steps"),
         ({"audio_cfg_scale": float("nan")}, "audio_cfg_scale"),
@@ -197,8 +197,8 @@ def test_cancelling_leaves_the_engine_usable():
         ({"window_frames": 5}, "window_frames"),
     ],
 )
-def test_settings_that_cannot_be(settings, told):
-    with pytest.raises(InputError, match=told):
+def test_settings_that_cannot_be(settings, message):
+    with pytest.raises(InputError, match=message):
         Settings(**settings)
 
 

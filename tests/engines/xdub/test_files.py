@@ -20,8 +20,8 @@ def test_the_file_gives_the_network(tmp_path):
 
 def test_a_damaged_file_is_one_line(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"nothing")
-    for name, told in (("a.safetensors", "damaged"), ("b.safetensors", "no such model file")):
-        with pytest.raises(CheckpointError, match=told) as caught:
+    for name, message in (("a.safetensors", "damaged"), ("b.safetensors", "no such model file")):
+        with pytest.raises(CheckpointError, match=message) as caught:
             read_dit(tmp_path / name)
         assert "\n" not in str(caught.value)
 

@@ -101,15 +101,15 @@ def test_below_a_noise_level_the_full_branch_is_asked_alone():
 
 
 def test_steps_are_told_and_can_stop():
-    told = []
+    seen = []
 
     def on_step(step, steps):
-        told.append((step, steps))
+        seen.append((step, steps))
         if step == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         sample(Linear(), drawn(0), drawn(1), sampling.sigmas(4), on_step=on_step)
-    assert told == [(1, 4), (2, 4)]
+    assert seen == [(1, 4), (2, 4)]
     with pytest.raises(InputError, match="reuse"):
         sample(Linear(), drawn(0), drawn(1), sampling.sigmas(4), reuse=0)

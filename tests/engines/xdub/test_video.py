@@ -134,4 +134,4 @@ def test_a_small_face_and_one_cut_by_the_edge(folder, at, width):
 def test_a_sound_shorter_than_a_window(folder):
     write_sound(folder / "in.wav", seconds=0.05)
     report = run(folder)
-    assert report.edited == FRAMES and any("is followed by silence" in told for told in report.warnings)
+    assert report.edited == FRAMES and any("is followed by silence" in warning for warning in report.warnings)
