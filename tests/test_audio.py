@@ -61,7 +61,8 @@ def test_upsampling_8_khz_makes_no_images():
 def test_channels_are_resampled_alike_and_the_same_rate_is_untouched():
     both = np.stack([_tone(440, 44100, 0.5), _tone(880, 44100, 0.5)])
     found = audio.resample(both, 44100)
-    assert found.dtype == np.float32 and found.shape == (2, 8000)
+    assert found.dtype == np.float32
+    assert found.shape == (2, 8000)
     np.testing.assert_array_equal(found[1], audio.resample(both[1], 44100))
     same = both.astype(np.float32)
     np.testing.assert_array_equal(audio.resample(same, RATE), same)
@@ -169,7 +170,8 @@ def test_log_mel_equals_whispers_extractor(n_mels, seconds):
     extractor = extractor_of(feature_size=n_mels)
     expected_MF = extractor(wave_S, sampling_rate=RATE, padding="longest", truncation=False)["input_features"][0]
     found_MF = audio.log_mel(wave_S, n_mels)
-    assert found_MF.shape == (n_mels, len(wave_S) // 160) and found_MF.dtype == np.float32
+    assert found_MF.shape == (n_mels, len(wave_S) // 160)
+    assert found_MF.dtype == np.float32
     np.testing.assert_allclose(found_MF, expected_MF, atol=1e-4)
 
 
@@ -194,7 +196,9 @@ def _tone_silence_tone(noise, gain=0.3):
 def test_activity_finds_the_tones(noise, gain):
     times_N = np.arange(0, 4, 0.01)
     activity_N = audio.speech_activity(audio.ArrayWave(_tone_silence_tone(noise, gain)), times_N)
-    assert activity_N.dtype == np.float32 and activity_N.min() == 0 and activity_N.max() == 1
+    assert activity_N.dtype == np.float32
+    assert activity_N.min() == 0
+    assert activity_N.max() == 1
     for start in (0.5, 2.5):
         assert (activity_N[(times_N > start + 0.02) & (times_N < start + 1.1)] == 1).all()
         crossing = np.flatnonzero(np.abs(activity_N - 0.5) <= 0.3) * 0.01
@@ -218,7 +222,8 @@ def test_silence_is_inactive_and_a_steady_sound_active():
     assert not audio.speech_activity(audio.ArrayWave(np.zeros(2 * RATE)), times_N).any()
     steady_N = audio.speech_activity(audio.ArrayWave(0.2 * _tone(200, RATE, 2)), times_N)
     inside_N = (times_N >= 0) & (times_N < 2)
-    assert (steady_N[inside_N] == 1).all() and not steady_N[~inside_N].any()
+    assert (steady_N[inside_N] == 1).all()
+    assert not steady_N[~inside_N].any()
 
 
 def test_a_loud_bang_does_not_hide_the_speech():
@@ -256,6 +261,8 @@ def test_no_more_of_a_sound_is_decoded_than_is_asked_for(tmp_path):
 
     write_sound(tmp_path / "a.wav", seconds=3.0, rate=44100)
     whole, part = audio.SpeechWave(tmp_path / "a.wav"), audio.SpeechWave(tmp_path / "a.wav", 1.25)
-    assert (part.duration, part.goes_on) == (1.25, True) and not whole.goes_on
-    assert np.array_equal(part.read(0, 1.25), whole.read(0, 1.25)) and not part.read(1.25, 2).any()
+    assert (part.duration, part.goes_on) == (1.25, True)
+    assert not whole.goes_on
+    assert np.array_equal(part.read(0, 1.25), whole.read(0, 1.25))
+    assert not part.read(1.25, 2).any()
     assert audio.SpeechWave(tmp_path / "a.wav", 3.0).goes_on is False

@@ -83,26 +83,30 @@ def test_both_forms_say_the_same(path):
 def test_the_graph_is_whole_and_lies_well(path):
     workflow = read(path)
     ids = [node["id"] for node in workflow["nodes"]]
-    assert len(set(ids)) == len(ids) and max(ids) == workflow["last_node_id"]
+    assert len(set(ids)) == len(ids)
+    assert max(ids) == workflow["last_node_id"]
     assert workflow["last_link_id"] == len(workflow["links"])
     outputs = {link: (node["id"], slot) for node in workflow["nodes"] for slot, output in enumerate(node["outputs"])
                for link in output["links"] or ()}  # fmt: skip
     inputs = {given["link"]: (node["id"], slot) for node in workflow["nodes"]
               for slot, given in enumerate(node["inputs"]) if given["link"] is not None}  # fmt: skip
     for link, source, output, target, slot, _ in workflow["links"]:
-        assert outputs[link] == (source, output) and inputs[link] == (target, slot)
+        assert outputs[link] == (source, output)
+        assert inputs[link] == (target, slot)
     boxes = [(*node["pos"], *node["size"]) for node in workflow["nodes"]]
     for number, (x, y, width, height) in enumerate(boxes):
         for x2, y2, width2, height2 in boxes[:number]:
             apart = x >= x2 + width2 or x2 >= x + width or y - TITLE >= y2 + height2 or y2 - TITLE >= y + height
             assert apart, (path.stem, ids[number])
-    assert workflow["groups"] and any(node["type"] in NOTES for node in workflow["nodes"])
+    assert workflow["groups"]
+    assert any(node["type"] in NOTES for node in workflow["nodes"])
 
 
 @pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
 def test_a_picture(path):
     data = np.fromfile(path.with_suffix(".jpg"), np.uint8)
-    assert bytes(data[:3]) == b"\xff\xd8\xff" and len(data) < 200_000
+    assert bytes(data[:3]) == b"\xff\xd8\xff"
+    assert len(data) < 200_000
     assert min(cv2.imdecode(data, cv2.IMREAD_COLOR).shape[:2]) >= 256
 
 
@@ -114,7 +118,8 @@ def test_public_files_say_where_they_come_from(path):
         models = node["properties"].get("models", [])
         assert {model["name"] for model in models} == named
         for model in models:
-            assert model["url"].startswith("https://huggingface.co/") and Path(model["name"]).stem in model["url"]
+            assert model["url"].startswith("https://huggingface.co/")
+            assert Path(model["name"]).stem in model["url"]
             assert Path(model["url"]).suffix == Path(model["name"]).suffix
             assert model["directory"] in ("checkpoints", "diffusion_models", "text_encoders", "vae", "audio_encoders")
 
@@ -127,7 +132,8 @@ def test_public_notes_name_every_file_its_folder_size_and_licence(path):
     for model in (model for node in nodes for model in node["properties"].get("models", [])):
         (row,) = (row for row in rows if Path(model["name"]).stem in row)
         assert f"*{model['directory']}*" in row and re.search(r"\d GB", row), row
-    assert "**Licence.**" in note and "Hugging Face" in note
+    assert "**Licence.**" in note
+    assert "Hugging Face" in note
 
 
 @pytest.mark.parametrize("path", [path for path in BROWSER if title(path) in PUBLIC], ids=lambda path: path.stem)
@@ -140,8 +146,10 @@ def test_the_mouth_can_be_pointed_at_and_is_shown(path):
         assert title(path) == "LTX-2 audio-visual edit"  # the whole picture is edited
         return
     (track, pointed), (_, synced) = by_kind["OmniSyncMouthTrack"], by_kind["OmniSyncLipSyncVideo"]
-    assert synced["mouth_track"] == [track, 0] and pointed["source"] == synced["video"]
-    assert pointed["speaker"] in ("point", "largest") and {"point_x", "point_y"} <= set(pointed)
+    assert synced["mouth_track"] == [track, 0]
+    assert pointed["source"] == synced["video"]
+    assert pointed["speaker"] in ("point", "largest")
+    assert {"point_x", "point_y"} <= set(pointed)
     assert pointed["preview_seconds"] == synced["preview_seconds"] > 0
 
 
@@ -150,7 +158,8 @@ def test_notes_are_readable(path):
     """The newer renderer paints `code` blue on blue and cuts tables off at the note's edge."""
     for node in read(path)["nodes"]:
         if node["type"] in NOTES:
-            assert "`" not in node["widgets_values"][0] and "|" not in node["widgets_values"][0]
+            assert "`" not in node["widgets_values"][0]
+            assert "|" not in node["widgets_values"][0]
 
 
 def test_the_example_s_mouth_is_clicked():
@@ -196,7 +205,8 @@ def test_links_go_through_their_waypoints(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "subgraphs").glob("*.json")), ids=lambda path: path.stem)
 def test_a_blueprint_is_whole(path):
     (node,), (inner,) = read(path)["nodes"], read(path)["definitions"]["subgraphs"]
-    assert node["type"] == inner["id"] and path.stem == node["title"] == inner["name"]
+    assert node["type"] == inner["id"]
+    assert path.stem == node["title"] == inner["name"]
     assert [given["name"] for given in node["inputs"]] == [given["name"] for given in inner["inputs"]]
     assert [given["name"] for given in node["outputs"]] == [given["name"] for given in inner["outputs"]]
     nodes = {one["id"]: one for one in inner["nodes"]}

@@ -171,7 +171,8 @@ def test_a_sound_that_is_not_the_clip_s_own_is_told(clip, read, monkeypatch):
 
     write_sound(clip / "own.wav", seconds=3.0, bursts=[(0.8 * n + 0.1, 0.8 * n + 0.5) for n in range(4)])
     own, late = reading(0.0), reading(0.3)
-    assert own.sync_3[0] > 0.5 and not list(warnings_of(own))
+    assert own.sync_3[0] > 0.5
+    assert not list(warnings_of(own))
     (line,) = warnings_of(late)
     assert re.search(r"go together poorly.*with the mouth (2[89]|3[0-2])\d ms late", line)
     assert "\n" not in line
@@ -208,8 +209,10 @@ def test_changes_that_are_ended_lie_all_over_the_clip(read):
     windows, engine = read(), Brightens()
     rows, changed = change(windows, 0, engine, 0, lambda done: done < 5)
     assert len(rows) == len(changed) == len(engine.said) == 5
-    assert (np.diff(rows) > 0).all() and np.ptp(rows) >= len(windows) // 2
-    assert (changed >= windows.frames_WTHWC[rows]).all() and (changed > windows.frames_WTHWC[rows]).any()
+    assert (np.diff(rows) > 0).all()
+    assert np.ptp(rows) >= len(windows) // 2
+    assert (changed >= windows.frames_WTHWC[rows]).all()
+    assert (changed > windows.frames_WTHWC[rows]).any()
     again, _ = change(windows, 0, Brightens(), 0, lambda done: done < 5)
     np.testing.assert_array_equal(rows, again)
 

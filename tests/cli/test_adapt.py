@@ -42,7 +42,8 @@ def test_a_stop_says_what_is_kept_and_how_it_goes_on(learning, capsys, tmp_path)
 
     assert main(learning(learn)) == 130
     printed = capsys.readouterr().err
-    assert "finding the mouth" in printed and "changing the clip" in printed
+    assert "finding the mouth" in printed
+    assert "changing the clip" in printed
     assert "40/90" in printed
     assert f"what was learned is kept in {tmp_path / 'p.safetensors.omnisync'}. Go on with: python -m" in printed
     assert printed.rstrip().endswith("--resume")

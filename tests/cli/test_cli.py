@@ -46,10 +46,14 @@ def test_lipsync_says_what_it_takes_and_what_it_did(loaded, files, tmp_path, cap
     assert cli.main([*files, "--mouth", "centre"]) == 0
     out, err = capsys.readouterr()
     plan, mark, law, result = out.splitlines()
-    assert mark.startswith("marked as edited by a note in its metadata") and "Article 50" in law
-    assert plan.startswith("10 frames (0.4 s of video), 10 of them edited in 2 windows; about ") and "of disk" in plan
+    assert mark.startswith("marked as edited by a note in its metadata")
+    assert "Article 50" in law
+    assert plan.startswith("10 frames (0.4 s of video), 10 of them edited in 2 windows; about ")
+    assert "of disk" in plan
     assert result.startswith(f"{tmp_path / 'out.mp4'}: 10 of 10 frames edited, ")
-    assert "finding the mouth: 100%" in err and "editing: 100%" in err and "writing: 100%" in err
+    assert "finding the mouth: 100%" in err
+    assert "editing: 100%" in err
+    assert "writing: 100%" in err
     assert len(pictures(tmp_path / "out.mp4")) == 10
     assert loaded == {"model": None, "guidance": {}}
 
@@ -113,7 +117,10 @@ def test_bad_settings_are_one_line(files, capsys, given, says):
     with pytest.raises(SystemExit) as stop:
         cli.main([*files, *given.split()])
     out, err = capsys.readouterr()
-    assert stop.value.code == 2 and says in err and err.count("\n") == 1 and not out
+    assert stop.value.code == 2
+    assert says in err
+    assert err.count("\n") == 1
+    assert not out
 
 
 def test_several_speakers_each_have_a_sound_and_a_point(loaded, files, monkeypatch, tmp_path):
@@ -133,7 +140,8 @@ def test_several_speakers_each_have_a_sound_and_a_point(loaded, files, monkeypat
         Speaker(tmp_path / "b@home.wav", (44, 30.5, 9)),
     ]
     _, longer = wavfile.read(tmp_path / "b@home.wav")
-    assert len(synced["sound"]) == len(longer) and synced["options"].mouth == "auto"
+    assert len(synced["sound"]) == len(longer)
+    assert synced["options"].mouth == "auto"
     assert cli.main([*files, "--speaker", first]) == 0
     assert len(synced["sound"]) == len(wavfile.read(tmp_path / "in.wav")[1])
 
@@ -169,7 +177,8 @@ def test_help_of_lipsync_is_grouped_and_fits_a_screen(capsys, monkeypatch):
 def test_bad_commands_are_one_line(capsys, given):
     with pytest.raises(SystemExit) as stop:
         cli.main(given.split())
-    assert stop.value.code == 2 and capsys.readouterr().err.count("\n") == 1
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_bad_files_are_one_line(loaded, files, tmp_path, capsys):
@@ -179,7 +188,10 @@ def test_bad_files_are_one_line(loaded, files, tmp_path, capsys):
         given[given.index(flag) + 1] = str(tmp_path / name)
         assert cli.main(given) == 2
         out, err = capsys.readouterr()
-        assert err.startswith("error: ") and err.count("\n") == 1 and name in err and not out
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert name in err
+        assert not out
 
 
 @pytest.mark.parametrize("error", [CheckpointError("m is cut off"), OutputError("cannot write o: no space")])
@@ -206,7 +218,8 @@ def test_an_interrupt_keeps_finished_windows(loaded, files, tmp_path, capsys, mo
     again = last.split("python -m omnisync_core ")[1].split()
     assert again == [*files, "--mouth", "30,30", "--resume"]
     monkeypatch.setattr(omnisync, "load_engine", lambda *_, **__: FakeEngine())
-    assert cli.main(again) == 0 and not (tmp_path / "out.mp4.omnisync").exists()
+    assert cli.main(again) == 0
+    assert not (tmp_path / "out.mp4.omnisync").exists()
 
 
 def test_an_interrupt_before_anything_is_done(loaded, files, capsys, monkeypatch):
@@ -222,7 +235,8 @@ def test_an_interrupt_before_anything_is_done(loaded, files, capsys, monkeypatch
 def test_a_folder_is_no_output(files, capsys, name):
     with pytest.raises(SystemExit) as stop:
         cli.main([*files[:-1], name])
-    assert stop.value.code == 2 and f"must be a file, got the folder {name!r}" in capsys.readouterr().err
+    assert stop.value.code == 2
+    assert f"must be a file, got the folder {name!r}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])

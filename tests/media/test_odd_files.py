@@ -125,7 +125,9 @@ def test_a_sound_with_a_hole_of_hours(files, tmp_path, hole, message, length):
 def test_a_sound_with_a_short_hole(tmp_path):
     blocks = list(media.read_audio(sound_with_a_hole(tmp_path / "hole.mka", 30)))
     wave = np.concatenate(blocks, 1)
-    assert wave.shape[1] == 30 * 16000 + 1600 and not wave[:, 1600 : 30 * 16000].any() and wave[:, -1600:].all()
+    assert wave.shape[1] == 30 * 16000 + 1600
+    assert not wave[:, 1600 : 30 * 16000].any()
+    assert wave[:, -1600:].all()
 
 
 def test_a_sound_longer_than_a_day(tmp_path, monkeypatch):
@@ -170,7 +172,8 @@ def test_tiff_of_every_kind(tmp_path, mode):
     try:
         assert media.probe_video(tmp_path / "a.tif").frame_count == 1
     except InputError as error:
-        assert mode in ("F", "I") and "no frame of it can be decoded" in str(error)
+        assert mode in ("F", "I")
+        assert "no frame of it can be decoded" in str(error)
 
 
 @pytest.mark.parametrize("name", ["a" * 243 + ".mp4", "é" * 130 + ".mp4", "a" * 300 + ".mp4"])
@@ -181,7 +184,8 @@ def test_names_that_are_too_long(files, tmp_path, name):
 
 def test_the_longest_name(files, tmp_path):
     output = tmp_path / ("a" * 242 + ".mp4")
-    assert sync(*files, output).frames == 10 and output.is_file()
+    assert sync(*files, output).frames == 10
+    assert output.is_file()
 
 
 def test_inputs_with_names_that_are_too_long(files, tmp_path):

@@ -51,7 +51,8 @@ def test_at_25_frames_a_second_it_is_the_official_window(start):
 def test_windows_clamp_each_stream_by_its_own_length():
     whisper, wav2vec = torch.arange(10.0)[:, None], torch.arange(8.0)[:, None]
     found = audio_windows(whisper, wav2vec, 0, 2)
-    assert found[0, :, 0].tolist() == [0] * 7 + [1] and found[1, :, 0].tolist() == list(range(2, 10))
+    assert found[0, :, 0].tolist() == [0] * 7 + [1]
+    assert found[1, :, 0].tolist() == list(range(2, 10))
     assert found[1, :, 1].tolist() == [2, 3, 4, 5, 6, 7, 7, 7]
     assert audio_windows(whisper, wav2vec, 3, 1)[0, :, 0].tolist() == list(range(8))
 
@@ -79,13 +80,15 @@ def test_a_rate_that_wavers_is_followed():
 def test_a_padded_window_repeats_its_last_frame():
     times = np.minimum(np.arange(9), 6) / 30
     heard = numbered(60).at(times)
-    assert np.array_equal(heard[-1], heard[-3]) and np.allclose(heard[3:10, 0, 0], 50 * np.arange(7) / 30, atol=1e-4)
+    assert np.array_equal(heard[-1], heard[-3])
+    assert np.allclose(heard[3:10, 0, 0], 50 * np.arange(7) / 30, atol=1e-4)
 
 
 def test_beyond_the_end_there_is_silence():
     speech, _ = real(3.0)
     heard = speech.at(np.array([2.98, 3.0, 3.4, 100.0]))[3:, 0]
-    assert np.array_equal(heard[1], heard[3]) and np.array_equal(heard[2], heard[3])
+    assert np.array_equal(heard[1], heard[3])
+    assert np.array_equal(heard[2], heard[3])
     assert not np.allclose(heard[0], heard[3])
 
 
@@ -104,8 +107,10 @@ def test_wav2vec_hears_a_whole_sound_normalised_once():
     assert states.count == 99
     whole = states.states(np.arange(99))
     assert np.array_equal(states.states(np.array([[5, 7]])), whole[[[5, 7]]])
-    assert len(given) == 1 and len(given[0]) == 32000
-    assert abs(given[0].mean()) < 1e-4 and abs(given[0].std() - 1) < 1e-3
+    assert len(given) == 1
+    assert len(given[0]) == 32000
+    assert abs(given[0].mean()) < 1e-4
+    assert abs(given[0].std() - 1) < 1e-3
 
 
 def test_a_long_sound_is_heard_in_windows_that_meet():
@@ -117,7 +122,8 @@ def test_a_long_sound_is_heard_in_windows_that_meet():
     for start in (0, 90, 60, 400, whole.count - 5):
         wanted = np.arange(start, min(start + 60, whole.count))
         assert np.allclose(parts.states(wanted), whole.states(wanted), atol=1e-4)
-    assert max(longest) <= 10 * 16000 and sum(size > 2.1 * 16000 for size in longest) == 1
+    assert max(longest) <= 10 * 16000
+    assert sum(size > 2.1 * 16000 for size in longest) == 1
 
 
 @pytest.mark.parametrize("samples", [1, 100, 399, 400, 1700])
