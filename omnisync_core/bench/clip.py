@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..manifest import Row
 from ..media import VideoInfo
 from ..mouth import MouthTrack
-from ..mouth.looks import small_frames
+from ..mouth.looks import hearing, small_frames
 from ..spec import VideoSpec
 
 RUN = 16
@@ -90,7 +90,7 @@ class Clip:
             return _drawn_track(self.drawn, self.source)
         how = self.row.mouth or "auto"
         size = self.source.width, self.source.height
-        return mouth.track(small_frames(self.source), how, frame_size=size)
+        return mouth.track(small_frames(self.source), how, frame_size=size, hear=hearing(self.source))
 
     @cached_property
     def sound(self) -> Path:

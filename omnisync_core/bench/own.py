@@ -62,7 +62,7 @@ class _Drawn(Taking):
             clip.row.id, told.family, told.occluded,
             {"result": frames, "source": told.source_frames, "truth": told.truth_frames},
             {"result": opening_T, "source": told.source_mouth_T5[:, 0], "truth": told.truth_mouth_T5[:, 0]},
-            told.box_T4, self._outside(frames, told.source_frames, told.point),
+            told.box_T4, self._outside(frames, told.source_frames),
         )  # fmt: skip
         values, detail = drawn_values(found), asdict(found)
         if clip.spec is None:  # whose edit it was is not known, nor where it was allowed to change something
@@ -70,11 +70,12 @@ class _Drawn(Taking):
             del values["outside"]
         return Taken(values, detail=detail)
 
-    def _outside(self, frames: np.ndarray, source: np.ndarray, point: tuple[float, float]) -> float:
+    def _outside(self, frames: np.ndarray, source: np.ndarray) -> float:
         clip = self._clip
         if clip.spec is None:
             return float("nan")
-        return outside(frames, source, placement_of(clip.row.video, clip.row.audio, point, clip.spec))
+        how = clip.row.mouth or "auto"
+        return outside(frames, source, placement_of(clip.row.video, clip.row.audio, how, clip.spec))
 
 
 def drawn_values(clip: ClipFigures) -> dict[str, float]:

@@ -96,11 +96,11 @@ def _cross_paired(videos: Sequence[Path], folder: Path, rng: np.random.Generator
 
 def _drawn(clip: Path, folder: Path) -> Row:
     told = json.loads((clip / LABEL).read_text(encoding="utf-8"))
-    x0, y0, x1, y1 = told["mouth_box_xyxy"][0]
+    x, y = np.rint(told["mouth_center_xy"][0]).tolist()  # between the lips, where `evaluate synth` clicks
     style = "realistic" if told["family"].startswith("person") else "stylised"
     row = _row(clip / "source.mkv", clip / "target.wav", folder, style)
     return replace(
-        row, id=_name(clip, folder), truth=clip / "truth.mkv", mouth=((x0 + x1) / 2, (y0 + y1) / 2),
+        row, id=_name(clip, folder), truth=clip / "truth.mkv", mouth=(x, y),
         other={"prompt": told["caption"], "family": told["family"]},
     )  # fmt: skip
 

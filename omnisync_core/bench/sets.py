@@ -19,12 +19,12 @@ from .frechet import distance
 from .measure import Column, Measure, Metric, Taken, Taking, WeightFile, digest, library
 
 INCEPTION = WeightFile(
-    "inception-2015-12-05.pt", "github.com/NVlabs/stylegan2-ada-pytorch (pretrained/metrics)",
+    "inception-2015-12-05.pt", "nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics",
     "NVIDIA Source Code License: not for commercial use",
 )  # fmt: skip
 I3D = WeightFile(
-    "i3d_torchscript.pt", "huggingface.co/ByteDance/LatentSync-1.5 (auxiliary)", "not stated there; its origin is "
-    "DeepMind's kinetics-i3d, Apache-2.0"
+    "i3d_torchscript.pt", "huggingface.co/ByteDance/LatentSync-1.5 (auxiliary)", "OpenRAIL++ of that page as a whole; "
+    "StyleGAN-V's copy of DeepMind's kinetics-i3d, Apache-2.0"
 )  # fmt: skip
 SIDE = 224
 KINDS = ("result", "real")

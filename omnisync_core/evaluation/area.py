@@ -11,18 +11,18 @@ import numpy as np
 from .. import media, mouth
 from ..audio import SpeechWave
 from ..crop import region
-from ..mouth.looks import small_frames
+from ..mouth.looks import hearing, small_frames
 from ..spec import VideoSpec
 from ..timing import timeline
 from ..windows.placement import Placement
 
 
 @lru_cache(maxsize=256)
-def placement_of(video: Path, audio: Path, point: tuple[float, float], spec: VideoSpec) -> Placement:
-    """Where the pipeline edits a video whose mouth was clicked on, at its default options."""
+def placement_of(video: Path, audio: Path, how: tuple[float, ...] | str, spec: VideoSpec) -> Placement:
+    """Where the pipeline edits a video at its default options; `how`: the click on the mouth, or "auto"."""
     info = media.probe_video(video)
     frame_size = info.width, info.height
-    track = mouth.track(small_frames(info), point, frame_size=frame_size)
+    track = mouth.track(small_frames(info), how, frame_size=frame_size, hear=hearing(info))
     shown = timeline.plan_timeline(info.times_N, SpeechWave(audio).duration)
     return Placement(info, track, shown, spec, np.ones(len(shown), np.float32))
 

@@ -1,6 +1,7 @@
 """Every metric by a library through its own path, with small stand-in weights; and the geometry of our own ones."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from omnisync_core.errors import CheckpointError, InputError
 from omnisync_core.manifest import read_manifest
 from omnisync_core.media import VideoInfo
 from omnisync_core.mouth import MouthTrack
+from tests.bench.weights import mean_colours
 
 SIDE = 96
 
@@ -148,6 +150,18 @@ def test_hyperiqa_reads_the_user_s_file_and_asks_no_network(pyiqa, tmp_path, mon
     assert abs(value - expected) < 1e-5
 
 
+def test_pyiqa_s_files_of_another_network_are_refused(pyiqa, tmp_path):
+    from scipy.io import savemat
+
+    savemat(tmp_path / "niqe_modelparameters.mat", {"mu": np.zeros(3)})
+    torch.save({"params": nn.Linear(2, 2).state_dict()}, tmp_path / "HyperIQA-resnet50-koniq10k-c96c41b1.pth")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "brisque_svm_weights.pth")
+    measures, lacking = measure.opened(registry.chosen(["niqe", "brisque", "hyperiqa"]), tmp_path, "cpu")
+    assert not measures
+    for name, line in lacking.items():
+        assert f"is not what pyiqa's {name} reads" in line and "\n" not in line
+
+
 def test_a_file_that_holds_code_is_not_read(pyiqa, tmp_path):
     torch.save({"x": nn.Linear(1, 1)}, tmp_path / "brisque_svm_weights.pth")
     with pytest.raises(CheckpointError, match="damaged or holds more than tensors"):
@@ -160,10 +174,11 @@ def test_a_library_that_is_not_there_is_named():
 
 
 class Levels(nn.Module):
-    """In Inception's and I3D's place: mean colours, whatever the shape."""
+    """In Inception's and I3D's place: mean colours, whatever the shape; videos as StyleGAN-V gives them to I3D."""
 
     def forward(self, x, rescale: bool = False, resize: bool = False, return_features: bool = False):
         assert return_features
+        assert x.dim() == 4 or (rescale and resize)
         return x.float().flatten(2).mean(-1)
 
 
@@ -185,6 +200,19 @@ def test_inception_s_and_i3d_s_files_are_torchscript(clips, tmp_path):
     assert np.allclose(fvd["fvd_real"], np.mean(crops, (0, 1, 2))[None], atol=1e-2)
     (tmp_path / sets.I3D.name).write_bytes(b"nothing")
     assert "no TorchScript" in measure.opened(registry.chosen(["fvd"]), tmp_path, "cpu")[1]["fvd"]
+
+
+def test_the_torchscript_of_another_network_is_a_dash_with_its_reason(clips, tmp_path):
+    for name in (sets.INCEPTION.name, sets.I3D.name):
+        torch.jit.script(nn.Conv2d(3, 4, 3)).save(str(tmp_path / name))
+    measures, _ = measure.opened(registry.chosen(["fvd"]), tmp_path, "cpu")
+    measures["fid"] = sets.Inception(sets._script(tmp_path / sets.INCEPTION.name, "cpu"), "x")
+    clip = Clip(read_manifest(clips / "list.csv")[0], clips / "v1.mkv", frames=16)
+    clip.__dict__["track"] = still_track(20, (64, 48))
+    taken = take(clip, measures)
+    for name in ("fid", "fvd"):
+        assert not taken[name].values and not taken[name].features
+        assert "forward()" in taken[name].note and "\n" not in taken[name].note
 
 
 def test_a_clip_without_a_run_of_16_frames_has_no_fvd(clips):
@@ -270,8 +298,38 @@ def test_a_face_is_turned_and_scaled_onto_arcface_s_template():
         assert face[round(float(y)), round(float(x)), 0] > 200
 
 
-def test_arcface_runs_through_onnxruntime(tmp_path):
-    """An ONNX file that averages colours stands in; YuNet's file is not there, so CSIM says so."""
+def test_arcface_runs_through_onnxruntime(tmp_path, monkeypatch):
+    """An ONNX file that averages colours stands in for ArcFace, told faces for YuNet: the larger one counts."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime runs ArcFace: pip install -r requirements-bench.txt")
+    (tmp_path / "w600k_r50.onnx").write_bytes(mean_colours((1, 3, 112, 112)))
+    (tmp_path / "face_detection_yunet_2023mar.onnx").write_bytes(b"-")
+    seen = []
+
+    class Faces:
+        def setInputSize(self, size):
+            seen.append(size)
+
+        def detect(self, bgr):
+            seen.append(bgr)
+            small, large = (np.zeros(15, np.float32) for _ in range(2))
+            small[2:4], small[4:14] = 50, np.ravel(identity.TEMPLATE)
+            large[2:4], large[4:14] = 90, np.ravel(identity.TEMPLATE / 2 + 250)
+            return 2, np.stack([small, large])
+
+    monkeypatch.setattr(identity.cv2, "FaceDetectorYN", SimpleNamespace(create=lambda *_: Faces()))
+    rgb = np.zeros((1280, 1280, 3), np.uint8)
+    rgb[480:640, 480:640] = (250, 127, 10)  # twice as far out as in the picture of 640 that YuNet sees
+    measures, lacking = measure.opened(registry.chosen(["csim"]), tmp_path, "cpu")
+    assert not lacking
+    found = measures["csim"].figure(moment(rgb, source=rgb))
+    assert abs(found - 1) < 1e-6
+    assert seen[0] == (640, 640)
+    assert seen[1][260, 260].tolist() == [10, 127, 250]
+    embedder = identity.Embedder(*(tmp_path / file.name for file in (identity.ARCFACE, identity.YUNET)))
+    assert np.allclose(embedder(rgb), (np.array([250, 127, 10]) - 127.5) / 127.5, atol=1e-5)
+
+
+def test_files_that_are_no_arcface_or_yunet_are_told(tmp_path):
     (tmp_path / "w600k_r50.onnx").write_bytes(b"no network")
     lacking = measure.opened(registry.chosen(["csim"]), tmp_path, "cpu")[1]["csim"]
     assert "needs the file face_detection_yunet_2023mar.onnx" in lacking

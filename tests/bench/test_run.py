@@ -18,10 +18,10 @@ from omnisync_core.bench.run import run
 from omnisync_core.bench.sheet import write_sheet
 from omnisync_core.bench.table import markdown, read_bench
 from omnisync_core.errors import InputError
-from omnisync_core.evaluation.bench import take as as_results
-from omnisync_core.evaluation.figures import pooled
+from omnisync_core.evaluation import bench as evaluation
+from omnisync_core.evaluation.figures import ClipFigures, pooled
 from omnisync_core.manifest import read_manifest
-from omnisync_core.synth.clips import read_video, write_clips, write_video
+from omnisync_core.synth.clips import read_clip, read_video, write_clips, write_video
 from omnisync_core.tables import read_table
 from tests.bench.benches import Levels, bench_of, quiet, states
 
@@ -111,6 +111,17 @@ def test_broken_clips_are_rows_with_the_reason(clips, seen):
     rows = read_table(clips / "out" / "results.parquet")
     assert [row["reason"] for row in rows[:2]] == [record["reason"] for record in records[:2]]
     assert "clip 0: refused: row 1" in (clips / "out" / "table.md").read_text(encoding="utf-8")
+
+
+def test_a_missing_file_in_row_37_is_row_37_s(clips):
+    lines = [f"clip {at},{'gone' if at == 37 else 'v0'}.mkv,s0.wav" for at in range(1, 41)]
+    (clips / "list.csv").write_text("\n".join(["id,video,audio", *lines]))
+    told = []
+    records = bench_of(clips, metrics=("cost",), say=told.append)
+    assert [record["number"] for record in records if record["state"] != "done"] == [37]
+    assert records[36]["reason"] == "row 37: there is no video file gone.mkv"
+    assert "[37/40] clip 37: refused: row 37: there is no video file gone.mkv" in told
+    assert "clip 37: refused: row 37" in (clips / "out" / "table.md").read_text(encoding="utf-8")
 
 
 def test_two_clips_with_one_id_cost_the_second(clips, seen):
@@ -228,7 +239,7 @@ def test_the_drawn_world_s_table_is_that_of_evaluate(drawn, tmp_path):
     folder, clips = drawn
     assert prepare("folder", folder, tmp_path / "list.csv") == 2
     run(tmp_path / "list.csv", "source", tmp_path / "out", metrics=["drawn"], say=quiet)
-    expected = [one.figures for one in as_results(clips, "source")]
+    expected = [one.figures for one in evaluation.take(clips, "source")]
     benched = read_bench(tmp_path / "out")
     for row, figures in zip(benched.done, expected, strict=True):
         detail = row["metrics"]["drawn"]["detail"]
@@ -241,13 +252,20 @@ def test_the_drawn_world_s_table_is_that_of_evaluate(drawn, tmp_path):
         assert benched.columns[ours] == pool[theirs]
 
 
+def test_the_mini_s_row_is_that_of_evaluate(drawn, tmp_path):
+    """The shipped bundle through both: the same click, prompt and sampling give the same figures to the last bit."""
+    folder, clips = drawn
+    prepare("folder", folder, tmp_path / "list.csv")
+    record = run(tmp_path / "list.csv", "mini", tmp_path / "out", metrics=["drawn"], limit=1, say=quiet)[0]
+    expected = evaluation.run(clips[:1], evaluation.bundled(), "result", evaluation.own())[0].figures
+    assert ClipFigures(**record["metrics"]["drawn"]["detail"]) == expected
+
+
 def test_a_drawn_clip_s_row_says_truth_mouth_and_prompt(drawn, tmp_path):
     folder, clips = drawn
     prepare("folder", folder, tmp_path / "list.csv")
-    told = json.loads((clips[0] / "mouth.json").read_text())
-    row = read_manifest(tmp_path / "list.csv")[0]
-    x0, y0, x1, y1 = told["mouth_box_xyxy"][0]
-    assert row.mouth == ((x0 + x1) / 2, (y0 + y1) / 2) and row.other["prompt"] == told["caption"]
+    row, clip = read_manifest(tmp_path / "list.csv")[0], read_clip(clips[0])
+    assert row.mouth == clip.point and row.other["prompt"] == clip.caption
     assert row.truth == clips[0] / "truth.mkv" and row.id == "clip_0000"
 
 

@@ -125,10 +125,12 @@ def test_bad_studies_are_refused_in_one_line(clips):
 
 
 @pytest.mark.skipif(find_browser() is None, reason="NO BROWSER: the study's page is not tested (apt install chromium)")
-def test_two_people_pass_the_page_in_a_browser(clips, page):
+def test_two_people_pass_the_page_in_a_browser(clips, page, monkeypatch):
     """One with keys and a reload in the middle, one by touch on a phone; their files become the table."""
     saved = clips / "answers"
     saved.mkdir()
+    monkeypatch.setattr(study, "LARGEST_PAGE", 10_000)
+    beside = study.make([clips / "ours", clips / "their"], clips / "beside.html", say=lambda line: None)
 
     async def with_keys(browser):
         person = await browser.page(page)
@@ -165,7 +167,14 @@ def test_two_people_pass_the_page_in_a_browser(clips, page):
                 value = 1 if question == 5 else 2 + question % 4
                 await person.run(f"document.querySelector('[name=q{question}][value=\"{value}\"]').click()")
             await person.run("document.getElementById('next').click()")
+            await person.until("scrollY === 0")  # the next version begins with its first question
         await keep(person, total)
+
+    async def from_a_folder(browser):
+        person = await browser.page(beside)
+        await person.run("document.getElementById('start').click()")
+        await person.until("document.getElementById('video').readyState >= 2")
+        assert "beside_videos/" in await person.run("document.getElementById('video').currentSrc")
 
     async def keep(person, total):
         told = await person.run("JSON.stringify(result())")
@@ -180,6 +189,7 @@ def test_two_people_pass_the_page_in_a_browser(clips, page):
         async with Browser() as browser:
             await with_keys(browser)
             await by_touch(browser)
+            await from_a_folder(browser)
 
     asyncio.run(asyncio.wait_for(whole(), 400))
     found = read_study(sorted(saved.glob("*.json")))

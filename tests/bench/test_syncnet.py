@@ -86,13 +86,14 @@ class Told(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.anchor = torch.nn.Parameter(torch.zeros(1))
-        self.seen = 0
+        self.seen, self.heard = [], 0
 
     def lips(self, frames):
-        self.seen += len(frames)
+        self.seen.append(frames)
         return frames[:, :1, 0, 0, 0]
 
     def sound(self, cepstra):
+        self.heard += len(cepstra)
         return cepstra[:, 0, 0, :4].mean(1, keepdim=True)
 
 
@@ -118,7 +119,20 @@ def test_batches_leave_no_window_out_and_take_none_twice():
         net = Told()
         crops = (np.full((224, 224, 3), at, np.uint8) for at in range(frames))
         score(net, crops, np.zeros(frames * 640, np.float32))
-        assert net.seen == frames - 4
+        assert sum(map(len, net.seen)) == frames - 4
+        assert net.heard == frames - 5  # the public evaluation leaves the last window out
+
+
+def test_lips_are_seen_as_the_public_code_reads_them():
+    """Windows of five frames in a row, blue first, 0 to 255."""
+    net = Told()
+    colors = [(at, 100 + at, 200 + at) for at in range(8)]
+    score(net, (np.full((224, 224, 3), rgb, np.uint8) for rgb in colors), np.zeros(8 * 640, np.float32))
+    lips = torch.cat(net.seen)
+    assert lips.shape == (4, 3, 5, 224, 224)
+    for window in range(4):
+        for channel, base in enumerate((200, 100, 0)):
+            assert lips[window, channel, :, 3, 7].tolist() == [base + window + at for at in range(5)]
 
 
 @pytest.mark.parametrize(("frames", "seconds"), [(0, 1), (3, 1), (5, 1), (30, 0.2)])
