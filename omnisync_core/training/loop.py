@@ -134,6 +134,8 @@ def _read(path: Path) -> dict:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no valid TOML: {error}") from None
     keys = {} if config.keys() & {"latentsync", "omnisync"} else _GENERATOR_KEYS if "generator" in config else _KEYS
+    if "speech" in config:
+        keys = keys | {"speech": _KEYS["speech"]}
     missing = [name for name in ("out", "seed", *keys) if name not in config]
     missing += [f"{part}.{name}" for part, names in keys.items() for name in names if name not in config.get(part, {})]
     if missing:

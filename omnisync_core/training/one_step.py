@@ -1,6 +1,7 @@
 """A bundle of one step from a bundle of many: `[generator]` in the TOML file says how, `init` from which.
 
-Encoders of sound and text and the autoencoder's encoder stay; transformer and decoder are trained together.
+The encoder of text and the autoencoder's encoder stay; transformer and decoder are trained together. Where there is
+`[speech]`, the encoder of sound learns on before them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from torch import nn
 from ..checkpoint import Bundle, read_bundle, write_bundle
 from ..engines.omnisync import BUNDLED, build_networks, build_spec
 from ..models.vae import VideoVAE
+from ..models.whisper import WhisperEncoder
+from .encoders import SpeechReader, fit_head, speech_batch, speech_loss
 from .generator import Generator, GeneratorOptions, Reels, edited, encode_reels, generator_loss, mouth_box
 from .latents import FeatureBank
 from .reels import POSE_A, ReelOptions, write_reels
@@ -24,6 +27,7 @@ from .stage import device_of, run_stage, step_rng
 
 BUNDLE = "omnisync_one_step.safetensors"
 SHEET_CLIPS = 40
+SHEET_SAYINGS = 96
 Captions = Callable[[nn.Module], dict[int, list[np.ndarray]]]
 
 
@@ -31,6 +35,8 @@ def train_generator(config: dict, corpora: dict[str, list], texts_of: Captions, 
     """Draw, encode, train part by part; returns the bundle's path. `texts_of(encoder)`: style -> encoded captions."""
     bundle = read_bundle(config["generator"].get("init") or BUNDLED)
     networks = build_networks(bundle)
+    if "speech" in config:
+        networks["whisper"] = _hear_on(config["speech"], config["seed"], work, networks["whisper"], corpora)
     model = _prepared(networks)
     reels = {split: _reels(config, work, split, networks, corpora[split]) for split in ("train", "test")}
     texts = texts_of(networks["text"])
@@ -41,6 +47,29 @@ def train_generator(config: dict, corpora: dict[str, list], texts_of: Captions, 
     for number, part in enumerate(config["generator"]["parts"]):
         model = _train_part(f"generator_{number}", part, config["seed"], work, model, reels, texts, write)
     return write(model)
+
+
+def _hear_on(options: dict, seed: int, work: Path, encoder: WhisperEncoder, corpora: dict[str, list]) -> WhisperEncoder:
+    """The encoder of sound, taught to read the mouth in more sayings; its head is fitted before it learns."""
+
+    def drawn(split: str, count: int, *key: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return speech_batch(corpora[split], encoder.config, count, step_rng(seed, *key))
+
+    def loss_of(model: nn.Module, step: int) -> dict[str, torch.Tensor]:
+        return speech_loss(model, *drawn("train", options["batch"], 1, step))
+
+    def report(model: nn.Module, step: int) -> None:
+        with torch.no_grad():
+            unseen = speech_loss(model, *drawn("test", SHEET_SAYINGS, 7))
+        print(f"speech, step {step}, unseen: r of the opening {float(unseen['r_opening']):.4f}", flush=True)
+
+    reader = SpeechReader(encoder.config)
+    reader.encoder.load_state_dict(encoder.state_dict())
+    fit_head(reader, *drawn("train", SHEET_SAYINGS, 6))
+    reader = run_stage(
+        "speech", work, reader, loss_of, steps=options["steps"], lr=options["lr"], seed=seed, sheet=report
+    )
+    return reader.encoder.eval()
 
 
 def _train_part(

@@ -10,6 +10,7 @@ from omnisync_core.audio import ArrayWave
 from omnisync_core.checkpoint import read_bundle, write_bundle
 from omnisync_core.engines.omnisync import load_engine
 from omnisync_core.training import loop, one_step
+from omnisync_core.training.encoders import SpeechReader, fit_head
 from omnisync_core.training.generator import GeneratorOptions, corners, cut, pixel_loss
 from tests import tiny
 from tests.fake import edit_alone
@@ -43,6 +44,7 @@ batch = 2
 decoded = 0
 lr = 0.2
 objective = {{ latent_piece = 2 }}
+{speech}
 [sampling]
 steps = 1
 tau = 0.9
@@ -65,11 +67,11 @@ def trained(tmp_path, monkeypatch):
 
     monkeypatch.setattr(one_step, "write_reels", write_reels)
 
-    def run(latent_weight: float):
-        path = tmp_path / "config.toml"
-        told = {"out": (tmp_path / "run").as_posix(), "init": before.as_posix(), "latent_weight": latent_weight}
-        told["latent_steps"] = int(latent_weight > 0)
-        path.write_text(CONFIG.format(**told), encoding="utf-8")
+    def run(latent_weight: float, speech: str = ""):
+        path, out = tmp_path / "config.toml", tmp_path / "run"
+        values = {"out": out.as_posix(), "init": before.as_posix(), "latent_weight": latent_weight, "speech": speech}
+        values["latent_steps"] = int(latent_weight > 0)
+        path.write_text(CONFIG.format(**values), encoding="utf-8")
         return read_bundle(before), read_bundle(loop.train(path))
 
     return run
@@ -94,6 +96,23 @@ def test_transformer_and_decoder_learn_together(trained):
     assert changed(before.tensors["dit"], after.tensors["dit"])
     assert changed(before.tensors["vae"], after.tensors["vae"])
     assert not changed(before.tensors["whisper"], after.tensors["whisper"])
+
+
+def test_the_encoder_of_sound_learns_on_where_it_is_asked_to(trained):
+    before, after = trained(0.0, "[speech]\nsteps = 2\nbatch = 2\nlr = 0.2")
+    assert changed(before.tensors["whisper"], after.tensors["whisper"])
+    assert not changed(before.tensors["text"], after.tensors["text"])
+
+
+def test_a_head_reads_what_lies_in_the_features():
+    torch.manual_seed(0)
+    reader = SpeechReader(tiny.CONFIG["whisper"])
+    mel = torch.randn(12, 80, 2 * tiny.CONFIG["whisper"]["max_source_positions"])
+    with torch.no_grad():
+        target = reader(mel)
+        reader.head.weight.zero_()
+        fit_head(reader, mel, target)
+        assert (reader(mel) - target).abs().mean() < 0.1 * target.abs().mean()
 
 
 def test_the_engine_looks_at_the_source_and_takes_it_as_reference(trained):
