@@ -187,6 +187,24 @@ def test_nothing_sticks_out_of_its_group(path):
 
 
 @pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
+def test_an_upright_film_has_room(path):
+    """What a node grows to with a film of 9:16 in it, measured in the browser, fits its group and meets no other."""
+    workflow = read(path)
+    boxes = {node["id"]: (*node["pos"], *node["size"]) for node in workflow["nodes"]}
+    for node in workflow["nodes"]:
+        if node["type"] not in ("OmniSyncMouthTrack", "LoadVideo", "SaveVideo") or "crops" in node.get("title", ""):
+            continue
+        left, top, wide, _ = boxes[node["id"]]
+        high = 1020 if node["type"] == "OmniSyncMouthTrack" else wide * 16 / 9 + 100  # a picture and its sheet; a film
+        groups = [group["bounding"] for group in workflow["groups"]]
+        assert any(x <= left < x + width and y <= top and top + high <= y + height for x, y, width, height in groups)
+        below = [x < left + wide and left < x + width and top < y < top + high for x, y, width, _ in boxes.values()]
+        assert not any(below), node["id"]
+        crossed = [x < left + wide and left < x + width and top < y < top + high for x, y, width, _ in groups]
+        assert not any(crossed), node["id"]
+
+
+@pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
 def test_links_go_through_their_waypoints(path):
     workflow = read(path)
     waypoints = {point["id"]: point for point in workflow["extra"].get("reroutes", ())}
