@@ -193,8 +193,10 @@ def rgb_frames(images_NHWC: torch.Tensor, name: str = "images") -> torch.Tensor:
 def read_sound(audio) -> tuple[torch.Tensor, int]:
     """Samples (C, S) float32 and their rate, from an AUDIO: the host's dictionary or any mapping with its two keys.
 
-    InputError: None, another kind, empty, a rate that is none, NaN.
+    InputError: None, another kind, empty, a rate that no recording has, NaN.
     """
+    from ..omnisync_core.media.sound import RATES
+
     if audio is None:
         raise InputError("there is no sound: the video before has none; connect Load Audio")
     if not isinstance(audio, Mapping) or "waveform" not in audio or "sample_rate" not in audio:
@@ -203,8 +205,9 @@ def read_sound(audio) -> tuple[torch.Tensor, int]:
     wave_CS = wave[0] if wave.ndim == 3 and len(wave) else wave.reshape(-1, wave.shape[-1] if wave.ndim else 1)
     if not wave_CS.numel():
         raise InputError("the sound is empty (0 samples); connect a sound that has some")
-    if not (math.isfinite(rate) and 0 < rate == int(rate)):
-        raise InputError(f"the sound's sample rate must be a whole number above 0, got {rate}")
+    least, most = RATES
+    if not (math.isfinite(rate) and least <= rate <= most and rate == int(rate)):
+        raise InputError(f"the sound's sample rate must be a whole number from {least} to {most}, got {rate}")
     if not torch.isfinite(wave_CS).all():
         raise InputError("the sound holds NaN or infinite samples; check the node before it")
     return wave_CS.cpu(), int(rate)

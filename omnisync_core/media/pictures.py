@@ -67,8 +67,11 @@ class _Samples:
     def __init__(self, output: OutputContainer, wave_CS: np.ndarray, rate: int) -> None:
         self._wave_CS, self._rate, self._at = np.asarray(wave_CS, np.float32), rate, 0
         count = len(self._wave_CS)
-        if not 0 < count < len(_LAYOUTS) or not self._wave_CS.size:
-            raise InputError(f"a sound needs 1 to 8 channels and samples, got shape {self._wave_CS.shape}")
+        if not self._wave_CS.size:
+            raise InputError(f"a sound needs channels and samples, got shape {self._wave_CS.shape}")
+        if count >= len(_LAYOUTS):
+            most = len(_LAYOUTS) - 1
+            raise InputError(f"the sound has {count} channels, more than {most}; mix it down to stereo")
         self._layout, self._output = _LAYOUTS[count], output
         self._stream = output.add_stream("pcm_f32le", rate=rate, layout=self._layout)
 

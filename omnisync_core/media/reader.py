@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,18 @@ TRIM_TOLERANCE = 5e-4
 
 @dataclass(frozen=True)
 class Part:
-    """The frames of a video file that appear from `start` to `stop` (seconds since its start; None: to its end)."""
+    """The frames of a video file that appear from `start` to `stop` (seconds since its start; None: to its end).
+
+    InputError: an end that is no number, before which and after which nothing lies.
+    """
 
     path: Path
     start: float = 0.0
     stop: float | None = None
+
+    def __post_init__(self) -> None:
+        if isnan(self.start) or (self.stop is not None and isnan(self.stop)):
+            raise InputError(f"{self.path} is trimmed from {self.start} to {self.stop} s: give both as numbers")
 
     @property
     def is_whole(self) -> bool:

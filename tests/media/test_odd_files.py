@@ -1,11 +1,7 @@
 """Files that declare what cannot be, names that no disk takes: right, or refused in one line and in bounded time."""
 
 import os
-import struct
-from fractions import Fraction
-from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,8 +14,7 @@ from omnisync_core.pipeline import sync_video
 from omnisync_core.timing import timeline
 from tests.clips import pictures
 from tests.fake import FakeEngine, write_sound, write_video
-
-HOUR = 3600
+from tests.odd import HOUR, JUMPS, ODD_RATES, TIFF_MODES, jumping_video, sound_with_a_hole, tiff, turned_picture, wav
 
 
 @pytest.fixture
@@ -38,32 +33,6 @@ def refused(video, sound, output, *words: str, **options) -> None:
     assert message.isprintable() and len(message) < 600 and all(word in message for word in words), message
 
 
-def wav(path: Path, rate=16000, channels=1, declared: int | None = None) -> Path:
-    """16-bit samples; what the head says of them need not be true."""
-    samples = np.random.default_rng(0).normal(0, 3000, (6400, channels)).astype("<i2").tobytes()
-    size = len(samples) if declared is None else declared
-    shape = struct.pack("<HHIIHH", 1, channels, rate, min(rate * channels * 2, 2**32 - 1), channels * 2, 16)
-    if size < 2**32:
-        head = b"RIFF" + struct.pack("<I", min(36 + size, 2**32 - 1)) + b"WAVE"
-    else:
-        head = b"RF64" + b"\xff" * 4 + b"WAVEds64" + struct.pack("<IQQQI", 28, size + 100, size, size // 2, 0)
-    body = b"fmt " + struct.pack("<I", 16) + shape + b"data" + struct.pack("<I", min(size, 2**32 - 1)) + samples
-    path.write_bytes(head + body)
-    return path
-
-
-def sound_with_a_hole(path: Path, hole: int) -> Path:
-    """A tenth of a second, nothing for `hole` seconds, and another tenth."""
-    with av.open(str(path), "w", format="matroska") as output:
-        stream = output.add_stream("pcm_s16le", rate=16000, layout="mono")
-        for start in (0, hole):
-            frame = av.AudioFrame.from_ndarray(np.full((1, 1600), 1000, np.int16), "s16", "mono")
-            frame.sample_rate, frame.pts, frame.time_base = 16000, start * 16000, Fraction(1, 16000)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-    return path
-
-
 @pytest.mark.parametrize("declared", [2**32 - 1, 2**41, 0])
 def test_a_sound_that_declares_more_than_it_holds(files, tmp_path, declared):
     sound = wav(tmp_path / "much.wav", declared=declared)
@@ -74,7 +43,7 @@ def test_a_sound_that_declares_more_than_it_holds(files, tmp_path, declared):
         assert media.open_audio(sound).duration <= 0.4
 
 
-@pytest.mark.parametrize("rate", [1, 7, 999, 768001, 2**31 - 1])
+@pytest.mark.parametrize("rate", ODD_RATES)
 def test_rates_that_no_sound_has(files, tmp_path, rate):
     refused(files[0], wav(tmp_path / "odd.wav", rate), tmp_path / "out.mp4", f"declares {rate} samples a second")
 
@@ -103,17 +72,25 @@ def test_too_many_channels(files, tmp_path, channels, word):
     refused(files[0], wav(tmp_path / "many.wav", channels=channels), tmp_path / "out.mp4", f"{channels}", word)
 
 
-@pytest.mark.parametrize(
-    ("gap", "message"), [(10 * HOUR, "10.0 h"), (23 * 24 * HOUR, "23.0 days"), (40_000_000, "463.0 days")]
-)
+@pytest.mark.parametrize(("gap", "message"), JUMPS)
 def test_a_video_whose_clock_jumps(files, tmp_path, gap, message):
-    jumped = write_video(tmp_path / "jump.mkv", 10, times=[i / 25 + gap * (i > 4) for i in range(10)])
+    jumped = jumping_video(tmp_path / "jump.mkv", gap)
     refused(jumped, files[1], tmp_path / "out.mp4", "jump.mkv", "after 0.16 s", message)
 
 
 def test_a_short_gap_is_a_gap(files, tmp_path):
-    gap = write_video(tmp_path / "gap.mkv", 10, times=[i / 25 + 40 * (i > 4) for i in range(10)])
+    gap = jumping_video(tmp_path / "gap.mkv", 40)
     assert sync(gap, files[1], tmp_path / "out.mp4", silence="keep").frames == 10
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(float("nan"), None), (0.0, float("nan")), (99.0, None), (1e300, None), (0.0, -1.0)]
+)
+def test_a_part_in_which_nothing_lies(files, tmp_path, start, stop):
+    with pytest.raises(InputError) as caught:
+        sync(media.Part(files[0], start, stop), files[1], tmp_path / "out.mp4")
+    assert str(caught.value).isprintable()
+    assert "in.mkv" in str(caught.value)
 
 
 @pytest.mark.parametrize(("hole", "message"), [(10 * HOUR, "10.0 h"), (40_000_000, "463.0 days")])
@@ -151,11 +128,8 @@ def test_a_result_of_more_frames_than_anyone_has(policy):
 @pytest.mark.parametrize("orientation", [None, 1, 2, 3, 4, 5, 6, 7, 8])
 def test_pictures_with_exif(tmp_path, suffix, orientation):
     """Upright ones are read; those that their EXIF turns are refused, for a result would lie on its side."""
-    image = pytest.importorskip("PIL.Image")
-    path, exif = tmp_path / f"a{suffix}", image.Exif()
-    if orientation:
-        exif[0x0112] = orientation
-    image.fromarray(next(pictures(1))).save(path, exif=exif)
+    pytest.importorskip("PIL.Image")
+    path = turned_picture(tmp_path / f"a{suffix}", next(pictures(1)), orientation)
     if orientation in (None, 1):
         assert media.probe_video(path).frame_count == 1
     else:
@@ -163,12 +137,10 @@ def test_pictures_with_exif(tmp_path, suffix, orientation):
             media.probe_video(path)
 
 
-@pytest.mark.parametrize("mode", ["L", "1", "RGBA", "CMYK", "P", "F", "I", "I;16"])
+@pytest.mark.parametrize("mode", TIFF_MODES)
 def test_tiff_of_every_kind(tmp_path, mode):
-    image = pytest.importorskip("PIL.Image")
-    picture = image.fromarray(next(pictures(1)))
-    picture = picture.convert("L").convert(mode) if mode == "I;16" else picture.convert(mode)
-    picture.save(tmp_path / "a.tif")
+    pytest.importorskip("PIL.Image")
+    tiff(tmp_path / "a.tif", next(pictures(1)), mode)
     try:
         assert media.probe_video(tmp_path / "a.tif").frame_count == 1
     except InputError as error:
