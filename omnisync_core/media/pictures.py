@@ -14,6 +14,7 @@ from av.container import OutputContainer
 from ..errors import InputError
 from .formats import known_layout
 from .planes import Colour, add_rgb, channel_view
+from .sound import RATES
 
 BT709 = Colour(0.2126, 0.0722, full_range=False)
 BLOCK = 1 << 16
@@ -72,6 +73,8 @@ class _Samples:
         if count >= len(_LAYOUTS):
             most = len(_LAYOUTS) - 1
             raise InputError(f"the sound has {count} channels, more than {most}; mix it down to stereo")
+        if not RATES[0] <= rate <= RATES[1]:
+            raise InputError(f"the sound has {rate} samples a second; resample it to 48000")
         self._layout, self._output = _LAYOUTS[count], output
         self._stream = output.add_stream("pcm_f32le", rate=rate, layout=self._layout)
 

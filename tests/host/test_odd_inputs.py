@@ -126,6 +126,16 @@ def test_a_wave_of_many_channels_is_heard(host, left):
     assert host.module("nodes.types").mono_wave(sound(0.4, channels=255)).duration == pytest.approx(0.4, abs=1e-3)
 
 
+@pytest.mark.parametrize("rate", odd.ODD_RATES)
+@pytest.mark.parametrize("taker", ["OmniSyncLipSyncVideo", "OmniSyncMouthTrack"])
+def test_the_own_sound_of_pictures(host, refused, taker, rate):
+    from comfy_api.latest import InputImpl, Types
+
+    images, own = torch.zeros(FRAMES, HEIGHT, WIDTH, 3), {**sound(), "sample_rate": rate}
+    video = InputImpl.VideoFromComponents(Types.VideoComponents(images=images, audio=own, frame_rate=25))
+    refused(watched(host, taker, video), "sample", f"{rate}")
+
+
 # -- videos, pictures and the part of them that is shown
 
 

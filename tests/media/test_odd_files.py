@@ -48,6 +48,12 @@ def test_rates_that_no_sound_has(files, tmp_path, rate):
     refused(files[0], wav(tmp_path / "odd.wav", rate), tmp_path / "out.mp4", f"declares {rate} samples a second")
 
 
+@pytest.mark.parametrize("rate", ODD_RATES)
+def test_a_sound_in_memory_of_such_a_rate(tmp_path, rate):
+    with pytest.raises(InputError, match=f"has {rate} samples a second"):
+        media.write_samples(tmp_path / "odd.wav", np.zeros((1, 100), np.float32), rate)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 2**32), st.sampled_from([16000, 44100, 48000]))
 def test_a_rate_is_heard_or_refused(source, target):
