@@ -1,6 +1,7 @@
 """The watermark's figures on videos: found after encoders, half size and a crop; false alarms; PSNR.
 
-python benchmarks/watermark.py film.mp4 [...] --frames 96 --alarms 100
+python -m omnisync_core synth --clips 12 --seconds 3 --out drawn
+python benchmarks/watermark.py film.mp4 [...] --frames 96 --unmarked film.mp4 drawn/*.mp4 --alarms 100
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ def encoded(pictures: list[np.ndarray], crf: int) -> list[np.ndarray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("videos", nargs="+", type=Path)
+    parser.add_argument("videos", nargs="*", type=Path)
     parser.add_argument("--frames", type=int, default=watermark.FRAMES)
+    parser.add_argument("--unmarked", nargs="*", type=Path, default=[], help="videos for the false alarms")
     parser.add_argument("--alarms", type=int, default=100, help="pieces of 10 unmarked frames that are looked at")
     options = parser.parse_args()
     for path in options.videos:
@@ -75,16 +77,25 @@ def main() -> None:
                 scores = {name: watermark.score(Shown(change(p)) for p in shown[name]) for name in shown}
                 rows.append([crf, way, f"{scores['marked']:.1f}", f"{scores['plain']:.1f}"])
         print(common.table(["crf", "", "marked", "unmarked"], rows), flush=True)
-    alarms = [watermark.score(piece) for piece in itertools.islice(_pieces(options.videos), options.alarms)]
-    high = sum(score > watermark.THRESHOLD for score in alarms)
-    print(f"unmarked: {high} alarms in {len(alarms)} pieces of 10 frames, the highest score {max(alarms):.1f}")
+    _false_alarms(options.unmarked, options.alarms)
 
 
-def _pieces(videos: list[Path]):
-    for path in videos:
-        frames = media.read_frames(path)
-        while piece := list(itertools.islice(frames, 10)):
-            yield piece
+def _false_alarms(videos: list[Path], most: int) -> None:
+    """Of pieces of 10 frames of each video in turn."""
+    turns = [_pieces(path) for path in videos]
+    pieces = (piece for row in itertools.zip_longest(*turns) for piece in row if piece)
+    scores = [watermark.score(piece) for piece in itertools.islice(pieces, most)]
+    if scores:
+        high = sum(score > watermark.THRESHOLD for score in scores)
+        mean, deviation = np.mean(scores), np.std(scores)
+        print(f"unmarked: {high} alarms in {len(scores)} pieces of 10 frames of {len(videos)} videos; "
+              f"scores {mean:.2f} +- {deviation:.2f}, the highest {max(scores):.2f}")  # fmt: skip
+
+
+def _pieces(path: Path):
+    frames = media.read_frames(path)
+    while len(piece := list(itertools.islice(frames, 10))) == 10:
+        yield piece
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from comfy_api.latest import io
 from ..omnisync_core.errors import InputError
 from ..omnisync_core.job.options import SILENCE, SyncOptions
 from ..omnisync_core.job.report import Report, clock
+from ..omnisync_core.marks.options import Marks
 from ..omnisync_core.timing.timeline import POLICIES
 from .types import (
     ENGINE_OUT,
@@ -46,6 +47,12 @@ LENGTH_TIP = "Where sound and video differ in length. " + " ".join(
 )
 SILENCE_TIP = "Where nobody speaks. close: the mouth rests. keep: the source's own pixels."
 PREVIEW_TIP = "Do only the first seconds, to judge the settings; 0 does all."
+MARKS = ("tag", "tag,c2pa", "tag,watermark", "tag,c2pa,watermark", "none")
+MARK_TIP = (
+    "How the result says that its mouth was edited. tag: a note in its metadata. c2pa: Content Credentials, signed by "
+    "your own certificate, here and again by Save Video (mp4). watermark: a faint pattern over edited frames, which "
+    "outlives encoders."
+)
 MOUTH_FROM = {
     "user": "your point or mask", "landmarks": "landmarks", "detector": "a face detector", "finder": "looked for",
     "filled": "filled in from other frames", "fallback": "no mouth seen",
@@ -210,6 +217,9 @@ class LipSyncVideoNode(io.ComfyNode):
                     "lossless", default=False, advanced=True,
                     tooltip="FFV1 in the source's pixel format instead of H.264: save it with format mkv.",
                 ),
+                io.Combo.Input(
+                    "mark", options=list(MARKS), default=MARKS[0], optional=True, advanced=True, tooltip=MARK_TIP
+                ),
             ],
             outputs=[
                 io.Video.Output(tooltip="The same video with the sound and its mouth; Save Video keeps it."),
@@ -226,7 +236,7 @@ class LipSyncVideoNode(io.ComfyNode):
     @classmethod
     def execute(
         cls, video, engine, seed, length_policy, silence_policy, preview_seconds, resume, lossless,
-        audio=None, mouth_track=None, speakers=None,
+        audio=None, mouth_track=None, speakers=None, mark=MARKS[0],
     ) -> io.NodeOutput:  # fmt: skip
         from ..omnisync_core.audio import mixed
         from .host.video import as_video
@@ -235,10 +245,11 @@ class LipSyncVideoNode(io.ComfyNode):
         if roles and mouth_track is not None:
             raise InputError("speakers bring their own mouth tracks: connect either mouth_track or speakers, not both")
         options = _options(seed, length_policy, silence_policy, mouth_track, preview_seconds, lossless, resume)
+        options = replace(options, marks=Marks.of(mark))
         sound = mixed([_samples(role.audio) for role in roles]) if roles and audio is None else _samples(audio)
         output, report = run(video, sound, engine, roles, options)
         text = described(report) + (f"\nnote: {LOSSLESS}" if lossless else "")
-        return io.NodeOutput(as_video(output), text)
+        return io.NodeOutput(as_video(output, is_signed=bool(report.edited) and options.marks.signs), text)
 
 
 class LipSyncImagesNode(io.ComfyNode):

@@ -21,6 +21,8 @@ from torch import Tensor
 from ...omnisync_core import media
 from ...omnisync_core.errors import InputError
 from ...omnisync_core.job.report import size
+from ...omnisync_core.marks.credentials import Signer, check_container
+from ...omnisync_core.marks.options import Marks
 from ...omnisync_core.timing.playback import play
 from .counting import counted
 
@@ -59,9 +61,30 @@ def saved_path(prefix: str, suffix: str, width: int, height: int) -> tuple[Path,
     return Path(folder) / f"{name}_{counter:05}_{suffix}", subfolder
 
 
-def as_video(path: Path):
-    """VIDEO of a file."""
-    return InputImpl.VideoFromFile(str(path))
+def as_video(path: Path, *, is_signed: bool = False):
+    """VIDEO of a file; of a signed one everything that is saved of it is signed again."""
+    return SignedVideo(str(path)) if is_signed else InputImpl.VideoFromFile(str(path))
+
+
+class SignedVideo(InputImpl.VideoFromFile):
+    """A file with Content Credentials. The host writes it anew, without them: what it saved is signed, made from this.
+
+    A part of it (a trim) is a VIDEO like any other.
+    """
+
+    def save_to(self, path, *args, **kwargs):
+        """As the host's. InputError: a container without Content Credentials; then nothing is saved."""
+        if not isinstance(path, (str, Path)):  # memory, to be sent somewhere
+            return super().save_to(path, *args, **kwargs)
+        path, part = Path(path), Path(path).with_suffix(f".part{Path(path).suffix}")
+        check_container(path)
+        signer = Signer(*Marks().credentials)
+        try:
+            super().save_to(str(part), *args, **kwargs)
+            signer.sign(part, path, Path(self.get_stream_source()), {})
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def open_video(video, folder: Path, lossless: bool) -> media.Part:

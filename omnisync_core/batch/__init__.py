@@ -5,7 +5,7 @@
 
 from .clip import Task, edit_clip
 from .outcome import Outcome, write_results
-from .plan import BundleChoice, plan_tasks
+from .plan import ModelChoice, plan_tasks
 from .run import run_batch
 
-__all__ = ["BundleChoice", "Outcome", "Task", "edit_clip", "plan_tasks", "run_batch", "write_results"]
+__all__ = ["ModelChoice", "Outcome", "Task", "edit_clip", "plan_tasks", "run_batch", "write_results"]

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import av
 
+from ..engines.choice import check_choice, open_engine
 from ..engines.protocol import Engine
 from ..errors import InputError
 from ..job.manifest import file_digest, plain
@@ -35,26 +36,31 @@ class EngineChoice(Protocol):
 
 
 @dataclass(frozen=True)
-class BundleChoice:
-    """The engine of a bundle (None: the bundled one) with settings of `load_engine`."""
+class ModelChoice:
+    """The engine that `engines.choice.open_engine` makes of the user's files and settings."""
 
-    model: str | None
+    model: Path | None = None
+    """None: the bundled one."""
+    vae: Path | None = None
+    whisper: Path | None = None
     settings: tuple[tuple[str, Any], ...] = ()
 
     def identity(self) -> dict[str, Any]:
+        """InputError: a file that is not there, files and settings that do not go together."""
         from ..engines.omnisync import BUNDLED
 
-        path = Path(self.model or BUNDLED)
-        if not path.is_file():
-            raise InputError(f"no such file: {path}")
-        told = {"engine": "omnisync", "model": file_digest(path), **plain(dict(self.settings))}
-        adapter = dict(self.settings).get("adapter")
-        return told | ({"adapter": file_digest(adapter)} if adapter else {})
+        given = dict(self.settings)
+        check_choice(self.model, self.vae, self.whisper, given)
+        named = {"vae": self.vae, "whisper": self.whisper, "adapter": given.get("adapter")}
+        files = {"model": self.model or BUNDLED, **{name: path for name, path in named.items() if path}}
+        missing = [path for path in files.values() if not Path(path).is_file()]
+        if missing:
+            raise InputError(f"no such file: {missing[0]}")
+        digests = {name: file_digest(path) for name, path in files.items()}
+        return {"engine": "latentsync" if self.vae else "omnisync", **plain(given), **digests}
 
     def load(self) -> Engine:
-        from ..engines.omnisync import load_engine
-
-        return load_engine(self.model, **dict(self.settings))
+        return open_engine(self.model, self.vae, self.whisper, dict(self.settings))
 
 
 def plan_tasks(

@@ -15,6 +15,7 @@ from ..job.lock import Lock
 from ..job.options import SyncOptions
 from ..job.report import Progress, clock
 from ..manifest import Row
+from ..marks.marking import Marking
 from ..pipeline import sync_video
 from ..tables import need_parquet
 from .clip import Task, edit_clip
@@ -42,6 +43,8 @@ class Batch:
     """That are left to do."""
     options: SyncOptions
     engine: EngineChoice
+    marks: tuple[str, ...]
+    """How every edited result says that it was, and what the law asks for, a line each."""
 
     def __str__(self) -> str:
         seconds = sum(task.seconds for task in self.tasks)
@@ -54,6 +57,7 @@ class Batch:
 def open_batch(rows: Sequence[Row], out: Path, suffix: str, options: SyncOptions, engine: EngineChoice) -> Batch:
     """Look at all rows; writes nothing but the folder `out`. InputError, OutputError."""
     need_parquet()
+    marking = Marking(options.marks, out / f"result{suffix}", lossless=options.lossless)  # once, not for every row
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -67,7 +71,8 @@ def open_batch(rows: Sequence[Row], out: Path, suffix: str, options: SyncOptions
         else:
             finished.append(known)
     order = tuple(row.id for row in rows)
-    return Batch(ledger, len(rows), order, tuple(finished), tuple(refused), tuple(left), options, engine)
+    told = tuple(finished), tuple(refused), tuple(left)
+    return Batch(ledger, len(rows), order, *told, options, engine, marking.told())
 
 
 def run_batch(batch: Batch, runner: Runner, tell: Callable[[Outcome], None] = lambda _: None) -> Counter[str]:

@@ -45,6 +45,21 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def engine(text: str) -> tuple[Path | None, Path | None, Path | None]:
+    """The model, VAE and Whisper of an engine's name, spelled as `bench run` spells it."""
+    kind, _, rest = text.partition(":")
+    if text.endswith(".json"):
+        raise argparse.ArgumentTypeError(
+            f"{rest or text} is a workflow for ComfyUI servers: queue {rest or text} --manifest LIST --host URL"
+        )
+    files = tuple(Path(part) for part in rest.split(",") if part)
+    if kind == "mini" and len(files) <= 1:
+        return (*files, None, None, None)[:3]
+    if kind == "latentsync" and len(files) == 3:
+        return files
+    raise argparse.ArgumentTypeError(f"must be mini, mini:BUNDLE or latentsync:UNET,VAE,WHISPER, got {text!r}")
+
+
 def mouth(text: str) -> str | tuple[float, ...]:
     if text in ("auto", "centre"):
         return text

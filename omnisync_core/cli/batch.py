@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError
 from ..job.report import clock
-from .arguments import number, whole
-from .options import add_lossless, add_marks, add_model, add_work, engine_settings, sync_options
+from .arguments import engine, number, whole
+from .options import add_lossless, add_marks, add_model, add_public, add_work, engine_settings, sync_options
 
 if TYPE_CHECKING:
+    from ..batch.plan import EngineChoice
     from ..batch.run import Batch, Runner
 
 
@@ -25,6 +27,8 @@ def add(commands: Any) -> None:
     files.add_argument("--container", choices=("mp4", "mov", "mkv"), help="default mp4, with --lossless mkv")
     add_lossless(files)
     files.add_argument("--dry-run", action="store_true", help="only say what it will take")
+    files.add_argument("--engine", type=engine, metavar="ENGINE",
+                       help="mini (default), mini:BUNDLE, latentsync:UNET,VAE,WHISPER; or --model below")  # fmt: skip
     where = command.add_argument_group("where (default: one process; else Ray, requirements-batch.txt)")
     where.add_argument("--gpus", type=whole(1, 10**5), metavar="N", help="as many workers, a GPU each")
     where.add_argument("--workers", type=whole(1, 10**5), metavar="N", help="as many workers on CPU cores, two each")
@@ -34,31 +38,46 @@ def add(commands: Any) -> None:
     add_work(command.add_argument_group("what happens"))
     add_marks(command)
     add_model(command)
+    add_public(command)
 
 
 def run(options: argparse.Namespace) -> None:
     from ..batch.bar import Bar
     from ..batch.outcome import RESULTS, told
-    from ..batch.plan import BundleChoice
     from ..batch.run import open_batch, run_batch
     from ..manifest import read_manifest
 
-    engine = BundleChoice(options.model, tuple(engine_settings(options).items()))
+    if options.lossless and options.container not in (None, "mkv"):
+        raise InputError(f"--lossless is FFV1, which goes into .mkv, not .{options.container}: leave --container out")
+    runner = _runner(options)
     suffix = f".{options.container or ('mkv' if options.lossless else 'mp4')}"
-    batch = open_batch(read_manifest(options.manifest), options.out, suffix, sync_options(options), engine)
-    print(batch, flush=True)
+    batch = open_batch(read_manifest(options.manifest), options.out, suffix, sync_options(options), _model(options))
+    print("\n".join([str(batch), *(f"{outcome.id}: {outcome.reason}" for outcome in batch.refused)]), flush=True)
     if options.dry_run:
-        _print_dry_run(batch)
+        _print_dry_run(batch, options.gpus or options.workers or 1)
         return
     with Bar(batch.rows, len(batch.finished) + len(batch.refused)) as bar:
-        states = run_batch(batch, _runner(options), bar.tell)
+        states = run_batch(batch, runner, bar.tell)
     print(f"{options.out / RESULTS}: {told(states)}; {clock(time.monotonic() - bar.began)}")
+    print("\n".join(f"edited clips are {line}" if not number else line for number, line in enumerate(batch.marks)))
+
+
+def _model(options: argparse.Namespace) -> EngineChoice:
+    """The engine's files, by --engine or one by one."""
+    from ..batch.plan import ModelChoice
+
+    files = options.model, options.vae, options.whisper
+    if options.engine is not None and any(files):
+        raise InputError("give either --engine, or --model, --vae and --whisper")
+    return ModelChoice(*(options.engine or files), tuple(engine_settings(options).items()))
 
 
 def _runner(options: argparse.Namespace) -> Runner:
     """One process, unless more is asked for."""
     from ..batch.run import run_here
 
+    if options.gpus is not None and options.workers is not None:
+        raise InputError("give either --gpus or --workers: a worker has a GPU, or CPU cores")
     if options.address is None and options.gpus is None and options.workers is None:
         return run_here
     from ..batch.cluster import Cluster, need_ray
@@ -67,14 +86,13 @@ def _runner(options: argparse.Namespace) -> Runner:
     return Cluster(options.address, options.gpus, options.workers, options.split)
 
 
-def _print_dry_run(batch: Batch) -> None:
+def _print_dry_run(batch: Batch, workers: int) -> None:
     from ..batch.run import estimate
 
-    for outcome in batch.refused:
-        print(f"{outcome.id}: {outcome.reason}")
     if batch.tasks:
         seconds = estimate(batch)
-        print(f"one process takes about {clock(seconds)}, going by {batch.tasks[0].id}; nothing was written")
+        shared = f", {workers} workers about {clock(seconds / workers)}" if workers > 1 else ""
+        print(f"one process takes about {clock(seconds)}{shared}, going by {batch.tasks[0].id}; nothing was written")
 
 
 def _stopped(options: argparse.Namespace, again: str) -> str:

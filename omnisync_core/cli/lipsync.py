@@ -13,7 +13,7 @@ from typing import Any
 from ..job.report import Report, clock
 from .arguments import file, number, speaker
 from .bars import Bars, stopped
-from .options import add_lossless, add_marks, add_model, add_video, add_work, engine_settings, given, sync_options
+from .options import add_lossless, add_marks, add_model, add_public, add_video, add_work, engine_settings, sync_options
 
 
 def add(commands: Any) -> None:
@@ -36,12 +36,7 @@ def add(commands: Any) -> None:
                       help="one of several people, once for each; without --audio their sounds are mixed")  # fmt: skip
     add_marks(command)
     add_model(command)
-    public = command.add_argument_group("LatentSync's public files (--model is its UNet)")
-    public.add_argument("--vae", type=Path, metavar="FILE", help="sd-vae-ft-mse")
-    public.add_argument("--whisper", type=Path, metavar="FILE", help="Whisper's tiny.pt")
-    public.add_argument("--resolution", type=int, choices=(256, 512), metavar="N",
-                        help="256: LatentSync 1.5; 512: 1.6 (default)")  # fmt: skip
-    public.add_argument("--cfg", type=number(0, 100, least=True), help="strength of the sound (default 1.5)")
+    add_public(command)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -54,8 +49,7 @@ def run(options: argparse.Namespace) -> None:
     sync = replace(sync_options(options), preview_seconds=options.preview, resume=options.resume)
     if options.show_mouth is not None:
         sync = replace(sync, mouth=shown_mouth(options.video, options.mouth, options.show_mouth))
-    settings = {**engine_settings(options), **given(options, "cfg", "resolution")}
-    engine = open_engine(options.model, options.vae, options.whisper, settings)
+    engine = open_engine(options.model, options.vae, options.whisper, engine_settings(options))
     with warnings.catch_warnings(), heard(options.audio, speakers) as sound, Bars() as bars:
         # What is wrong with the files is told once, in the report.
         warnings.simplefilter("ignore", UserWarning)

@@ -32,9 +32,10 @@ def sync_options(options: argparse.Namespace) -> SyncOptions:
 
 
 def engine_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """What the user chose of `load_engine`'s settings."""
+    """What the user chose of `engines.choice.open_engine`'s settings."""
     weights = given(options, "w_peak", "w_base", "gamma", "convention")
-    return {"guidance": weights, **given(options, "adapter", "prompt", "steps", "tau", "device", "dtype")}
+    names = ("adapter", "prompt", "steps", "tau", "device", "dtype", "cfg", "resolution")
+    return {"guidance": weights, **given(options, *names)}
 
 
 def add_video(command: argparse.ArgumentParser) -> None:
@@ -109,7 +110,17 @@ def add_model(command: argparse.ArgumentParser) -> None:
                        help="reading of the guidance formula: paper, normalised or floored")  # fmt: skip
 
 
+def add_public(command: argparse.ArgumentParser) -> None:
+    public = command.add_argument_group("LatentSync's public files (--model is its UNet)")
+    public.add_argument("--vae", type=Path, metavar="FILE", help="sd-vae-ft-mse")
+    public.add_argument("--whisper", type=Path, metavar="FILE", help="Whisper's tiny.pt")
+    public.add_argument("--resolution", type=int, choices=(256, 512), metavar="N",
+                        help="256: LatentSync 1.5; 512: 1.6 (default)")  # fmt: skip
+    public.add_argument("--cfg", type=number(0, 100, least=True), help="strength of the sound (default 1.5)")
+
+
 def _marks(options: argparse.Namespace) -> Marks:
-    kinds = () if options.mark == "none" else tuple(options.mark.split(","))
     files = {name: str(path) for name, path in given(options, "certificate", "key").items()}
-    return Marks(kinds, label=options.label, corner=options.label_corner, opacity=options.label_opacity, **files)
+    return Marks.of(
+        options.mark, label=options.label, corner=options.label_corner, opacity=options.label_opacity, **files
+    )

@@ -23,18 +23,27 @@ def open_engine(
     LatentSync cfg and resolution. InputError: files without each other, settings of the other kind.
     """
     given = dict(given or {})
+    check_choice(model, vae, whisper, given)
+    if vae is None:
+        from .omnisync import load_engine
+
+        return load_engine(model, **given)
+    return _latentsync(model, vae, whisper, given)
+
+
+def check_choice(model: Path | None, vae: Path | None, whisper: Path | None, given: Mapping[str, Any]) -> None:
+    """InputError where files and settings do not go together; nothing is read."""
     if vae is None and whisper is None:
         _refuse(given, LATENTSYNC_ALONE, "is of LatentSync: give its UNet (--model), --vae and --whisper too")
         if model is not None and model.suffix in (".pt", ".pth", ".ckpt"):
             raise InputError(f"{model} is no bundle; LatentSync's UNet needs --vae and --whisper too")
-        from .omnisync import load_engine
-
-        return load_engine(model, **given)
+        return
     missing = [name for name, path in (("model", model), ("vae", vae), ("whisper", whisper)) if path is None]
     if missing:
         raise InputError(f"LatentSync is three files: give --{' and --'.join(missing)} too")
     _refuse(given, BUNDLES_ALONE, "is of OmniSync's bundles alone; leave it out")
-    return _latentsync(model, vae, whisper, given)
+    if given.get("guidance") and "cfg" in given:
+        raise InputError("give either --cfg, or --w-peak, --w-base, --gamma and --convention")
 
 
 def _latentsync(model: Path, vae: Path, whisper: Path, given: dict[str, Any]) -> Engine:
@@ -43,8 +52,6 @@ def _latentsync(model: Path, vae: Path, whisper: Path, given: dict[str, Any]) ->
     from .latentsync.opening import load_latentsync
 
     weights = given.pop("guidance", None)
-    if weights and "cfg" in given:
-        raise InputError("give either --cfg, or --w-peak, --w-base, --gamma and --convention")
     place = {name: given.pop(name) for name in ("device", "dtype") if name in given}
     given.setdefault("resolution", 512)
     settings = Settings(**given, reuse=REUSE, guidance=Guidance(**weights) if weights else None)

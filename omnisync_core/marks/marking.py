@@ -32,7 +32,7 @@ class Marking:
             raise InputError("a label covers pixels, a lossless result has the source's: leave one of them out")
         if "c2pa" in marks.kinds:
             check_container(output)
-            if marks.credentials is not None:
+            if marks.signs:
                 self._signer = Signer(*marks.credentials)
 
     @cached_property

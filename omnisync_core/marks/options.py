@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import InputError
 
@@ -43,6 +44,11 @@ class Marks:
         if len(self.label) > 60 or not all(" " <= letter <= "~" for letter in self.label):
             raise InputError(f"the label must be at most 60 letters of ASCII, got {self.label!r}")
 
+    @classmethod
+    def of(cls, text: str, **settings: Any) -> Marks:
+        """By the kinds' names with commas between, or `none`. InputError."""
+        return cls(() if text == "none" else tuple(text.split(",")), **settings)
+
     @property
     def credentials(self) -> tuple[str, str] | None:
         """The files of certificate and key; None where there are none. InputError: one without the other."""
@@ -52,3 +58,8 @@ class Marks:
             have, lack = ("certificate", "key") if certificate else ("key", "certificate")
             raise InputError(f"Content Credentials need a certificate and its key: there is a {have}, but no {lack}")
         return (certificate, key) if certificate and key else None
+
+    @property
+    def signs(self) -> bool:
+        """Whether Content Credentials are asked for and can be made. InputError as `credentials`."""
+        return "c2pa" in self.kinds and self.credentials is not None

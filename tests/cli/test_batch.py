@@ -9,15 +9,17 @@ pytest.importorskip("pyarrow", reason="the table of a batch is Parquet: pip inst
 from omnisync_core import cli
 from omnisync_core.batch import plan
 from omnisync_core.batch.outcome import RESULTS, read_results
+from omnisync_core.job.manifest import file_digest
 from omnisync_core.manifest import write_manifest
 from tests.batch.batches import Napping, write_rows
+from tests.engines.latentsync import small
 
 
 @pytest.fixture
 def given(tmp_path, monkeypatch):
     """The command's words for three clips, with an engine that is none."""
     write_manifest(tmp_path / "list.csv", write_rows(tmp_path / "in", 3))
-    monkeypatch.setattr(plan.BundleChoice, "load", lambda self: Napping(0))
+    monkeypatch.setattr(plan.ModelChoice, "load", lambda self: Napping(0))
     out = tmp_path / "out"
     return ["batch", str(tmp_path / "list.csv"), "--out", str(out), "--mouth", "centre", "--container", "mkv"]
 
@@ -27,7 +29,8 @@ def test_a_list_of_clips(given, tmp_path, capsys):
     assert cli.main(given) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0] == "3 clips: 0 done before, 1 cannot be read, 2 to do with 1 s of video"
-    assert out.splitlines()[1].startswith(f"{tmp_path / 'out' / RESULTS}: 2 done, 1 refused; ")
+    assert out.splitlines()[1] == "clip1: row 2: there is no audio file in/a1.wav"
+    assert out.splitlines()[2].startswith(f"{tmp_path / 'out' / RESULTS}: 2 done, 1 refused; ")
     assert "clips: 100%" in err
     assert "speed=" in err
     states = [outcome.state for outcome in read_results(tmp_path / "out" / RESULTS)]
@@ -48,7 +51,7 @@ def test_stopped_it_says_how_to_go_on(given, tmp_path, capsys, monkeypatch):
             signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(plan.BundleChoice, "load", lambda self: Stopped(0))
+        patch.setattr(plan.ModelChoice, "load", lambda self: Stopped(0))
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
         try:
             assert cli.main(given) == 130
@@ -67,3 +70,80 @@ def test_bad_lists_get_one_line(given, tmp_path, capsys):
     assert err.count("\n") == 1
     assert "no column audio" in err
     assert not out
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("--engine humo:flow.json", "flow.json is a workflow for ComfyUI servers: queue flow.json --manifest LIST"),
+        ("--engine latentsync:a.pt,b.pt", "must be mini, mini:BUNDLE or latentsync:UNET,VAE,WHISPER"),
+        ("--engine mini:a,b", "must be mini, mini:BUNDLE or"),
+        ("--engine source", "must be mini, mini:BUNDLE or"),
+        ("--engine mini --model a.safetensors", "give either --engine, or --model, --vae and --whisper"),
+        ("--engine mini:gone.safetensors", "no such file: gone.safetensors"),
+        ("--engine latentsync:gone.pt,b,c", "no such file: gone.pt"),
+        ("--model a.pt --vae b", "give --whisper too"),
+        ("--cfg 2", "--cfg is of LatentSync"),
+        ("--adapter gone.safetensors", "no such file: gone.safetensors"),
+        ("--gpus 2 --workers 2", "give either --gpus or --workers"),
+        ("--mark tag,c2pa", "result.mkv cannot carry Content Credentials: take .mp4 or .mov"),
+        ("--mark watermark --lossless", "a watermark changes pixels"),
+        ("--mark stamp", "a mark must be one of tag, c2pa, watermark"),
+    ],
+)
+def test_what_no_clip_can_have_is_told_once_before_the_work(given, tmp_path, capsys, more, says):
+    try:
+        told = cli.main([*given, *more.split()])
+    except SystemExit as stop:
+        told = stop.code
+    out, err = capsys.readouterr()
+    assert told == 2
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert says in err and not out
+    assert not (tmp_path / "out" / RESULTS).exists()
+
+
+def test_lossless_goes_into_one_container(given, capsys):
+    assert cli.main([*given[:-1], "mp4", "--lossless"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "error: --lossless is FFV1, which goes into .mkv, not .mp4: leave --container out\n",
+    )
+
+
+@pytest.mark.parametrize(("files", "days", "says"), [
+    (("leaf.pem", "leaf.key"), (-30, -1), "is not valid today: renew it"),
+    (("leaf.pem", "other.key"), (-1, 30), "does not fit the certificate"),
+])  # fmt: skip
+def test_a_certificate_that_cannot_sign_is_told_once(given, tmp_path, capsys, files, days, says):
+    pytest.importorskip("c2pa", reason="Content Credentials need c2pa-python: pip install c2pa-python")
+    from tests.marks.certificates import write_pair
+
+    write_pair(tmp_path, "leaf", days)
+    write_pair(tmp_path, "other")
+    certificate, key = (str(tmp_path / name) for name in files)
+    words = [*given[:-1], "mp4", "--mark", "c2pa", "--certificate", certificate, "--key", key]
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ") and says in err and err.count("\n") == 1
+    assert not out and not list((tmp_path / "out").glob("*"))
+
+
+def test_the_bundled_model_has_a_name(given, monkeypatch):
+    monkeypatch.setattr(plan.ModelChoice, "identity", lambda self: {"model": str(self.model)})
+    assert cli.main([*given, "--engine", "mini"]) == 0
+
+
+def test_public_files_as_an_engine(tmp_path, capsys):
+    """A batch over LatentSync's files makes what one job makes of them."""
+    files = small.write_files(tmp_path)
+    write_manifest(tmp_path / "list.csv", write_rows(tmp_path / "in", 1))
+    work = ["--mouth", "centre", "--steps", "2", "--resolution", "256", "--lossless"]
+    how = [*work, "--device", "cpu", "--dtype", "float32"]
+    named = ["--engine", f"latentsync:{','.join(map(str, files))}"]
+    assert cli.main(["batch", str(tmp_path / "list.csv"), "--out", str(tmp_path / "out"), *named, *how]) == 0
+    clip = ["--video", str(tmp_path / "in" / "v0.mkv"), "--audio", str(tmp_path / "in" / "a0.wav")]
+    one = ["--model", str(files[0]), "--vae", str(files[1]), "--whisper", str(files[2])]
+    assert cli.main(["lipsync", *clip, "--output", str(tmp_path / "one.mkv"), *one, *how]) == 0
+    (row,) = read_results(tmp_path / "out" / RESULTS)
+    assert row.state == "done" and row.sha256 == file_digest(tmp_path / "one.mkv")

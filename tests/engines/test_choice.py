@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from omnisync_core import cli
 from omnisync_core.engines import choice
 from omnisync_core.engines.latentsync.engine import LatentSyncEngine
 from omnisync_core.errors import InputError
-from omnisync_core.models.picture_vae import PictureVAE
 from tests.engines.latentsync import small
 from tests.fake import pictures, write_sound, write_video
 
@@ -18,11 +16,7 @@ from tests.fake import pictures, write_sound, write_video
 def files(tmp_path_factory):
     """Tiny random networks under the public names, as published."""
     folder = tmp_path_factory.mktemp("files")
-    torch.manual_seed(0)
-    whisper = {f"encoder.{name.removeprefix('encoder.')}": v for name, v in small.whisper().state_dict().items()}
-    torch.save({"global_step": 1, "state_dict": small.unet().state_dict()}, folder / "latentsync_unet.pt")
-    torch.save({"dims": {"n_audio_head": 2}, "model_state_dict": whisper}, folder / "tiny.pt")
-    save_file(PictureVAE(32, (1, 1, 1, 1), 1).state_dict(), folder / "sd-vae-ft-mse.safetensors")
+    small.write_files(folder)
     write_video(folder / "in.mkv", 8, size=(128, 96))
     write_sound(folder / "in.wav", 0.4)
     return folder

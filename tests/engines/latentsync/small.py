@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 
 from omnisync_core.engines.latentsync.config import AttentionConfig, BlockConfig, LayerConfig, MotionConfig, UNetConfig
 from omnisync_core.engines.latentsync.engine import LatentSyncEngine, Settings
 from omnisync_core.engines.latentsync.unet import UNet
+from omnisync_core.models.picture_vae import PictureVAE
 from omnisync_core.models.whisper import WhisperEncoder
 
 AUDIO = 16
@@ -87,3 +90,14 @@ class Loud:
 def engine(denoiser=None, codec=None, **settings) -> LatentSyncEngine:
     chosen = Settings(**{"steps": 3, **settings})
     return LatentSyncEngine(denoiser or Loud(), codec or Blocks(), whisper(), chosen, "small")
+
+
+def write_files(folder: Path) -> tuple[Path, Path, Path]:
+    """UNet, autoencoder and Whisper as published, under the public names."""
+    torch.manual_seed(0)
+    paths = folder / "latentsync_unet.pt", folder / "sd-vae-ft-mse.safetensors", folder / "tiny.pt"
+    hearing = {f"encoder.{name.removeprefix('encoder.')}": v for name, v in whisper().state_dict().items()}
+    torch.save({"global_step": 1, "state_dict": unet().state_dict()}, paths[0])
+    save_file(PictureVAE(32, (1, 1, 1, 1), 1).state_dict(), paths[1])
+    torch.save({"dims": {"n_audio_head": 2}, "model_state_dict": hearing}, paths[2])
+    return paths
