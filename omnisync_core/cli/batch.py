@@ -59,7 +59,8 @@ def run(options: argparse.Namespace) -> None:
     with Bar(batch.rows, len(batch.finished) + len(batch.refused)) as bar:
         states = run_batch(batch, runner, bar.tell)
     print(f"{options.out / RESULTS}: {told(states)}; {clock(time.monotonic() - bar.began)}")
-    print("\n".join(f"edited clips are {line}" if not number else line for number, line in enumerate(batch.marks)))
+    marked, *more = batch.marks
+    print("\n".join([f"edited clips are {marked}", *more]))
 
 
 def _model(options: argparse.Namespace) -> EngineChoice:

@@ -31,6 +31,10 @@ def test_a_list_of_clips(given, tmp_path, capsys):
     assert out.splitlines()[0] == "3 clips: 0 done before, 1 cannot be read, 2 to do with 1 s of video"
     assert out.splitlines()[1] == "clip1: row 2: there is no audio file in/a1.wav"
     assert out.splitlines()[2].startswith(f"{tmp_path / 'out' / RESULTS}: 2 done, 1 refused; ")
+    assert (
+        out.splitlines()[3] == "edited clips are marked as edited by a note in its metadata, which services may strip"
+    )
+    assert "Article 50" in out.splitlines()[4]
     assert "clips: 100%" in err
     assert "speed=" in err
     states = [outcome.state for outcome in read_results(tmp_path / "out" / RESULTS)]
@@ -127,6 +131,13 @@ def test_a_certificate_that_cannot_sign_is_told_once(given, tmp_path, capsys, fi
     out, err = capsys.readouterr()
     assert err.startswith("error: ") and says in err and err.count("\n") == 1
     assert not out and not list((tmp_path / "out").glob("*"))
+
+
+def test_without_a_certificate_it_says_that_nothing_is_signed(given, capsys, monkeypatch):
+    monkeypatch.delenv("OMNISYNC_C2PA_CERTIFICATE", raising=False)
+    monkeypatch.delenv("OMNISYNC_C2PA_KEY", raising=False)
+    assert cli.main([*given[:-1], "mp4", "--mark", "tag,c2pa"]) == 0
+    assert "not signed: no certificate is named" in capsys.readouterr().out
 
 
 def test_the_bundled_model_has_a_name(given, monkeypatch):
