@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import signal
+import threading
 import uuid
 
 import pytest
@@ -25,8 +28,8 @@ PROMPT = {
 class Server:
     """A ComfyUI that gives back the video it was sent, one job after the other."""
 
-    def __init__(self, dies_at=None, fails=(), busy=0):
-        self.dies_at, self.fails, self.busy = dies_at, fails, busy
+    def __init__(self, dies_at=None, fails=(), busy=0, takes=0.05):
+        self.dies_at, self.fails, self.busy, self.takes = dies_at, fails, busy, takes
         self.files, self.jobs, self.sockets, self.waiting = {}, {}, {}, 0
 
     def app(self):
@@ -56,7 +59,7 @@ class Server:
 
     async def work(self, job, socket):
         self.waiting += 1
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(self.takes)
         self.waiting -= 1
         name = self.jobs[job]["1"]["inputs"]["file"]
         if name in self.fails:
@@ -157,6 +160,24 @@ def test_where_no_server_is_left_the_run_ends_in_one_line(run, capsys, monkeypat
     assert run("http://127.0.0.1:9", "http://127.0.0.1:10", status=2) == {}
     err = capsys.readouterr().err.splitlines()[-1]
     assert err.startswith("error: no server answers any more") and err.endswith("the same command goes on")
+
+
+def test_stopped_it_says_how_to_go_on(run, tmp_path, capsys):
+    server, before = Server(takes=1.0), signal.signal(signal.SIGINT, signal.default_int_handler)
+    stop = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
+    with serving(server) as host:
+        try:
+            stop.start()
+            run(host, status=130)
+        finally:
+            stop.cancel()
+            signal.signal(signal.SIGINT, before)
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith(
+            f"stopped; what is finished is kept in {tmp_path / 'out'}. Go on with: python -m omnisync"
+        )
+        server.takes = 0.05
+        assert whole(tmp_path, run(host))
 
 
 @pytest.mark.parametrize(

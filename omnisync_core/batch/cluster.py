@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -67,6 +69,7 @@ class Cluster:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         root = str(Path(__file__).parents[2])
         paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+        stop = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(
                 address=self.address,
@@ -80,6 +83,9 @@ class Cluster:
             raise InputError(
                 f"no Ray cluster {where} ({_last_line(error)}): start one with ray start --head, or leave --address out"
             ) from None
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, stop)  # Ray's ends the program without a word
 
     def _pool(self, ray: ModuleType) -> tuple[int, dict[str, float]]:
         """How many actors, and what each takes. InputError: the cluster has less."""

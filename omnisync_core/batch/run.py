@@ -57,6 +57,7 @@ class Batch:
 def open_batch(rows: Sequence[Row], out: Path, suffix: str, options: SyncOptions, engine: EngineChoice) -> Batch:
     """Look at all rows; writes nothing but the folder `out`. InputError, OutputError."""
     need_parquet()
+    options = replace(options, marks=options.marks.anywhere())
     marking = Marking(options.marks, out / f"result{suffix}", lossless=options.lossless)  # once, not for every row
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -64,13 +64,15 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _model(options: argparse.Namespace) -> EngineChoice:
-    """The engine's files, by --engine or one by one."""
+    """The engine's files, by --engine or one by one; by their whole names, for workers elsewhere."""
     from ..batch.plan import ModelChoice
 
     files = options.model, options.vae, options.whisper
     if options.engine is not None and any(files):
         raise InputError("give either --engine, or --model, --vae and --whisper")
-    return ModelChoice(*(options.engine or files), tuple(engine_settings(options).items()))
+    settings = engine_settings(options)
+    settings |= {"adapter": settings["adapter"].absolute()} if "adapter" in settings else {}
+    return ModelChoice(*(path and path.absolute() for path in options.engine or files), tuple(settings.items()))
 
 
 def _runner(options: argparse.Namespace) -> Runner:

@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     command.add_argument("--set", action="append", default=[], dest="settings", metavar="NODE.INPUT=VALUE",
                          help="e.g. 3.seed=7; a local file for an input that takes files is uploaded")  # fmt: skip
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="for the result (default: here)")
-    command.set_defaults(command=run)
+    command.set_defaults(command=run, stopped=_stopped)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -46,3 +46,7 @@ def _run_list(options: argparse.Namespace, hosts: Sequence[str]) -> None:
     with Bar(len(rows), 0) as bar:
         states = queue_batch(options.workflow, rows, hosts, options.settings, options.out, bar.tell)
     print(f"{options.out / RESULTS}: {told(states)}")
+
+
+def _stopped(options: argparse.Namespace, again: str) -> str:
+    return "stopped" if options.manifest is None else f"stopped; what is finished is kept in {options.out}. {again}"

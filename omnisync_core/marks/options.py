@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import InputError
@@ -58,6 +58,13 @@ class Marks:
             have, lack = ("certificate", "key") if certificate else ("key", "certificate")
             raise InputError(f"Content Credentials need a certificate and its key: there is a {have}, but no {lack}")
         return (certificate, key) if certificate and key else None
+
+    def anywhere(self) -> Marks:
+        """The same for a process elsewhere: the files by their whole names, also those that this environment names."""
+        if not self.signs:
+            return self
+        certificate, key = map(os.path.abspath, self.credentials or ())
+        return replace(self, certificate=certificate, key=key)
 
     @property
     def signs(self) -> bool:

@@ -1,6 +1,7 @@
 """`python -m omnisync_core batch`: plan, bar, table, one line for what is wrong."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -84,11 +85,11 @@ def test_bad_lists_get_one_line(given, tmp_path, capsys):
         ("--engine mini:a,b", "must be mini, mini:BUNDLE or"),
         ("--engine source", "must be mini, mini:BUNDLE or"),
         ("--engine mini --model a.safetensors", "give either --engine, or --model, --vae and --whisper"),
-        ("--engine mini:gone.safetensors", "no such file: gone.safetensors"),
-        ("--engine latentsync:gone.pt,b,c", "no such file: gone.pt"),
+        ("--engine mini:gone.safetensors", f"no such file: {Path('gone.safetensors').absolute()}"),
+        ("--engine latentsync:gone.pt,b,c", f"no such file: {Path('gone.pt').absolute()}"),
         ("--model a.pt --vae b", "give --whisper too"),
         ("--cfg 2", "--cfg is of LatentSync"),
-        ("--adapter gone.safetensors", "no such file: gone.safetensors"),
+        ("--adapter gone.safetensors", f"no such file: {Path('gone.safetensors').absolute()}"),
         ("--gpus 2 --workers 2", "give either --gpus or --workers"),
         ("--mark tag,c2pa", "result.mkv cannot carry Content Credentials: take .mp4 or .mov"),
         ("--mark watermark --lossless", "a watermark changes pixels"),

@@ -113,3 +113,15 @@ def test_bad_jobs_are_refused_before_the_work(tmp_path, pair, monkeypatch):
     monkeypatch.setenv(KEY, pair["key"])
     run("env.mp4")
     assert read_claim(tmp_path / "env.mp4").is_intact
+
+
+def test_a_process_elsewhere_finds_the_same_files(tmp_path, pair, monkeypatch):
+    """Workers have another folder and another environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(CERTIFICATE, "c.pem")
+    monkeypatch.setenv(KEY, pair["key"])
+    marks = Marks(("c2pa",)).anywhere()
+    monkeypatch.delenv(CERTIFICATE)
+    assert marks.credentials == (str(tmp_path / "c.pem"), pair["key"])
+    monkeypatch.delenv(KEY)
+    assert Marks(("c2pa",), label="AI").anywhere() == Marks(("c2pa",), label="AI")
