@@ -11,6 +11,7 @@ a file or a hash is not as it should be, `throughput` where two workers do not d
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import signal
 import subprocess
@@ -151,18 +152,18 @@ def throughput(clips: int, out: Path, engine: str) -> int:
 
 
 def _pin() -> None:
-    """This worker to the first core that no other has taken."""
+    """This worker to the first core that no other has taken; one that is ending lets its own go."""
     import fcntl
     import tempfile
 
-    for core in sorted(os.sched_getaffinity(0)):
+    for core in itertools.cycle(sorted(os.sched_getaffinity(0))):
         taken = open(Path(tempfile.gettempdir()) / f"omnisync_core_{core}", "w")  # noqa: SIM115 - held until it ends
         with suppress(BlockingIOError):
             fcntl.flock(taken, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _HELD.append(taken)
             os.sched_setaffinity(0, {core})
             return
-    raise SystemExit("more workers than cores")
+        time.sleep(0.1)
 
 
 _HELD: list = []
