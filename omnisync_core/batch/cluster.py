@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ MOST_BLOCKS = 5000
 """Ray keeps books on each; beyond it several clips share one."""
 WHOLE, SPLIT = "whole", "split"
 """What is to be done with a clip."""
+CONNECT_SECONDS = 10.0
 WAITING = 2
 """Clips that lie ready for each actor."""
 
@@ -64,6 +66,7 @@ class Cluster:
             ray.shutdown()
 
     def _connect(self, ray: ModuleType) -> None:
+        _check_address(self.address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of its own books, when a node died that held them
         logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -79,10 +82,7 @@ class Cluster:
                 runtime_env={"env_vars": {"PYTHONPATH": paths}},
             )
         except (ConnectionError, ValueError) as error:
-            where = f"at {self.address}" if self.address else "here"
-            raise InputError(
-                f"no Ray cluster {where} ({_last_line(error)}): start one with ray start --head, or leave --address out"
-            ) from None
+            raise _no_cluster(self.address, error) from None
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, stop)  # Ray's ends the program without a word
@@ -192,6 +192,30 @@ def _outcomes(pool: _Pool, tasks: Sequence[Task], split: float | None) -> Iterat
     for _ in pool.run(pieces):
         pass
     yield from pool.run([(task, WHOLE) for task in tasks if is_long[task.id]])
+
+
+def _check_address(address: str | None) -> None:
+    """InputError where nobody listens: Ray itself would ask for minutes. Names such as `auto` are Ray's to know."""
+    if address is None:
+        return
+    if address.startswith("ray://"):
+        raise InputError(
+            f"{address} is Ray Client, over which Ray Data does not run: start this on a host of the cluster, "
+            "with --address auto"
+        )
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and int(port) < 2**16:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        except OSError as error:
+            raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str | None, error: BaseException) -> InputError:
+    where = f"at {address}" if address else "here"
+    return InputError(
+        f"no Ray cluster {where} ({_last_line(error)}): start one with ray start --head, or leave --address out"
+    )
 
 
 def _last_line(error: BaseException) -> str:

@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
     where.add_argument("--workers", type=whole(1, 10**5), metavar="N", help="as many workers on CPU cores, two each")
     where.add_argument("--split", type=number(1, 10**6), metavar="SECONDS",
                        help="cut longer clips at shots and silences, for workers to share; same result")  # fmt: skip
-    where.add_argument("--address", metavar="RAY", help="of a Ray cluster, e.g. auto or ray://head:10001")
+    where.add_argument("--address", metavar="RAY", help="of a Ray cluster: auto on one of its hosts, or HEAD:6379")
     add_work(command.add_argument_group("what happens"))
     add_marks(command)
     add_model(command)

@@ -81,6 +81,11 @@ def test_no_cluster_at_the_address(ray, tmp_path):
         run(write_rows(tmp_path / "in", 1), tmp_path / "out", runner=Cluster("127.0.0.1:1"))
 
 
+def test_ray_client_is_refused(ray, tmp_path):
+    with pytest.raises(InputError, match=r"ray://head:10001 is Ray Client, .* with --address auto"):
+        run(write_rows(tmp_path / "in", 1), tmp_path / "out", runner=Cluster("ray://head:10001"))
+
+
 @pytest.mark.parametrize(("found", "says"), [(None, "needs Ray: pip install"), ("2.54.1", "2.54.1 is too old")])
 def test_without_a_ray_that_serves_one_line_says_so(monkeypatch, tmp_path, capsys, found, says):
     modules = dict.fromkeys(("ray", "ray.data", "ray.exceptions"))
