@@ -37,8 +37,9 @@ NETWORK = {
 }  # fmt: skip
 HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "node_helpers", "latent_preview",
         "nodes", "server", "execution"}  # fmt: skip
-PROCESSES = {"synth.speech": {"subprocess"}, "queue": NETWORK}
-"""espeak-ng runs in a process of its own, in training and tests; `queue` talks to a running host."""
+PROCESSES = {"synth.speech": {"subprocess"}, "queue": NETWORK, "batch.cluster": {"socket"}}
+"""espeak-ng runs in a process of its own, in training and tests; `queue` talks to a running host; a batch asks whether
+the cluster that the user names is there."""
 
 
 def name_of(path: Path) -> str:
