@@ -4,8 +4,9 @@
     python benchmarks/cluster.py throughput --clips 64 --out /tmp/speed      # on a machine that does nothing else
 
 Needs requirements-batch.txt and psutil. The engine is the bundled model at its one step, each worker on one thread; for
-machines without time `--engine tiny` has random weights, `--engine fake` only paints. `prove` exits with 1 where a row,
-a file or a hash is not as it should be, `throughput` where two workers do not do 1.8 times what one does.
+machines without time `--engine tiny` has random weights, `--engine fake` only paints, and `--engine nap` waits two
+seconds a window besides, as for a graphics card: with it `throughput` is the batch's own. `prove` exits with 1 where a
+row, a file or a hash is not as it should be, `throughput` where two workers do not do 1.8 times what one does.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from omnisync_core.job.options import SyncOptions  # noqa: E402
 from omnisync_core.manifest import Row, read_manifest, write_manifest  # noqa: E402
 
 OPTIONS = SyncOptions(mouth="centre")
-ENGINES = ("mini", "tiny", "fake")
+ENGINES = ("mini", "tiny", "fake", "nap")
+NAP_SECONDS = 2.0
 SIZE = 128
 """Of the clips, pixels a side."""
 NODE = {"num_cpus": 2, "object_store_memory": 200_000_000}
@@ -58,10 +60,10 @@ class Choice:
             _pin()
         if self.name == "mini":
             return ModelChoice().load()
-        if self.name == "fake":
-            from tests.fake import FakeEngine
+        if self.name in ("fake", "nap"):
+            from tests.batch.batches import Napping
 
-            return FakeEngine(steps=1)
+            return Napping(NAP_SECONDS if self.name == "nap" else 0)
         from omnisync_core.engines.omnisync import Sampling
         from tests import tiny
 
@@ -135,13 +137,15 @@ def prove(clips: int, out: Path, engine: str) -> int:
 
 
 def throughput(clips: int, out: Path, engine: str) -> int:
-    """Workers on a core and a thread each, from the first finished clip on: starting is not counted."""
+    """Clips a second from the first finished one on; workers that compute have a core and a thread each."""
     manifest, rates = make_clips(out / "in", clips), {}
     cluster, _ = start_cluster(1)
     try:
         for count in (1, 2):
             ends, began = [], time.monotonic()
-            batch = open_batch(read_manifest(manifest), out / f"with{count}", ".mp4", OPTIONS, Choice(engine, True))
+            batch = open_batch(
+                read_manifest(manifest), out / f"with{count}", ".mp4", OPTIONS, Choice(engine, engine != "nap")
+            )
             run_batch(batch, Runner(cluster.address, workers=count), lambda _, ends=ends: ends.append(time.monotonic()))
             rates[count] = (clips - count) / (ends[-1] - ends[count - 1])
             print(f"{count} workers: {rates[count]:.2f} clips/s; {ends[-1] - began:.0f} s with starting", flush=True)
