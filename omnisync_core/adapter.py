@@ -82,12 +82,13 @@ def write_adapter(
     transformer: Mapping[str, tuple[Tensor, Tensor]],
     decoder: Mapping[str, Tensor],
     about: Mapping[str, object],
+    dtype: torch.dtype = torch.float16,
 ) -> str:
     """Write layer -> (A, B) and parameter -> difference beside the path and move it there; returns the digest."""
     tensors = {f"{DECODER}{name}{DIFFERENCE}": value for name, value in decoder.items()}
     for layer, pair in transformer.items():
         tensors |= {f"{TRANSFORMER}{layer}{end}": value for end, value in zip((INNER, OUTER), pair, strict=True)}
-    tensors = {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in tensors.items()}
+    tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in tensors.items()}
     digest = tensor_digest(tensors)
     with replacing(path) as part:
         save_file(tensors, part, {"omnisync.adapter": json.dumps(dict(about)), "omnisync.digest": digest})
@@ -113,7 +114,7 @@ def check_base(adapter: Adapter, base: str) -> None:
     if adapter.base != base:
         raise CheckpointError(
             f"{adapter.path} was learned with the model {adapter.base[:12]}, this is {base[:12]}; "
-            "give that model, or run `adapt` with this one"
+            "give that model, or learn it again with this one"
         )
 
 

@@ -1,6 +1,7 @@
-"""Draws the pictures of templates whose weights never ran here, and the pack's icon: `python -m scripts.engine_cards`.
+"""Draws the pictures of templates whose weights never ran here, or are the user's: `python -m scripts.engine_cards`.
 
-A card says what the engine is for, its licence and what memory it wants. It shows no result, for there is none.
+A card says what the engine is for, its licence and what memory it wants. It shows no result, for there is none. The
+pack's icon is drawn too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 SIDE, EDGE, BAND = 576, 36, 214
 QUALITY = 92
 HUMO, LTX, LATENTSYNC, XDUB = (74, 124, 196), (38, 128, 140), (150, 92, 168), (176, 112, 40)
+SPEAKER = (58, 132, 82)
 LIPS, SKIN = (226, 92, 62), (250, 226, 204)
 HONEST = "A drawn card: these weights were never run here."
 
@@ -33,6 +35,7 @@ class Card:
     memory: str
     files: str
     color: Color
+    honest: str = HONEST
 
 
 CARDS = (
@@ -63,6 +66,11 @@ CARDS = (
         ("Change what is seen and heard", "by words, up to 121 frames."),
         "LTX-2 Community License", "32 GB, 24 GB offloaded, estimated", "2 files, 36 GB", LTX,
     ),
+    Card(
+        "Speaker LoRA", "LoRA of a speaker",
+        ("A bundle with what was learned", "from minutes of one person."),
+        "the bundle's", "the bundle's", "your bundle, your LoRA", SPEAKER, "A drawn card: the LoRA is yours.",
+    ),
 )  # fmt: skip
 
 
@@ -87,7 +95,7 @@ def draw(card: Card) -> Page:
         page.text(EDGE, y, name, 17, SOFT)
         page.text(EDGE + 92, y, shortened(value, SIDE - 2 * EDGE - 92, 19), 19, INK, 600)
     page.panel(0, SIDE - 62, SIDE, 62, card.color, 1)
-    page.text(SIDE / 2, SIDE - 25, HONEST, 18, (255, 255, 255), 600, "centre")
+    page.text(SIDE / 2, SIDE - 25, card.honest, 18, (255, 255, 255), 600, "centre")
     return page
 
 
@@ -190,6 +198,21 @@ def _xdub(page: Page, card: Card) -> None:
     _arrow(page, 364, 128, card.color)
 
 
+def _speaker(page: Page, card: Card) -> None:
+    """Many moments of one person, and the person who says something else."""
+    soft = _mixed(card.color, PAPER, 0.5)
+    for number in range(3):
+        x, y = EDGE + 8 + 54 * number, 60 + 22 * number
+        page.panel(x, y, 84, 84, (255, 255, 255), 6)
+        small = Page(76, 76)
+        small.panel(0, 0, 76, 76, soft, 1)
+        _person(small, 38, 34, 24, card.color, 0.4 * number)
+        page.picture(x + 4, y + 4, small.pixels, (76, 76), 4)
+    _arrow(page, 302, 128, card.color)
+    _person(page, 452, 112, 60, card.color, 0.8)
+    _corners(page, 452, 146, 26, INK)
+
+
 def _film(page: Page, color: Color) -> None:
     """A film's frame around what is right in the band."""
     page.panel(330, 22, 224, 170, INK, 10)
@@ -239,6 +262,7 @@ SCENES: dict[str, Callable[[Page, Card], None]] = {
     "Real person with X-Dub": _xdub,
     "LTX-2 own voice": _ltx_voice,
     "LTX-2 audio-visual edit": _ltx_edit,
+    "Speaker LoRA": _speaker,
 }
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def links_of(workflow):
 def test_all_are_there():
     assert {title(path) for path in BROWSER} == PUBLIC | {
         "Lip sync a video", "The parts", "Cartoon or animal", "Two speakers", "Long video", "Lossless",
-        "Your own speaker",
+        "Your own speaker", "Speaker LoRA",
     }  # fmt: skip
     assert [path.stem[:3] for path in BROWSER] == [f"{number:02d} " for number in range(1, len(BROWSER) + 1)]
     assert {twin(path) for path in BROWSER} | {FOLDER / "api" / "own_files.json"} == set(API)

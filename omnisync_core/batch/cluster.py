@@ -55,7 +55,7 @@ class Cluster:
     ) -> Iterator[Outcome]:
         """Outcomes as they come. InputError: no Ray, no cluster, too small a one. OutputError: the cluster is gone."""
         ray = need_ray()
-        self._connect(ray)
+        self.connect(ray)
         try:
             count, resources = self._pool(ray)
             pool = _Pool(ray, count, resources, (engine, options, str(ledger.out), self.split or 0.0))
@@ -65,7 +65,8 @@ class Cluster:
         finally:
             ray.shutdown()
 
-    def _connect(self, ray: ModuleType) -> None:
+    def connect(self, ray: ModuleType) -> None:
+        """To the cluster, or to one of this machine alone. InputError: there is none."""
         _check_address(self.address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of its own books, when a node died that held them

@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
     command.add_argument("--table", choices=("clips.csv", "clips.parquet"), default="clips.csv",
                          help="the list of clips (default clips.csv)")  # fmt: skip
     command.add_argument("--workers", type=whole(1, 256), default=1, help="processes (default 1)")
+    command.add_argument("--address", metavar="RAY", help="of a Ray cluster that does the work, e.g. auto")
     windows = command.add_argument_group("for OmniSync's own training")
     windows.add_argument("--crops", type=whole(32, 2048), default=0, metavar="PIXELS",
                          help="crops around the mouth in the place of aligned faces")  # fmt: skip
@@ -41,6 +42,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from ..training.footage.encode import EncodeOptions, encode
+    from ..training.footage.spread import Spread
 
     asked = None
     if options.encode:
@@ -61,19 +63,21 @@ def run(options: argparse.Namespace) -> None:
         if options.bootstrap:
             _bootstrap(options, bar("bootstrap", "changing mouths", "clip"))
         if asked:
-            count = encode(options.out, asked, bar("encode", "encoding windows", "shard"))
+            spread = Spread(options.workers, options.address)
+            count = encode(options.out, asked, bar("encode", "encoding windows", "shard"), spread)
             print(f"{options.out / 'encoded' / asked.name}: {count} windows")
 
 
 def _footage(options: argparse.Namespace, bar: Callable[[int, int], None]) -> None:
     from ..training.footage import PrepareOptions, prepare
     from ..training.footage.prepare import summary
+    from ..training.footage.spread import Spread
 
     asked = PrepareOptions(
         resolution=options.resolution, test_share=options.test_share, table=options.table, syncnet=options.syncnet,
         crops=options.crops, pairs=options.pairs,
     )  # fmt: skip
-    rows = prepare(options.folder, options.out, asked, options.workers, bar)
+    rows = prepare(options.folder, options.out, asked, Spread(options.workers, options.address), bar)
     print(f"{options.out}: {summary(rows)}")
 
 

@@ -6,8 +6,10 @@ events become visemes, and these a curve of mouth parameters with coarticulation
 
 import argparse
 import json
+import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -148,16 +150,41 @@ def build_corpus(count: int, split: str, seed: int, seconds: float, workers: int
         )
 
 
+class Corpus(Sequence[Utterance]):
+    """The utterances that `build_corpus` wrote, sample for sample, read from the disk as they are asked for."""
+
+    def __init__(self, path: Path | str) -> None:
+        with np.load(path) as data:
+            self._edges = [np.cumsum([0, *data[f"{part}_lengths"]]) for part in ("wave", "curve")]
+            self._about = json.loads(str(data["about"]))
+        self._arrays = [_mapped(path, part) for part in ("wave", "curve")]
+
+    def __len__(self) -> int:
+        return len(self._about)
+
+    def __getitem__(self, index: int) -> Utterance:  # type: ignore[override]  # no slices
+        parts = (array[edges[index] : edges[index + 1]] for array, edges in zip(self._arrays, self._edges, strict=True))
+        wave_S, curve_M5 = parts
+        return Utterance((wave_S / _FULL_SCALE).astype(np.float32), np.array(curve_M5), *self._about[index])
+
+
 def load_corpus(path: Path | str) -> list[Utterance]:
-    """The utterances that `build_corpus` wrote, sample for sample."""
-    with np.load(path) as data:
-        waves = np.split(data["wave"], np.cumsum(data["wave_lengths"])[:-1])
-        curves = np.split(data["curve"], np.cumsum(data["curve_lengths"])[:-1])
-        about = json.loads(str(data["about"]))
-    return [
-        Utterance((wave / _FULL_SCALE).astype(np.float32), curve, *said)
-        for wave, curve, said in zip(waves, curves, about, strict=True)
-    ]
+    """All of a `Corpus`, in memory."""
+    return list(Corpus(path))
+
+
+def _mapped(archive: Path | str, name: str) -> np.ndarray:
+    """An array of an npz as it lies on the disk; `np.savez` does not compress."""
+    with zipfile.ZipFile(archive) as parts, parts.open(f"{name}.npy") as member:
+        entry = parts.getinfo(f"{name}.npy")
+        np.lib.format.read_magic(member)
+        shape, _, kind = np.lib.format.read_array_header_1_0(member)
+        within = member.tell()
+    with open(archive, "rb") as file:
+        file.seek(entry.header_offset + 26)
+        name_size, extra_size = struct.unpack("<HH", file.read(4))
+    offset = entry.header_offset + 30 + name_size + extra_size + within
+    return np.memmap(archive, kind, "r", offset, shape)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -197,7 +224,7 @@ def _espeak_paths() -> dict[str, str]:
 
 __all__ = [
     "AMPLITUDE", "CAPTIONS", "CURVE_RATE", "MOUTH_PARAMS", "TEST_VOICES", "TRAIN_VOICES",
-    "Utterance", "build_corpus", "caption", "load_corpus", "utterance",
+    "Corpus", "Utterance", "build_corpus", "caption", "load_corpus", "utterance",
 ]  # fmt: skip
 
 

@@ -232,3 +232,11 @@ def log_step(log: Path, step: int, gradient: float, seconds: float, losses: Mapp
     row = {key: round(float(value.detach()), 5) for key, value in losses.items()}
     with open(log, "a", encoding="utf-8") as file:
         file.write(json.dumps({"step": step, "gradient": round(gradient, 3), "seconds": round(seconds), **row}) + "\n")
+
+
+def log_unseen(work: Path, name: str, step: int, means: Mapping[str, float | Tensor]) -> None:
+    """What a report found on what is not learned from: printed, and a line of JSON in `NAME_unseen.jsonl`."""
+    row = {key: round(float(value), 4) for key, value in means.items()}
+    print(f"{name}, step {step}, unseen: " + ", ".join(f"{key} {value:.4f}" for key, value in row.items()), flush=True)
+    with open(work / f"{name}_unseen.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, **row}) + "\n")

@@ -1,6 +1,6 @@
 """LoRA (Hu et al., arXiv 2106.09685) through peft on any network of the core, written under the host's keys.
 
-The host adds B A alpha / rank to a matrix; *LoraLoaderModelOnly* takes the file for a MODEL of the same network.
+The host adds B A to a matrix; *LoraLoaderModelOnly* takes the file for a MODEL of the same network.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -41,22 +40,26 @@ def add_lora(network: nn.Module, layers: list[str], rank: int, alpha: float | No
     return inject_adapter_in_model(config, network)
 
 
-def host_tensors(network: nn.Module, prefix: str = PREFIX) -> dict[str, Tensor]:
-    """A (rank, inputs), B (outputs, rank) and alpha of every layer that has them, by the host's keys."""
+def low_rank(network: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """Layer -> A (rank, inputs) and B (outputs, rank), float32 on the CPU; B A is what is added."""
     from peft.tuners.lora import LoraLayer
 
-    tensors = {}
+    found = {}
     for name, layer in network.named_modules():
         if isinstance(layer, LoraLayer):
             (adapter,) = layer.lora_A
-            tensors[f"{prefix}{name}.lora_A.weight"] = layer.lora_A[adapter].weight
-            tensors[f"{prefix}{name}.lora_B.weight"] = layer.lora_B[adapter].weight
-            tensors[f"{prefix}{name}.alpha"] = torch.tensor(float(layer.scaling[adapter] * layer.r[adapter]))
-    return {key: value.detach().float().cpu().contiguous() for key, value in tensors.items()}
+            inner, outer = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight * layer.scaling[adapter]
+            found[name] = (inner.detach().float().cpu().contiguous(), outer.detach().float().cpu().contiguous())
+    return found
 
 
 def write_lora(path: str | Path, network: nn.Module, told: dict[str, str] | None = None) -> Path:
     """The file, whole or not at all; `told` becomes its metadata."""
+    tensors = {
+        f"{PREFIX}{layer}.lora_{half}.weight": value
+        for layer, pair in low_rank(network).items()
+        for half, value in zip("AB", pair, strict=True)
+    }
     with replacing(path) as part:
-        save_file(host_tensors(network), part, told)
+        save_file(tensors, part, told)
     return Path(path)

@@ -134,6 +134,7 @@ def test_captions_name_the_character():
 def test_a_corpus_comes_back_sample_for_sample(tmp_path):
     speech.build_corpus(3, "test", 5, 1.0, 2, tmp_path / "c.npz")
     corpus = speech.load_corpus(tmp_path / "c.npz")
+    assert len(corpus) == 3
     for index, u in enumerate(corpus):
         direct = speech.utterance(5 + index, "test", seconds=1.0)
         np.testing.assert_array_equal(u.wave_S, direct.wave_S)

@@ -10,6 +10,7 @@ import hashlib
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ..latents import as_video
 from ..sized.parts import digest_of, open_vae, open_whisper
 from ..sized.windows import Encoding, WindowRow, write_encoding, write_windows
 from .crops import read_beside
+from .spread import HERE, Spread
 from .stretches import FPS
 
 SHARD_CLIPS = 50
@@ -55,39 +57,51 @@ class EncodeOptions:
 
 
 def encode(
-    folder: str | Path, options: EncodeOptions, told: Callable[[int, int], None] = lambda done, total: None
+    folder: str | Path,
+    options: EncodeOptions,
+    told: Callable[[int, int], None] = lambda done, total: None,
+    spread: Spread = HERE,
 ) -> int:
     """Encode every crop of a set; returns the number of windows. InputError: no set, or a VAE that does not fit it."""
     folder = Path(folder)
     clips = _clips(folder)
-    vae, whisper = open_vae(options.vae), open_whisper(options.whisper)
-    out, captions = folder / "encoded" / options.name, _captions(options)
+    vae, whisper = _networks(options)
+    out = folder / "encoded" / options.name
     size = _size(folder / clips[0]["path"])
     if size % (2 * vae.spatial_stride):
         raise InputError(f"crops of {size} pixels do not fit this VAE; prepare them at a multiple of 16")
     _describe(out, vae, whisper, size, options)
-    shards = [
-        (split, clips_of[at : at + SHARD_CLIPS])
+    shards = {
+        out / f"{split}_{_digest(folder, rows)}.parquet": rows
         for split in ("train", "test")
         for clips_of in [[row for row in clips if row["split"] == split]]
-        for at in range(0, len(clips_of), SHARD_CLIPS)
-    ]
-    wanted, windows = set(), 0
-    for done, (split, rows) in enumerate(shards, 1):
-        path = out / f"{split}_{_digest(folder, rows)}.parquet"
-        wanted.add(path)
-        if not path.exists():
-            made = (one for row in rows for one in _windows(folder, row, captions, vae, whisper, options))
-            write_windows(path, made)
-            write_tar(path.with_suffix(".tar"), [folder / row["path"] for row in rows])
+        for rows in (clips_of[at : at + SHARD_CLIPS] for at in range(0, len(clips_of), SHARD_CLIPS))
+    }
+    missing = [(path, rows) for path, rows in shards.items() if not path.exists()]
+    told(len(shards) - len(missing), len(shards))
+    for done, _ in enumerate(spread(partial(_write_shard, folder, options), missing), len(shards) - len(missing) + 1):
         told(done, len(shards))
-    for path in set(out.glob("*.parquet")) - wanted:
+    for path in set(out.glob("*.parquet")) - shards.keys():
         path.unlink()
         path.with_suffix(".tar").unlink(missing_ok=True)
-    windows = sum(_count(path) for path in wanted)
+    windows = sum(_count(path) for path in shards)
     if not windows:
         raise InputError(f"no clip of {folder} holds {options.frames} frames; give fewer")
     return windows
+
+
+def _write_shard(folder: Path, options: EncodeOptions, shard: tuple[Path, list[Row]]) -> None:
+    """The windows last: where they are, the tar is."""
+    path, rows = shard
+    vae, whisper = _networks(options)
+    captions = _captions(options)
+    write_tar(path.with_suffix(".tar"), [folder / row["path"] for row in rows])
+    write_windows(path, (one for row in rows for one in _windows(folder, row, captions, vae, whisper, options)))
+
+
+@lru_cache(maxsize=1)
+def _networks(options: EncodeOptions) -> tuple[VideoVAE, WhisperEncoder]:
+    return open_vae(options.vae), open_whisper(options.whisper)
 
 
 def write_tar(path: Path, clips: Sequence[Path]) -> None:

@@ -12,10 +12,10 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from ..latentsync.syncnet import StableSyncNet, load_syncnet
 from .contact import draw_contact
 from .crops import crop_frames, drawn_frames, write_beside
 from .faces_file import write_faces
+from .spread import HERE, Spread
 from .stretches import FPS, Stretch, affines, find_stretches
 from .sync import measure_sync
 
@@ -67,8 +68,6 @@ class PrepareOptions:
             raise InputError(f"crops must be a multiple of 16 from 32 to 2048 pixels, got {self.crops}")
         if self.pairs not in PAIRS:
             raise InputError(f"pairs must be one of {', '.join(PAIRS)}, got {self.pairs!r}")
-        if self.crops and self.syncnet:
-            raise InputError("SyncNet looks at aligned faces: prepare them without crops to see what is in sync")
         if not 0 <= self.test_share < 1:
             raise InputError(f"the test's share must be from 0 to below 1, got {self.test_share}")
         if not 2 <= self.least_seconds <= self.longest_seconds:
@@ -82,12 +81,13 @@ def prepare(
     folder: str | Path,
     out: str | Path,
     options: PrepareOptions = PrepareOptions(),
-    workers: int = 1,
+    spread: Spread = HERE,
     told: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Row]:
     """Work on every video of a folder and those below; returns the table's rows, a clip or what was left out each.
 
-    `told(sources done, of all)`. InputError: no videos, or nothing in any of them to learn from.
+    One person alone is learned from, and nobody is left for the test. `told(sources done, of all)`. InputError: no
+    videos, or nothing in any of them to learn from.
     """
     folder, out = Path(folder), Path(out)
     sources = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
@@ -96,10 +96,13 @@ def prepare(
         raise InputError(f"no videos in {folder}; expected footage ({', '.join(SUFFIXES)}), a folder for each person")
     for name in ("train", "test", ROWS):
         (out / name).mkdir(parents=True, exist_ok=True)
-    rows: list[Row] = []
-    for done, found in enumerate(_each(partial(_rows_of, folder, out, options), sources, workers), 1):
-        rows += found
-        told(done, len(sources))
+    if len({_person(source.relative_to(folder)) for source in sources}) == 1:
+        options = replace(options, test_share=0.0)
+    found: dict[int, list[Row]] = {}
+    for place, one in spread(partial(_rows_of, folder, out, options), sources):
+        found[place] = one
+        told(len(found), len(sources))
+    rows = [row for place in sorted(found) for row in found[place]]
     write_table(out / options.table, rows)
     clips = [row for row in rows if not row["problem"]]
     if not clips:
@@ -117,21 +120,14 @@ def summary(rows: list[Row]) -> str:
         people, minutes = len({row["person"] for row in clips}), sum(row["frames"] for row in clips) / FPS / 60
         parts.append(f"{split}: {len(clips)} clips of {people} people, {minutes:.1f} min")
     left_out = sum(bool(row["problem"]) for row in rows)
-    return "; ".join(parts) + f"; left out: {left_out}"
-
-
-def _each(work: Callable[[Path], list[Row]], sources: list[Path], workers: int) -> Iterator[list[Row]]:
-    if workers == 1:
-        yield from map(work, sources)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(work, sources)
+    alone = "; one person alone: nobody to be tested on" if len({row["person"] for row in rows}) == 1 else ""
+    return "; ".join(parts) + f"; left out: {left_out}{alone}"
 
 
 def _rows_of(folder: Path, out: Path, options: PrepareOptions, source: Path) -> list[Row]:
     """A source's rows; what is wrong with it alone is a row with a problem."""
     name = source.relative_to(folder)
-    person = name.parts[0] if len(name.parts) > 1 else name.stem
+    person = _person(name)
     kept = out / ROWS / f"{_digest(source, options)}.json"
     if kept.is_file():
         rows = json.loads(kept.read_text(encoding="utf-8"))
@@ -151,6 +147,10 @@ def _rows_of(folder: Path, out: Path, options: PrepareOptions, source: Path) -> 
     with replacing(kept) as part:
         part.write_text(json.dumps(clips), encoding="utf-8")
     return clips
+
+
+def _person(name: Path) -> str:
+    return name.parts[0] if len(name.parts) > 1 else name.stem
 
 
 def _left_out(row: Row, problem: str) -> Row:
@@ -178,21 +178,29 @@ def _clips(source: Path, out: Path, split: str, options: PrepareOptions) -> Iter
             faces = _aligned(info, track, stretch, options.resolution)
         with replacing(out / path) as part:
             write_faces(part, faces, samples_S, SAMPLE_RATE)
+        told = _in_sync(out / path, partial(_aligned, info, track, stretch, options.resolution), samples_S, options)
         yield {
             "path": path.as_posix(), "begin": round(stretch.begin, 3), "end": round(stretch.end, 3),
-            "frames": stretch.frames, "confidence": stretch.confidence, **_in_sync(out / path, options),
+            "frames": stretch.frames, "confidence": stretch.confidence, **told,
         }  # fmt: skip
 
 
-def _in_sync(path: Path, options: PrepareOptions) -> Row:
-    """What SyncNet says of a clip; one whose sound is off is removed."""
+def _in_sync(
+    clip: Path, faces: Callable[[], Iterator[np.ndarray]], samples_S: np.ndarray, options: PrepareOptions
+) -> Row:
+    """What SyncNet says of a clip; one whose sound is off is removed. Beside crops it looks at their aligned faces."""
     found = None
     if options.syncnet:
         syncnet = _syncnet(options.syncnet)
-        found = measure_sync(FaceClip(path, options.resolution, syncnet.config), syncnet)
+        with TemporaryDirectory() as folder:
+            looked_at = Path(folder) / "faces.mp4" if options.crops else clip
+            if options.crops:
+                write_faces(looked_at, faces(), samples_S, SAMPLE_RATE)
+            found = measure_sync(FaceClip(looked_at, options.resolution, syncnet.config), syncnet)
     told: Row = {"offset": found and found.offset, "sync": found and found.confidence, "problem": ""}
     if found and abs(found.offset) > options.most_offset:
-        path.unlink()
+        for file in (clip, clip.with_suffix(".json")):
+            file.unlink(missing_ok=True)
         told["problem"] = f"its sound is {found.offset:+d} frames off (agreement {found.confidence:.3f})"
     return told
 

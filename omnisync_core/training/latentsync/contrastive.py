@@ -35,6 +35,18 @@ class Pairs:
         return Pairs(*(value.to(device) for value in (self.faces_BFCHW, self.mel_B1MF, self.matched_B)))
 
 
+@dataclass(frozen=True)
+class Crossed:
+    """Faces, M sounds, and of each face and each sound whether they belong together: 1, 0, or NaN, not asked."""
+
+    faces_BFCHW: Tensor
+    mel_M1MF: Tensor
+    matched_BM: Tensor
+
+    def to(self, device: torch.device) -> Crossed:
+        return Crossed(*(value.to(device) for value in (self.faces_BFCHW, self.mel_M1MF, self.matched_BM)))
+
+
 class Clip(Protocol):
     """What a pair is drawn from."""
 
@@ -73,6 +85,23 @@ def contrastive_loss(model: StableSyncNet, pairs: Pairs) -> dict[str, Tensor]:
     return {
         "loss": cosine_loss(seen_BD, heard_BD, pairs.matched_B).mean(),
         "accuracy": (told == pairs.matched_B.bool()).float().mean(),
+    }
+
+
+def crossed_loss(model: StableSyncNet, crossed: Crossed) -> dict[str, Tensor]:
+    """`contrastive_loss` of every face with every sound: what is true weighs as much as all that is false.
+
+    A batch of B clips asks B * M questions for the price of B + M embeddings.
+    """
+    seen_BD, heard_MD = model.visual_encoder(model.watch(crossed.faces_BFCHW)), model.audio_encoder(crossed.mel_M1MF)
+    with torch.autocast(seen_BD.device.type, enabled=False):
+        agreement_BM = (seen_BD.float() @ heard_MD.float().T).clamp(0, 1)
+        true, false = crossed.matched_BM == 1, crossed.matched_BM == 0
+        paid_BM = F.binary_cross_entropy(agreement_BM, true.float(), reduction="none")
+    told = agreement_BM.detach() > 0.5
+    return {
+        "loss": (paid_BM[true].mean() + paid_BM[false].mean()) / 2,
+        "accuracy": (told[true].float().mean() + (~told[false]).float().mean()) / 2,
     }
 
 

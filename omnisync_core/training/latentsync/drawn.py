@@ -1,11 +1,13 @@
 """A SyncNet's pairs from reels of drawn characters (`training/reels.py`).
 
 A reel's clip is too short to hold another moment, its sound is not: a false pair is the clip with the sound of another
-moment of the same utterance. Moments at which the mouth would look the same are not asked about.
+moment of the same utterance, or of what another clip says. Moments at which the mouth would look the same are not asked
+about. Lower halves of aligned faces are cut once and kept beside a shard; voices are read as they are asked for.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,10 +17,11 @@ import torch
 
 from ...audio import SAMPLE_RATE
 from ...errors import InputError
-from ...synth.speech import AMPLITUDE, Utterance, load_corpus
-from ..generator import _mapped
+from ...files import replacing
+from ...synth.speech import AMPLITUDE, CURVE_RATE, Corpus
+from ...synth.visemes import REST
 from ..reels import STYLES
-from .contrastive import Pairs
+from .contrastive import Crossed, Pairs
 from .faces import FPS
 from .mel import FRAMES_PER_SECOND, sync_mel
 from .syncnet import SyncNetConfig
@@ -29,7 +32,30 @@ MOUTH_SHARE = 0.42
 """Width of the mouth over the picture's; it lies in the middle of the lower half."""
 LEAST_DIFFERENCE = 0.08
 """Of the mouth's opening, 0..1, over the frames of a window, between a false pair's two moments."""
+LIGHT = 0.25
+"""Spread of what a picture's contrast, and its brightness, are changed by while it is learned from."""
 TRIES = 20
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A window of a clip: what is seen, how far the mouth opens, and what is said from when on, how loudly."""
+
+    halves_FHWC: np.ndarray
+    opening_F: np.ndarray
+    said: int
+    begin: float
+    amplitude: float
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What is asked of an utterance, in little memory."""
+
+    mel_MF: np.ndarray
+    """From `LEAD` before it on, float16."""
+    opening_M: np.ndarray
+    seconds: float
 
 
 def is_drawn(folder: str | Path) -> bool:
@@ -37,69 +63,108 @@ def is_drawn(folder: str | Path) -> bool:
 
 
 class DrawnReels:
-    """All shards of a folder; frames are mapped from the disk. InputError: the corpus that was spoken is not there."""
+    """All shards of a folder. InputError: the corpus that was spoken is not there."""
 
     def __init__(self, folder: Path, config: SyncNetConfig, resolution: int) -> None:
         self.config, self.resolution = config, resolution
-        self.shards = [_opened(path) for path in sorted(folder.glob("reels_*.npz"))]
         corpus = folder.parent / f"corpus_{folder.name.partition('_')[2]}.npz"
         if not corpus.exists():
             raise InputError(f"{folder} needs the voices that it was drawn to, {corpus}")
-        self.corpus: list[Utterance] = load_corpus(corpus)
-        self._mel = lru_cache(maxsize=None)(self._read_mel)
+        self.corpus = Corpus(corpus)
+        self.shards = [_opened(path, resolution) for path in sorted(folder.glob("reels_*.npz"))]
+        self._voice = lru_cache(maxsize=None)(self._read)
 
     def pairs(self, batch: int, rng: np.random.Generator) -> Pairs:
-        """Half of them false."""
-        rows = [self._draw(rng) for _ in range(batch)]
-        faces, mels, matched = (np.stack([row[part] for row in rows]) for part in range(3))
-        return Pairs(torch.as_tensor(faces), torch.as_tensor(mels[:, None]), torch.as_tensor(matched))
+        """Half of them false: another moment of the same utterance."""
+        shown = [self._draw(rng) for _ in range(batch)]
+        matched = rng.random(batch) >= 0.5
+        others = [None if true else self._other(one, rng) for one, true in zip(shown, matched, strict=True)]
+        mels = [self._heard(one, other) for one, other in zip(shown, others, strict=True)]
+        told = np.array([other is None for other in others], np.float32)
+        return Pairs(self._faces(shown), torch.as_tensor(np.stack(mels))[:, None], torch.as_tensor(told))
 
-    def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.float32]:
-        """Faces (F, 3, R, R) in -1..1, mel (80, M), 1 or 0."""
+    def crossed(self, batch: int, rng: np.random.Generator) -> Crossed:
+        """Every clip with every sound: its own, another moment of each utterance, what the others say."""
+        shown = [self._draw(rng) for _ in range(batch)]
+        heard = [(one, begin) for one in shown for begin in (None, self._other(one, rng))]
+        mels = torch.as_tensor(np.stack([self._heard(one, begin) for one, begin in heard]))[:, None]
+        seen_BF = np.stack([one.opening_F for one in shown])
+        loud_B11 = np.array([one.amplitude for one in shown])[:, None, None]
+        said_MF = np.stack([self._opening(one.said, one.begin if begin is None else begin) for one, begin in heard])
+        apart_BM = np.abs(seen_BF[:, None] - loud_B11 * said_MF).mean(-1)
+        matched_BM = np.where(apart_BM >= LEAST_DIFFERENCE, 0, np.nan).astype(np.float32)
+        matched_BM[np.arange(batch), 2 * np.arange(batch)] = 1
+        return Crossed(_lit(self._faces(shown), rng), mels, torch.as_tensor(matched_BM))
+
+    def _draw(self, rng: np.random.Generator) -> Shown:
         shard = self.shards[rng.integers(len(self.shards))]
         reel, clip = rng.integers(shard["utterance"].shape[0]), rng.integers(shard["utterance"].shape[1])
-        fps, count = shard["fps"][reel], shard["frames"].shape[2]
+        fps, count = shard["fps"][reel], shard["halves"].shape[2]
         late = rng.uniform(0, max(0.0, (count - 1) / fps - (self.config.frames - 1) / FPS))
         at_F = np.clip(np.round((late + np.arange(self.config.frames) / FPS) * fps).astype(int), 0, count - 1)
-        said, begin = int(shard["utterance"][reel, clip]), float(shard["start"][reel, clip]) + late
-        amplitude = AMPLITUDE[STYLES[int(shard["style"][reel, clip])]]
-        other = self._other(said, begin, amplitude, rng) if rng.random() < 0.5 else None
-        faces = self._faces(shard["frames"][reel, clip][at_F], shard["mouth"][reel, clip][at_F])
-        return faces, self._heard(said, begin if other is None else other), np.float32(other is None)
+        halves, params, said, begin, style = (
+            shard[name][reel, clip] for name in ("halves", "params", "utterance", "start", "style")
+        )
+        return Shown(halves[at_F], params[at_F, 0], int(said), float(begin) + late, AMPLITUDE[STYLES[int(style)]])
 
-    def _other(self, said: int, begin: float, amplitude: float, rng: np.random.Generator) -> float | None:
-        """Another moment of what is said at which the mouth is not as it is at `begin`."""
-        times_F = np.arange(self.config.frames) / FPS
-        utterance = self.corpus[said]
-        seen_F = utterance.mouth_at(begin + times_F, amplitude)[:, 0]
+    def _other(self, shown: Shown, rng: np.random.Generator) -> float | None:
+        """Another moment of what is said at which the mouth is not as it is shown."""
         for _ in range(TRIES):
-            other = float(rng.uniform(-0.3, utterance.duration - 0.2))
-            there_F = utterance.mouth_at(other + times_F, amplitude)[:, 0]
-            if np.abs(there_F - seen_F).mean() >= LEAST_DIFFERENCE:
+            other = float(rng.uniform(-0.3, self._voice(shown.said).seconds - 0.2))
+            if np.abs(shown.amplitude * self._opening(shown.said, other) - shown.opening_F).mean() >= LEAST_DIFFERENCE:
                 return other
         return None
 
-    def _heard(self, said: int, begin: float) -> np.ndarray:
-        mel_MF, width = self._mel(said), self.config.mel_frames
-        start = int(FRAMES_PER_SECOND * (begin + LEAD))
-        return mel_MF[:, start : start + width]
+    def _opening(self, said: int, begin: float) -> np.ndarray:
+        """Of the mouth, (F,) from a moment on, in plain speech."""
+        opening_M = self._voice(said).opening_M
+        at_F = (begin + np.arange(self.config.frames) / FPS) * CURVE_RATE
+        return np.interp(at_F, np.arange(len(opening_M)), opening_M, left=REST[0], right=REST[0])
 
-    def _read_mel(self, said: int) -> np.ndarray:
-        lead = round(LEAD * SAMPLE_RATE)
-        return sync_mel(np.pad(self.corpus[said].wave_S, (lead, 2 * lead)))
+    def _heard(self, shown: Shown, begin: float | None) -> np.ndarray:
+        """(80, M) float32 from a moment of what is said on; None: the clip's own."""
+        start = int(FRAMES_PER_SECOND * ((shown.begin if begin is None else begin) + LEAD))
+        return self._voice(shown.said).mel_MF[:, start : start + self.config.mel_frames].astype(np.float32)
 
-    def _faces(self, frames_FHWC: np.ndarray, mouth_F3: np.ndarray) -> np.ndarray:
-        side, size = self.resolution, frames_FHWC.shape[1]
-        scale = MOUTH_SHARE * side / (float(mouth_F3[:, 2].mean()) * size)
-        faces = np.empty((len(frames_FHWC), 3, side, side), np.float32)
-        for place, (frame, (x, y, _)) in enumerate(zip(frames_FHWC, mouth_F3 * size, strict=True)):
-            to_face = np.float32([[scale, 0, side / 2 - scale * x], [0, scale, 0.75 * side - scale * y]])
-            face = cv2.warpAffine(frame, to_face, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            faces[place] = face.transpose(2, 0, 1)
-        return faces / 127.5 - 1
+    def _read(self, said: int) -> Voice:
+        utterance, lead = self.corpus[said], round(LEAD * SAMPLE_RATE)
+        mel_MF = sync_mel(np.pad(utterance.wave_S, (lead, 2 * lead))).astype(np.float16)
+        return Voice(mel_MF, utterance.curve_M5[:, 0].copy(), utterance.duration)
+
+    def _faces(self, shown: list[Shown]) -> torch.Tensor:
+        """(B, F, 3, R, R) in -1..1; the upper half, at which no SyncNet looks, is grey."""
+        side = self.resolution
+        faces_BFCHW = torch.zeros(len(shown), self.config.frames, 3, side, side)
+        halves = torch.as_tensor(np.stack([one.halves_FHWC for one in shown]))
+        faces_BFCHW[..., side // 2 :, :] = halves.permute(0, 1, 4, 2, 3) / 127.5 - 1
+        return faces_BFCHW
 
 
-def _opened(path: Path) -> dict[str, np.ndarray]:
+def _lit(faces_BFCHW: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Half of them mirrored, all in another light."""
+    mirrored = torch.as_tensor(rng.random(len(faces_BFCHW)) < 0.5)
+    faces_BFCHW[mirrored] = faces_BFCHW[mirrored].flip(-1)
+    contrast, light = (torch.as_tensor(rng.normal(0, LIGHT, (len(faces_BFCHW), 1, 1, 1, 1))).float() for _ in range(2))
+    return faces_BFCHW.mul_(contrast.exp()).add_(light)
+
+
+def _opened(path: Path, side: int) -> dict[str, np.ndarray]:
+    """A shard with the lower halves (R, K, T, side // 2, side, 3) of its faces, cut where they are not yet."""
+    kept = path.with_name(f"{path.stem}_halves_{side}.npy")
     with np.load(path) as data:
-        shard = {key: data[key] for key in ("fps", "mouth", "utterance", "start", "style")}
-    return shard | {"frames": _mapped(path)}
+        shard = {key: data[key] for key in ("fps", "mouth", "utterance", "start", "style", "params")}
+        if not kept.exists():
+            with replacing(kept) as part, open(part, "wb") as file:
+                np.save(file, _halves(data["frames"], shard["mouth"], side))
+    return shard | {"halves": np.load(kept, mmap_mode="r")}
+
+
+def _halves(frames_RKTHWC: np.ndarray, mouth_RKT3: np.ndarray, side: int) -> np.ndarray:
+    *counts, size, _, _ = frames_RKTHWC.shape
+    halves = np.empty((*counts, side // 2, side, 3), np.uint8)
+    for at in np.ndindex(*counts):
+        x, y, _ = mouth_RKT3[at] * size
+        scale = MOUTH_SHARE * side / (float(mouth_RKT3[at[:2]][:, 2].mean()) * size)
+        to_half = np.float32([[scale, 0, side / 2 - scale * x], [0, scale, side / 4 - scale * y]])
+        halves[at] = cv2.warpAffine(frames_RKTHWC[at], to_half, (side, side // 2), borderMode=cv2.BORDER_REPLICATE)
+    return halves

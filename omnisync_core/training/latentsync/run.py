@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +19,12 @@ from ...engines.latentsync import read_unet, read_whisper
 from ...errors import InputError
 from ...files import replacing
 from ...models.picture_vae import read_picture_vae
-from ..fit import Course, Report, fit
+from ..fit import Course, Report, fit, log_unseen
 from ..lora import add_lora, linear_layers, write_lora
 from ..optimiser import AdamW
 from ..stage import device_of, step_rng
 from .codec import Codec
-from .contrastive import contrastive_loss, draw_pairs
+from .contrastive import Crossed, Pairs, contrastive_loss, crossed_loss, draw_pairs
 from .drawn import DrawnReels, is_drawn
 from .faces import FaceClip, HeardClip, draw_faces, read_clips
 from .perceptual import load_perceptual
@@ -65,6 +66,8 @@ class LatentSyncOptions:
     videomae: str = ""
     lora_rank: int = 0
     """Above 0: the linear layers of what the stage trains learn low-rank additions alone, written as a LoRA."""
+    ema: float = 0.0
+    """Decay of the weights' moving average, which is then what is written; 0: none."""
     bf16: bool | None = None
     """Mixed precision; None: on a GPU alone."""
     save_minutes: float = 10.0
@@ -73,8 +76,8 @@ class LatentSyncOptions:
         for name, value, allowed in (("stage", self.stage, (SYNCNET, *STAGES)), ("layout", self.layout, LAYOUTS)):
             if value not in allowed:
                 raise InputError(f"latentsync.{name} must be one of {', '.join(allowed)}, got {value!r}")
-        if self.resolution % 8 or self.resolution < 64:
-            raise InputError(f"latentsync.resolution must be a multiple of 8 from 64 on, got {self.resolution}")
+        if self.resolution % 8 or self.resolution < 48:
+            raise InputError(f"latentsync.resolution must be a multiple of 8 from 48 on, got {self.resolution}")
         if self.lora_rank and self.stage == SYNCNET:
             raise InputError("latentsync.lora_rank is for the UNet's stages; leave it out for syncnet")
         missing = [name for name in self.needed if not getattr(self, name)]
@@ -124,25 +127,37 @@ def _train_syncnet(options: LatentSyncOptions, work: Path, seed: int) -> tuple[n
 
     seen, unseen = opened(options.clips), opened(options.unseen) if options.unseen else []
     torch.manual_seed(seed)
-    model = load_syncnet(options.syncnet, config) if options.syncnet else StableSyncNet(config, checkpointed=True)
+    checkpointed = not isinstance(seen, DrawnReels)  # small pictures: their activations cost less than their time
+    if options.syncnet:
+        model = load_syncnet(options.syncnet, config, checkpointed=checkpointed)
+    else:
+        model = StableSyncNet(config, checkpointed=checkpointed)
     model.train().requires_grad_(True)
 
-    def loss_of(model: nn.Module, step: int, clips: list | DrawnReels = seen) -> dict[str, Tensor]:
-        device = device_of(model)
-        rng = step_rng(seed, 8, step)
+    def watched(model: nn.Module, drawn: Pairs | Crossed) -> Any:
+        """On the model's device, as it looks at it."""
+        drawn = drawn.to(device_of(model))
+        if codec is None:
+            return drawn
+        with torch.autocast(device_of(model).type, enabled=False):
+            return replace(drawn, faces_BFCHW=codec.to(device_of(model)).encode(drawn.faces_BFCHW))
+
+    def pairs(clips: list | DrawnReels, rng: np.random.Generator) -> Pairs:
         drawn = isinstance(clips, DrawnReels)
-        pairs = clips.pairs(options.batch, rng) if drawn else draw_pairs(clips, options.batch, rng)
-        pairs = pairs.to(device)
-        if codec is not None:
-            with torch.autocast(device.type, enabled=False):
-                pairs = replace(pairs, faces_BFCHW=codec.to(device).encode(pairs.faces_BFCHW))
-        return contrastive_loss(model, pairs)
+        return clips.pairs(options.batch, rng) if drawn else draw_pairs(clips, options.batch, rng)
+
+    def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
+        rng = step_rng(seed, 8, step)
+        if isinstance(seen, DrawnReels):
+            return crossed_loss(model, watched(model, seen.crossed(options.batch, rng)))
+        return contrastive_loss(model, watched(model, pairs(seen, rng)))
 
     def report(model: nn.Module, step: int) -> None:
         with torch.no_grad():
-            told = [loss_of(model, UNSEEN_FROM + number, unseen) for number in range(UNSEEN_BATCHES)]
-        means = {key: float(np.mean([float(one[key]) for one in told])) for key in told[0]}
-        print(f"syncnet, step {step}, unseen: " + ", ".join(f"{key} {value:.3f}" for key, value in means.items()))
+            rngs = [step_rng(seed, 8, UNSEEN_FROM + number) for number in range(UNSEEN_BATCHES)]
+            told = [contrastive_loss(model, watched(model, pairs(unseen, rng))) for rng in rngs]
+        means = {key: torch.stack([one[key] for one in told]).mean() for key in told[0]}
+        log_unseen(work, f"latentsync_{SYNCNET}", step, means)
 
     return _fit(options, work, model, loss_of, seed, report if unseen else None), SYNCNET_FILE
 
@@ -187,6 +202,6 @@ def _fit(
     half = torch.cuda.is_available() if options.bf16 is None else options.bf16
     course = Course(
         steps=options.steps, optimiser=lambda model: AdamW(model, options.lr), seed=seed,
-        precision="bf16" if half else "no", save_minutes=options.save_minutes,
+        decay=options.ema or None, precision="bf16" if half else "no", save_minutes=options.save_minutes,
     )  # fmt: skip
     return fit(f"latentsync_{options.stage}", work, model, loss_of, course, report)

@@ -95,12 +95,12 @@ LATENT = SyncNetConfig(
 )
 """syncnet_16_latent.yaml: looks at Stable Diffusion's latents."""
 SMALL = SyncNetConfig(
-    TowerConfig(1, (16, 32, 64, 96, 128, 192), _both((2, 1), 2, 2, 2, 2, 2), groups=8),
-    TowerConfig(36, (32, 48, 64, 96, 128, 192), _both((1, 2), 2, 2, 2, 2, 2), groups=8),
+    TowerConfig(1, (16, 32, 48, 64, 128, 192), _both(2, (2, 1), 2, 2, 2, 2), groups=8),
+    TowerConfig(36, (32, 64, 96, 128, 192), _both(2, 2, 2, 2, (1, 2)), groups=8),
     frames=12,
-    resolution=64,
+    resolution=48,
 )
-"""3.4 M parameters: for the drawn world, on a CPU."""
+"""2.2 M parameters: for the drawn world, on a CPU."""
 LAYOUTS = {"pixel_attention": PIXEL_ATTENTION, "pixel": PIXEL, "pixel_25": PIXEL_25, "latent": LATENT, "small": SMALL}
 
 

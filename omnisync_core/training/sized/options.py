@@ -29,7 +29,7 @@ class SizedOptions:
     """One of `start.SIZES`; `dit` changes some of its numbers."""
     dit: Mapping[str, Any] = field(default_factory=dict)
     init: str = ""
-    """HuMo 1.7B's or Wan 2.1 1.3B's file, or a bundle; empty: from nothing."""
+    """HuMo 1.7B's or Wan 2.1 1.3B's file; a bundle, whose sizes are taken where `dit` changes none; or from nothing."""
     batch: int = 1
     """Pairs in every process, `accumulate` times a step."""
     accumulate: int = 1
@@ -46,7 +46,7 @@ class SizedOptions:
     shard: bool = False
     """Weights, gradients and optimiser are spread over the processes."""
     lora_rank: int = 0
-    """Above 0: the transformer stays as it is, a LoRA is learned and written."""
+    """Above 0: the transformer of the bundle `init` stays as it is, a LoRA for it is learned and written."""
     objective: ObjectiveOptions = PAPER
     sampling: Mapping[str, Any] = field(default_factory=dict)
     save_minutes: float = 10.0
@@ -62,7 +62,7 @@ class SizedOptions:
         if not 0 <= self.ema < 1:
             raise InputError(f"omnisync.ema must be from 0 to below 1, got {self.ema}")
         if self.lora_rank and (self.ema or not self.init):
-            raise InputError("a LoRA starts from something and has no average: give omnisync.init, leave ema out")
+            raise InputError("a LoRA is learned over a bundle and has no average: give omnisync.init, leave ema out")
 
 
 def read_options(table: Mapping[str, Any]) -> SizedOptions:

@@ -18,18 +18,19 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...checkpoint import write_bundle
+from ...adapter import write_adapter
+from ...checkpoint import read_bundle, write_bundle
 from ...errors import InputError
 from ...models.dit import DiT
 from ...spec import VideoSpec
-from ..fit import Course, fit, step_rng
-from ..lora import add_lora, linear_layers, write_lora
+from ..fit import Course, fit, log_unseen, step_rng
+from ..lora import add_lora, linear_layers, low_rank
 from ..objective import ObjectiveOptions, draw_level, draw_start, flow_loss
 from ..optimiser import AdamW, MuonAdamW, Optimiser
 from ..sharding import full_state, shard
 from .options import SizedOptions, read_options
 from .parts import digest_of, open_text, open_vae, open_whisper
-from .start import begin, describe
+from .start import begin, bundled, describe, is_bundle
 from .windows import Encoding, Windows
 
 BUNDLE, LORA = "omnisync.safetensors", "omnisync_lora.safetensors"
@@ -40,8 +41,7 @@ def train_sized(table: Mapping[str, Any], work: Path, seed: int) -> Path:
     """Train what the table `[omnisync]` says; returns the path of the bundle or LoRA."""
     options = read_options(table)
     windows = Windows(options.data, "train")
-    objective = options.objective
-    windows.check(True, objective.pair_threshold > 0 and objective.arbitrary_share > 0)
+    windows.check(*_pairs(options.objective))
     networks: dict[str, Any] = {
         "vae": open_vae(options.vae), "whisper": open_whisper(options.whisper), "text": open_text(options.text)
     }  # fmt: skip
@@ -49,13 +49,19 @@ def train_sized(table: Mapping[str, Any], work: Path, seed: int) -> Path:
     texts = encode_texts(networks["text"], windows.captions)
     dit = start(options, windows.encoding, networks["text"].width, seed)
     trained = fit("omnisync", work, dit, loss_on(windows, texts, options, seed), course_of(options, windows, seed),
-                  _report(options, texts, seed))  # fmt: skip
+                  _report(options, texts, work, seed))  # fmt: skip
     return _write(options, windows.encoding, work, {**networks, "dit": trained})
 
 
 def start(options: SizedOptions, encoding: Encoding, text_dim: int, seed: int) -> DiT:
     """The transformer that is trained, with what learns set to learn."""
-    config = describe(options.size, options.dit, (encoding.speech[1], encoding.speech[2]), text_dim)
+    heard, from_bundle = (encoding.speech[1], encoding.speech[2]), is_bundle(Path(options.init))
+    if options.lora_rank and not from_bundle:
+        raise InputError(f"a LoRA is learned over a bundle, which is what loads it: {options.init} is none")
+    if from_bundle and not options.dit:
+        config = bundled(options.init, heard, text_dim)
+    else:
+        config = describe(options.size, options.dit, heard, text_dim)
     dit, told = begin(config, options.init, seed)
     if PartialState().is_main_process:
         print(told, flush=True)
@@ -146,11 +152,17 @@ def encode_texts(encoder: Any, captions: list[str]) -> dict[str, Tensor]:
     return {caption: encoder.encode([caption])[0].float().cpu() for caption in captions}
 
 
-def _report(options: SizedOptions, texts: dict[str, Tensor], seed: int) -> Any:
+def _pairs(objective: ObjectiveOptions) -> tuple[bool, bool]:
+    """Are pseudo-pairs drawn, are arbitrary ones?"""
+    often, at_all = objective.arbitrary_share, objective.pair_threshold > 0
+    return objective.pair_threshold < 1 or often < 1, at_all and often > 0
+
+
+def _report(options: SizedOptions, texts: dict[str, Tensor], work: Path, seed: int) -> Any:
     """Prints the loss on the people of the test, where there are any."""
     try:
         unseen = Windows(options.data, "test")
-        unseen.check(True, options.objective.arbitrary_share > 0)
+        unseen.check(*_pairs(options.objective))
     except InputError:
         return None
     missing = next(iter(texts.values()))
@@ -163,7 +175,7 @@ def _report(options: SizedOptions, texts: dict[str, Tensor], seed: int) -> Any:
             batches = [draw_batch(unseen, known, options.batch, options.objective, rng) for _ in range(UNSEEN_BATCHES)]
             losses = [float(flow_loss(model, batch, options.objective)["loss"]) for batch in batches]
         if PartialState().is_main_process:
-            print(f"omnisync, step {step}, unseen: loss {np.mean(losses):.4f}", flush=True)
+            log_unseen(work, "omnisync", step, {"loss": float(np.mean(losses))})
 
     return report
 
@@ -190,7 +202,9 @@ def _write(options: SizedOptions, encoding: Encoding, work: Path, networks: dict
     if not state.is_main_process:
         return path
     if options.lora_rank:
-        return write_lora(path, dit, {"base": Path(options.init).name})
+        told = {"base": read_bundle(options.init).digest, "rank": options.lora_rank, "steps": options.steps}
+        write_adapter(path, low_rank(dit), {}, told, torch.float32)
+        return path
     spec = VideoSpec(
         crop_size=encoding.crop_size, window_frames=encoding.frames, latent_channels=encoding.latent[0],
         overlap_frames=min(5, encoding.frames - 4),

@@ -38,6 +38,18 @@ def describe(size: str, changes: Mapping[str, object], speech: tuple[int, int], 
     return replace(config, speech_tokens=speech[0], speech_dim=speech[1], text_dim=text_dim)
 
 
+def bundled(path: str, speech: tuple[int, int], text_dim: int) -> DiTConfig:
+    """A bundle's own sizes. InputError: windows or words of other encoders than it was trained with."""
+    config = DiTConfig(**read_bundle(path).config["dit"])
+    own, given = (config.speech_tokens, config.speech_dim, config.text_dim), (*speech, text_dim)
+    if own != given:
+        raise InputError(
+            f"{path} hears {own[0]} x {own[1]} numbers a frame and reads {own[2]}, windows and text encoder have "
+            f"{given[0]} x {given[1]} and {given[2]}; prepare with the bundle's own --whisper and --tokens {own[0]}"
+        )
+    return config
+
+
 def fresh(config: DiTConfig) -> DiT:
     """A transformer whose velocity is 0 (with `residual_std`: that leaves every source as it is).
 

@@ -1,6 +1,7 @@
 """Footage to encoded windows: crops as an engine edits them, pseudo-pairs three ways, nothing made twice."""
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from omnisync_core.training.footage import PrepareOptions, changed, encode, prep
 from omnisync_core.training.footage.changed import change
 from omnisync_core.training.footage.drawn import encode_drawn
 from omnisync_core.training.footage.encode import EncodeOptions, level_caption
+from omnisync_core.training.footage.spread import Spread
 from omnisync_core.training.sized.windows import Windows
 from tests.training.footage.test_prepare import film, seen
 from tests.training.sized import small
@@ -70,6 +72,20 @@ def test_windows_are_encoded_once(crops, tmp_path, monkeypatch):
     assert encode.encode(crops, asked(tmp_path)) == count
     with pytest.raises(InputError, match="another VAE, Whisper or size"):
         encode.encode(crops, EncodeOptions("tiny", *[asked(tmp_path).vae] * 2, frames=5, tokens=2))
+
+
+def test_processes_make_the_same_windows(crops, tmp_path, monkeypatch):
+    monkeypatch.setattr(encode, "SHARD_CLIPS", 1)
+    told = []
+    count = encode.encode(crops, asked(tmp_path), lambda *counts: told.append(counts), Spread(2))
+    two = Windows(crops / "encoded" / "tiny", "train")
+    assert told == [(0, 2), (1, 2), (2, 2)] and len(list((crops / "encoded" / "tiny").glob("*.tar"))) == 2
+    shutil.rmtree(crops / "encoded")
+    assert encode.encode(crops, asked(tmp_path)) == count == len(two)
+    one = Windows(crops / "encoded" / "tiny", "train")
+    assert one.told == two.told
+    for name, value in one.read(3).items():
+        np.testing.assert_allclose(two.read(3)[name], value, atol=2e-3)
 
 
 def test_a_changed_clip_is_shown_and_the_original_is_the_truth(crops, tmp_path, monkeypatch):

@@ -1,6 +1,11 @@
 """Footage in, a set out: faces where they belong, sound in sync, people apart, nothing made twice."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -15,10 +20,11 @@ from omnisync_core.mouth import MouthTrack
 from omnisync_core.tables import read_table
 from omnisync_core.training.footage import PrepareOptions, prepare
 from omnisync_core.training.footage.prepare import summary
+from omnisync_core.training.footage.sync import Sync
 from omnisync_core.training.latentsync.faces import FaceClip
 from omnisync_core.training.latentsync.syncnet import PIXEL_ATTENTION
 
-SIZE, COUNT, FPS = (160, 120), 90, 30
+SIZE, COUNT, FPS, TICK = (160, 120), 90, 30, Fraction(1, 600)
 OPTIONS = PrepareOptions(resolution=64, test_share=0.5)
 
 
@@ -26,18 +32,23 @@ def mouth_at(number: int) -> tuple[int, int]:
     return 60 + number // 3, 70
 
 
-def film(path: Path, sound: bool = True) -> Path:
-    """3 s at 30 frames a second: a white mouth on grey walks to the right; a click after one second."""
+def film(path: Path, sound: bool = True, times: Sequence[float] = (), lit: int = 0) -> Path:
+    """3 s at 30 frames a second, or frames at `times`: a white mouth on grey, lighter by `lit` each, walks right.
+
+    A click after one second."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as output:
         video = output.add_stream("libx264", rate=FPS, options={"crf": "4", "preset": "ultrafast"})
         video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
+        video.codec_context.time_base = TICK
         heard = output.add_stream("aac", rate=16000, layout="mono") if sound else None
-        for number in range(COUNT):
-            picture = np.full((SIZE[1], SIZE[0], 3), 60, np.uint8)
+        for number, time in enumerate(times or np.arange(COUNT) / FPS):
+            picture = np.full((SIZE[1], SIZE[0], 3), 60 + lit * number, np.uint8)
             x, y = mouth_at(number)
             picture[y - 3 : y + 3, x - 3 : x + 3] = 255
-            output.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = round(time / TICK), TICK
+            output.mux(video.encode(frame))
         output.mux(video.encode())
         if heard is not None:
             wave_S = np.zeros(3 * 16000, np.float32)
@@ -111,6 +122,57 @@ def test_faces_and_sound_are_where_they_belong(footage, tmp_path):
     loud = np.flatnonzero(np.abs(wave_S) > 0.2) / 16000
     assert loud.min() == pytest.approx(1.0, abs=0.01) and loud.max() < 1.06
     assert FaceClip(path, 64, PIXEL_ATTENTION).length == 40, "LatentSync's trainings take it: 55 frames, windows of 16"
+
+
+def test_a_variable_rate(tmp_path, monkeypatch):
+    """Each of 25 frames a second is what was on the screen then, by how light it is."""
+    monkeypatch.setattr("omnisync_core.mouth.track", seen)
+    times = [*np.arange(45) / 30, *(1.5 + np.arange(15) / 10)]
+    source = film(tmp_path / "footage" / "one.mp4", times=times, lit=2)
+    (row,) = prepare(source.parent, tmp_path / "set", OPTIONS)
+    info = probe_video(tmp_path / "set" / row["path"])
+    assert row["frames"] == info.frame_count == 73 and info.average_fps == pytest.approx(25)
+    for frame in read_frames(tmp_path / "set" / row["path"]):
+        number = np.searchsorted(np.array(times), frame.index / 25 + 1e-6, side="right") - 1
+        assert abs(255 * frame.rgb()[:6, :6].mean() - (60 + 2 * number)) < 2, frame.index
+
+
+def test_one_person_alone_is_learned_from(footage, tmp_path):
+    rows = prepare(footage / "anna", tmp_path / "set", replace(OPTIONS, test_share=0.99))
+    assert [row["split"] for row in rows] == ["train"]
+    assert summary(rows).endswith("left out: 0; one person alone: nobody to be tested on")
+
+
+def test_footage_without_faces(footage, tmp_path, monkeypatch):
+    def unseen(frames, **given):
+        track = seen(frames, **given)
+        return replace(track, confidence_N=np.zeros_like(track.confidence_N))
+
+    monkeypatch.setattr("omnisync_core.mouth.track", unseen)
+    with pytest.raises(InputError, match=r"nothing in the 1 videos .* no mouth is seen for 2 s in one shot$") as told:
+        prepare(footage / "anna", tmp_path / "set", OPTIONS)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("crops", [0, 32])
+def test_sound_that_is_off(footage, tmp_path, monkeypatch, crops):
+    """SyncNet looks at the aligned face, beside crops too; what is off is left out, and nothing of it is left."""
+    module, looked, found = import_module("omnisync_core.training.footage.prepare"), [], Sync(1, 0.4)
+    monkeypatch.setattr(module, "_syncnet", lambda path: SimpleNamespace(config=PIXEL_ATTENTION))
+
+    def measured(clip, _):
+        looked.append(probe_video(clip.path).width)
+        return found
+
+    monkeypatch.setattr(module, "measure_sync", measured)
+    options = replace(OPTIONS, syncnet="stable_syncnet.pt", crops=crops)
+    (row,) = prepare(footage / "anna", tmp_path / "in", options)
+    assert (row["offset"], row["sync"], row["problem"], looked) == (1, 0.4, "", [64])
+    assert probe_video(tmp_path / "in" / row["path"]).width == (crops or 64)
+    found = Sync(-5, 0.4)
+    with pytest.raises(InputError, match=r"its sound is -5 frames off \(agreement 0\.400\)"):
+        prepare(footage / "anna", tmp_path / "off", options)
+    assert not list((tmp_path / "off" / "train").iterdir())
 
 
 def test_what_does_not_serve_is_one_line(tmp_path, footage):

@@ -6,7 +6,15 @@ import torch
 from torch import nn
 
 from omnisync_core.errors import InputError
-from omnisync_core.training.latentsync.contrastive import STUCK, Pairs, contrastive_loss, cosine_loss, draw_pairs
+from omnisync_core.training.latentsync.contrastive import (
+    STUCK,
+    Crossed,
+    Pairs,
+    contrastive_loss,
+    cosine_loss,
+    crossed_loss,
+    draw_pairs,
+)
 from omnisync_core.training.latentsync.syncnet import StableSyncNet, SyncNetConfig, TowerConfig
 from tests.training.latentsync import known
 
@@ -56,6 +64,22 @@ def test_who_knows_pays_nothing_and_who_is_sure_and_wrong_a_hundred():
 def test_rounding_beyond_one_is_no_error():
     one = torch.full((1, 7), 7**-0.5) * (1 + 3e-7)
     assert cosine_loss(one, one, torch.ones(1)).item() == pytest.approx(0, abs=1e-5)
+
+
+def test_all_against_all_is_the_same_question():
+    """Of two faces and three sounds: the loss of the true weighs half, whatever is not asked does not count."""
+    network, (one, two) = known.syncnet(), torch.randn(2, 4, 3, 32, 32)
+    mels = torch.randn(3, 1, 80, 52)
+    asked = torch.tensor([[1.0, 0, float("nan")], [0, 1, 0]])
+    told = crossed_loss(network, Crossed(torch.stack([one, two]), mels, asked))
+    pairs = [(one, 0, 1.0), (two, 1, 1.0), (one, 1, 0.0), (two, 0, 0.0), (two, 2, 0.0)]
+    paid = [
+        contrastive_loss(network, Pairs(face[None], mels[sound : sound + 1], torch.tensor([matched])))
+        for face, sound, matched in pairs
+    ]
+    for name in ("loss", "accuracy"):
+        values = [float(row[name]) for row in paid]
+        assert float(told[name]) == pytest.approx(np.mean(values[:2]) / 2 + np.mean(values[2:]) / 2, abs=1e-5)
 
 
 class Counted:

@@ -1,18 +1,20 @@
-"""Pairs of drawn reels: the mouth lies in the lower half, a false pair is another moment of the same utterance."""
+"""Pairs of drawn reels: the mouth lies in the lower half, a false pair sounds of another opening."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from omnisync_core.errors import InputError
 from omnisync_core.synth.speech import CURVE_RATE, Utterance
 from omnisync_core.training.latentsync import drawn
+from omnisync_core.training.latentsync.contrastive import crossed_loss
 from omnisync_core.training.latentsync.drawn import DrawnReels, is_drawn
 from omnisync_core.training.latentsync.syncnet import LAYOUTS, SMALL, StableSyncNet
 from tests.training.stub import shard
 
-FRAMES, SIZE = 17, 64
+FRAMES, SIZE, SIDE = 17, 64, 48
 
 
 @pytest.fixture
@@ -31,36 +33,58 @@ def reels(tmp_path, monkeypatch) -> Path:
     opening = np.linspace(0, 1, int(seconds * CURVE_RATE), dtype=np.float32)
     wave_S = (np.random.default_rng(0).normal(0, 0.3, int(seconds * 16000)) * np.linspace(0, 1, 48000)).astype("f")
     said = Utterance(wave_S, np.repeat(opening[:, None], 5, 1), "words", "en", "en+m1")
-    monkeypatch.setattr(drawn, "load_corpus", lambda path: [said] * 3)
+    monkeypatch.setattr(drawn, "Corpus", lambda path: [said] * 3)
     return folder
 
 
 def test_pairs(reels):
     assert is_drawn(reels) and not is_drawn(reels.parent)
-    pairs = DrawnReels(reels, SMALL, 64).pairs(40, np.random.default_rng(1))
-    assert pairs.faces_BFCHW.shape == (40, 12, 3, 64, 64) and pairs.mel_B1MF.shape == (40, 1, 80, SMALL.mel_frames)
+    pairs = DrawnReels(reels, SMALL, SIDE).pairs(40, np.random.default_rng(1))
+    assert pairs.faces_BFCHW.shape == (40, 12, 3, SIDE, SIDE)
+    assert pairs.mel_B1MF.shape == (40, 1, 80, SMALL.mel_frames) and pairs.mel_B1MF.dtype == torch.float32
     assert 8 < pairs.matched_B.sum() < 32
-    light = (pairs.faces_BFCHW[0, 5, 0].numpy() + 1) / 2
-    y, x = (np.average(axis, weights=light) for axis in np.mgrid[:64, :64])
-    assert abs(x - 32) < 1 and abs(y - 48) < 1
+    assert (pairs.faces_BFCHW[..., : SIDE // 2, :] == 0).all()
+    light = (pairs.faces_BFCHW[0, 5, 0, SIDE // 2 :].numpy() + 1) / 2
+    y, x = (np.average(axis, weights=light) for axis in np.mgrid[: SIDE // 2, :SIDE])
+    assert abs(x - SIDE / 2) < 1 and abs(y - SIDE / 4) < 1
+
+
+def test_faces_are_cut_once(reels, monkeypatch):
+    one = DrawnReels(reels, SMALL, SIDE).pairs(6, np.random.default_rng(1))
+    monkeypatch.setattr(drawn, "_halves", None)
+    again = DrawnReels(reels, SMALL, SIDE).pairs(6, np.random.default_rng(1))
+    assert torch.equal(one.faces_BFCHW, again.faces_BFCHW) and torch.equal(one.mel_B1MF, again.mel_B1MF)
 
 
 def test_a_false_pair_sounds_of_another_opening(reels):
     """The sound grows as the mouth opens, so that a false pair's differs in level from a true one's."""
-    known, rng = DrawnReels(reels, SMALL, 64), np.random.default_rng(2)
+    known, rng = DrawnReels(reels, SMALL, SIDE), np.random.default_rng(2)
+    opening_F = known._opening(0, 1.0)
     for _ in range(20):
-        other = known._other(0, 1.0, 1.0, rng)
+        other = known._other(drawn.Shown(np.empty(0), opening_F, 0, 1.0, 1.0), rng)
         assert other is not None and abs(other - 1.0) > 0.07 * 3.0
 
 
+def test_every_face_is_asked_about_every_sound(reels):
+    """What is shown opens by numbers of its own (the stub's), so that nothing looks like another by chance."""
+    crossed = DrawnReels(reels, SMALL, SIDE).crossed(6, np.random.default_rng(0))
+    matched_BM = crossed.matched_BM.numpy()
+    assert matched_BM.shape == (6, 12) and crossed.mel_M1MF.shape == (12, 1, 80, SMALL.mel_frames)
+    true = np.zeros((6, 12), bool)
+    true[np.arange(6), 2 * np.arange(6)] = True
+    assert (matched_BM[true] == 1).all() and (matched_BM[~true] != 1).all() and (matched_BM == 0).sum() > 30
+
+
 def test_the_small_network_takes_them(reels):
-    pairs = DrawnReels(reels, SMALL, 64).pairs(2, np.random.default_rng(0))
+    crossed = DrawnReels(reels, SMALL, SIDE).crossed(3, np.random.default_rng(0))
+    torch.manual_seed(0)
     network = StableSyncNet(LAYOUTS["small"])
-    seen, heard = network(network.watch(pairs.faces_BFCHW), pairs.mel_B1MF)
-    assert seen.shape == heard.shape == (2, 192)
+    seen, heard = network(network.watch(crossed.faces_BFCHW), crossed.mel_M1MF[:3])
+    assert seen.shape == heard.shape == (3, 192)
+    assert 0 < crossed_loss(network, crossed)["loss"] < 3
 
 
 def test_reels_without_their_voices(reels):
     (reels.parent / "corpus_train.npz").unlink()
     with pytest.raises(InputError, match="needs the voices that it was drawn to"):
-        DrawnReels(reels, SMALL, 64)
+        DrawnReels(reels, SMALL, SIDE)

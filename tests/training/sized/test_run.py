@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from omnisync_core.checkpoint import read_bundle
 from omnisync_core.engines.omnisync import load_engine
-from omnisync_core.errors import InputError
+from omnisync_core.errors import CheckpointError, InputError
 from omnisync_core.models.humo import convert
 from omnisync_core.training.objective import PAPER
 from omnisync_core.training.sized import run
@@ -83,15 +83,44 @@ def test_a_window_that_is_broken_is_named(tmp_path):
     assert json.loads((tmp_path / "a" / "omnisync.jsonl").read_text().splitlines()[0])["step"] == 0
 
 
-def test_a_lora_alone(tmp_path):
+def test_a_lora_is_the_bundle_s_alone(tmp_path):
+    """What peft learned is what the engine adds; another bundle refuses it in one line."""
     pytest.importorskip("peft")
-    start = trained(tmp_path, "a")
-    path = trained(tmp_path, "b", init=str(start), lora_rank=2)
+    from tests import tiny
+
+    start = small.write_parts(tmp_path)
+    more = {"init": str(start), "lora_rank": 2, "dit": {}, "lr": 0.05, "objective": {"pair_threshold": 1.0}}
+    path = trained(tmp_path, "b", **more)
     with safe_open(path, framework="pt") as file:
         keys = set(file.keys())
-        assert file.metadata() == {"base": "omnisync.safetensors"}
     assert "diffusion_model.blocks.0.speech_attention.q.lora_A.weight" in keys
     assert "diffusion_model.blocks.1.ffn.2.lora_B.weight" in keys and not any("patch" in key for key in keys)
+
+    learned = peft_of(start, tmp_path / "b" / "omnisync.pt")
+    engine, plain = (load_engine(start, adapter=one, device="cpu", dtype="float32") for one in (path, None))
+    given = torch.randn(1, 16, 3, 4, 4), torch.tensor([0.5]), torch.randn(1, 16, 3, 4, 4)
+    given = (*given, torch.randn(1, 9, 2, 16), torch.randn(1, 4, 8))
+    with torch.no_grad():
+        one, other, without = (dit(*given) for dit in (learned, engine.dit, plain.dit))
+    assert (one - other).abs().max() < 1e-5 < 1e-4 < (one - without).abs().max()
+
+    run.write_bundle(tmp_path / "other.safetensors", tiny.networks(seed=4), tiny.CONFIG, torch.float32)
+    with pytest.raises(CheckpointError, match=r"was learned with the model .* give that model") as told:
+        load_engine(tmp_path / "other.safetensors", adapter=path, device="cpu")
+    assert "\n" not in str(told.value)
+    for init in ("humo.pt", ""):
+        with pytest.raises(InputError, match="a LoRA is learned over a bundle"):
+            trained(tmp_path, "d", **more | {"init": init})
+
+
+def peft_of(start: Path, state: Path) -> torch.nn.Module:
+    """The bundle's transformer with peft's layers as the training left them."""
+    from omnisync_core.training.lora import add_lora
+
+    dit = load_engine(start, device="cpu", dtype="float32").dit
+    add_lora(dit, run.lora_layers(dit), 2)
+    dit.load_state_dict(torch.load(state, weights_only=True)["model"], strict=False)
+    return dit
 
 
 def test_another_vae_is_refused(tmp_path):
@@ -155,7 +184,7 @@ def test_the_shipped_configuration_is_complete():
     ("more", "told"),
     [({"rate": 1}, r"unknown \['rate'\]"), ({"batch": 0}, "batch must be 1 or more"),
      ({"optimiser": "sgd"}, "adamw, muon"), ({"optimiser": "muon", "shard": True}, "Muon needs whole matrices"),
-     ({"lora_rank": 4}, "a LoRA starts from something"), ({"objective": {"like": "theirs"}}, "paper, ours"),
+     ({"lora_rank": 4}, "a LoRA is learned over a bundle"), ({"objective": {"like": "theirs"}}, "paper, ours"),
      ({"ema": 1.0}, "from 0 to below 1")],
 )  # fmt: skip
 def test_a_wrong_table_is_one_line(more, told):
