@@ -47,8 +47,11 @@ def read(told: str) -> Curve:
 def _rows(path: Path, key: str) -> list[tuple[float, float]]:
     if not path.exists():
         raise InputError(f"no such log: {path}")
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [(row["step"], row[key]) for row in rows if key in row]
+    known: dict[float, float] = {}
+    for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        known = {step: value for step, value in known.items() if step < row["step"]}  # a training that went on
+        known |= {row["step"]: row[key]} if key in row else {}
+    return list(known.items())
 
 
 def draw(curves: list[Curve]) -> Page:
@@ -71,7 +74,7 @@ def _panel(page: Page, x: float, y: float, curve: Curve) -> None:
         across = left + np.asarray(steps, float) / last * (right - left)
         return across, low - (np.clip(values, least, most) - least) / (most - least) * (low - top)
 
-    for value in np.linspace(least, most, 5)[:-1]:
+    for value in np.arange(least, most, _round_step(most / 4)):
         height = at(np.zeros(1), np.array([value]))[1][0]
         page.line(left, height, right, height, RULE)
         page.text(left - 8, height + 5, f"{value:.2g}", 12, SOFT, align="right")
@@ -81,6 +84,12 @@ def _panel(page: Page, x: float, y: float, curve: Curve) -> None:
     page.curve(*at(curve.steps_N, _smooth(curve.values_N)), RESULT, 3)
     if len(curve.unseen_M2) > 1:
         page.curve(*at(*curve.unseen_M2.T), TRUTH, 3)
+
+
+def _round_step(size: float) -> float:
+    """1, 2 or 5 times a power of ten, near a size."""
+    power = 10.0 ** np.floor(np.log10(size))
+    return float(power * min((1, 2, 5, 10), key=lambda times: abs(times - size / power)))
 
 
 def _smooth(values_N: np.ndarray) -> np.ndarray:
