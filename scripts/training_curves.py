@@ -30,9 +30,9 @@ class Curve:
     """Steps and values."""
 
 
-def read(told: str) -> Curve:
+def read(asked: str) -> Curve:
     """`TITLE=LOG` or `TITLE=LOG:KEY`. InputError: no such log, or nothing of that name in it."""
-    title, _, place = told.partition("=")
+    title, _, place = asked.partition("=")
     name, _, key = place.partition(":")
     path, key = Path(name), key or "loss"
     rows = _rows(path, key)
@@ -101,8 +101,8 @@ def _smooth(values_N: np.ndarray) -> np.ndarray:
 
 
 def main(arguments: list[str]) -> None:
-    out, *told = arguments
-    draw([read(one) for one in told]).save(Path(out))
+    out, *asked = arguments
+    draw([read(one) for one in asked]).save(Path(out))
 
 
 if __name__ == "__main__":

@@ -178,10 +178,10 @@ def _clips(source: Path, out: Path, split: str, options: PrepareOptions) -> Iter
             faces = _aligned(info, track, stretch, options.resolution)
         with replacing(out / path) as part:
             write_faces(part, faces, samples_S, SAMPLE_RATE)
-        told = _in_sync(out / path, partial(_aligned, info, track, stretch, options.resolution), samples_S, options)
+        sync = _in_sync(out / path, partial(_aligned, info, track, stretch, options.resolution), samples_S, options)
         yield {
             "path": path.as_posix(), "begin": round(stretch.begin, 3), "end": round(stretch.end, 3),
-            "frames": stretch.frames, "confidence": stretch.confidence, **told,
+            "frames": stretch.frames, "confidence": stretch.confidence, **sync,
         }  # fmt: skip
 
 
@@ -197,12 +197,12 @@ def _in_sync(
             if options.crops:
                 write_faces(looked_at, faces(), samples_S, SAMPLE_RATE)
             found = measure_sync(FaceClip(looked_at, options.resolution, syncnet.config), syncnet)
-    told: Row = {"offset": found and found.offset, "sync": found and found.confidence, "problem": ""}
+    row: Row = {"offset": found and found.offset, "sync": found and found.confidence, "problem": ""}
     if found and abs(found.offset) > options.most_offset:
         for file in (clip, clip.with_suffix(".json")):
             file.unlink(missing_ok=True)
-        told["problem"] = f"its sound is {found.offset:+d} frames off (agreement {found.confidence:.3f})"
-    return told
+        row["problem"] = f"its sound is {found.offset:+d} frames off (agreement {found.confidence:.3f})"
+    return row
 
 
 @lru_cache(maxsize=1)

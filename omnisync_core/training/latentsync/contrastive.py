@@ -98,10 +98,10 @@ def crossed_loss(model: StableSyncNet, crossed: Crossed) -> dict[str, Tensor]:
         agreement_BM = (seen_BD.float() @ heard_MD.float().T).clamp(0, 1)
         true, false = crossed.matched_BM == 1, crossed.matched_BM == 0
         paid_BM = F.binary_cross_entropy(agreement_BM, true.float(), reduction="none")
-    told = agreement_BM.detach() > 0.5
+    agrees = agreement_BM.detach() > 0.5
     return {
         "loss": (paid_BM[true].mean() + paid_BM[false].mean()) / 2,
-        "accuracy": (told[true].float().mean() + (~told[false]).float().mean()) / 2,
+        "accuracy": (agrees[true].float().mean() + (~agrees[false]).float().mean()) / 2,
     }
 
 

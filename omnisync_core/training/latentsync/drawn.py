@@ -80,8 +80,8 @@ class DrawnReels:
         matched = rng.random(batch) >= 0.5
         others = [None if true else self._other(one, rng) for one, true in zip(shown, matched, strict=True)]
         mels = [self._heard(one, other) for one, other in zip(shown, others, strict=True)]
-        told = np.array([other is None for other in others], np.float32)
-        return Pairs(self._faces(shown), torch.as_tensor(np.stack(mels))[:, None], torch.as_tensor(told))
+        matched_B = torch.tensor([float(other is None) for other in others])
+        return Pairs(self._faces(shown), torch.as_tensor(np.stack(mels))[:, None], matched_B)
 
     def crossed(self, batch: int, rng: np.random.Generator) -> Crossed:
         """Every clip with every sound: its own, another moment of each utterance, what the others say."""

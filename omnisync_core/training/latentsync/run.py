@@ -155,8 +155,8 @@ def _train_syncnet(options: LatentSyncOptions, work: Path, seed: int) -> tuple[n
     def report(model: nn.Module, step: int) -> None:
         with torch.no_grad():
             rngs = [step_rng(seed, 8, UNSEEN_FROM + number) for number in range(UNSEEN_BATCHES)]
-            told = [contrastive_loss(model, watched(model, pairs(unseen, rng))) for rng in rngs]
-        means = {key: torch.stack([one[key] for one in told]).mean() for key in told[0]}
+            losses = [contrastive_loss(model, watched(model, pairs(unseen, rng))) for rng in rngs]
+        means = {key: torch.stack([one[key] for one in losses]).mean() for key in losses[0]}
         log_unseen(work, f"latentsync_{SYNCNET}", step, means)
 
     return _fit(options, work, model, loss_of, seed, report if unseen else None), SYNCNET_FILE

@@ -202,8 +202,8 @@ def _write(options: SizedOptions, encoding: Encoding, work: Path, networks: dict
     if not state.is_main_process:
         return path
     if options.lora_rank:
-        told = {"base": read_bundle(options.init).digest, "rank": options.lora_rank, "steps": options.steps}
-        write_adapter(path, low_rank(dit), {}, told, torch.float32)
+        about = {"base": read_bundle(options.init).digest, "rank": options.lora_rank, "steps": options.steps}
+        write_adapter(path, low_rank(dit), {}, about, torch.float32)
         return path
     spec = VideoSpec(
         crop_size=encoding.crop_size, window_frames=encoding.frames, latent_channels=encoding.latent[0],
