@@ -46,9 +46,8 @@ HERE = Spread()
 
 
 def _use_threads(count: int) -> None:
-    import torch
-
-    torch.set_num_threads(count)
+    """Of a process that has not imported torch yet."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
 
 
 def _over_ray(work: Callable[[Item], Result], items: Sequence[Item], address: str) -> Iterator[tuple[int, Result]]:

@@ -153,7 +153,7 @@ def _opened(path: Path, side: int) -> dict[str, np.ndarray]:
     kept = path.with_name(f"{path.stem}_halves_{side}.npy")
     with np.load(path) as data:
         shard = {key: data[key] for key in ("fps", "mouth", "utterance", "start", "style", "params")}
-        if not kept.exists():
+        if not kept.exists() or kept.stat().st_mtime < path.stat().st_mtime:
             with replacing(kept) as part, open(part, "wb") as file:
                 np.save(file, _halves(data["frames"], shard["mouth"], side))
     return shard | {"halves": np.load(kept, mmap_mode="r")}
