@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..job.bars import Bars
 from .arguments import number, whole
+
+if TYPE_CHECKING:
+    from ..training.footage.spread import Spread
 
 
 def add(commands: Any) -> None:
@@ -42,7 +45,6 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from ..training.footage.encode import EncodeOptions, encode
-    from ..training.footage.spread import Spread
 
     asked = None
     if options.encode:
@@ -63,21 +65,29 @@ def run(options: argparse.Namespace) -> None:
         if options.bootstrap:
             _bootstrap(options, bar("bootstrap", "changing mouths", "clip"))
         if asked:
-            spread = Spread(options.workers, options.address)
-            count = encode(options.out, asked, bar("encode", "encoding windows", "shard"), spread)
+            count = encode(options.out, asked, bar("encode", "encoding windows", "shard"), _spread(options))
             print(f"{options.out / 'encoded' / asked.name}: {count} windows")
+
+
+def _spread(options: argparse.Namespace) -> Spread:
+    from ..training.footage.spread import Processes
+
+    if options.address is None:
+        return Processes(options.workers)
+    from ..batch.spread import Hosts
+
+    return Hosts(options.address)
 
 
 def _footage(options: argparse.Namespace, bar: Callable[[int, int], None]) -> None:
     from ..training.footage import PrepareOptions, prepare
     from ..training.footage.prepare import summary
-    from ..training.footage.spread import Spread
 
     asked = PrepareOptions(
         resolution=options.resolution, test_share=options.test_share, table=options.table, syncnet=options.syncnet,
         crops=options.crops, pairs=options.pairs,
     )  # fmt: skip
-    rows = prepare(options.folder, options.out, asked, Spread(options.workers, options.address), bar)
+    rows = prepare(options.folder, options.out, asked, _spread(options), bar)
     print(f"{options.out}: {summary(rows)}")
 
 

@@ -95,6 +95,8 @@ def _write_shard(folder: Path, options: EncodeOptions, shard: tuple[Path, list[R
     path, rows = shard
     vae, whisper = _networks(options)
     captions = _captions(options)
+    for row in rows:
+        read_beside(folder / row["path"])
     write_tar(path.with_suffix(".tar"), [folder / row["path"] for row in rows])
     write_windows(path, (one for row in rows for one in _windows(folder, row, captions, vae, whisper, options)))
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .syncnet import StableSyncNet
 
+TEMPERATURE = 0.1
 STUCK = math.log(2)
 """The loss of a network that cannot tell."""
 
@@ -91,16 +92,21 @@ def contrastive_loss(model: StableSyncNet, pairs: Pairs) -> dict[str, Tensor]:
 def crossed_loss(model: StableSyncNet, crossed: Crossed) -> dict[str, Tensor]:
     """`contrastive_loss` of every face with every sound: what is true weighs as much as all that is false.
 
-    A batch of B clips asks B * M questions for the price of B + M embeddings.
+    A batch of B clips asks B * M questions for the price of B + M embeddings. `loss` also asks which sound it is (cross
+    entropy of the cosines over `TEMPERATURE`): a cosine that is asked about alone is long answered with 1/2.
     """
     seen_BD, heard_MD = model.visual_encoder(model.watch(crossed.faces_BFCHW)), model.audio_encoder(crossed.mel_M1MF)
     with torch.autocast(seen_BD.device.type, enabled=False):
         agreement_BM = (seen_BD.float() @ heard_MD.float().T).clamp(0, 1)
         true, false = crossed.matched_BM == 1, crossed.matched_BM == 0
         paid_BM = F.binary_cross_entropy(agreement_BM, true.float(), reduction="none")
+        asked_BM = (agreement_BM / TEMPERATURE).masked_fill(~(true | false), -torch.inf)
+        which = F.cross_entropy(asked_BM, true.int().argmax(1))
+    pairs = (paid_BM[true].mean() + paid_BM[false].mean()) / 2
     agrees = agreement_BM.detach() > 0.5
     return {
-        "loss": (paid_BM[true].mean() + paid_BM[false].mean()) / 2,
+        "loss": pairs + which,
+        "pairs": pairs.detach(),
         "accuracy": (agrees[true].float().mean() + (~agrees[false]).float().mean()) / 2,
     }
 

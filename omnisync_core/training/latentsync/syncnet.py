@@ -100,7 +100,7 @@ SMALL = SyncNetConfig(
     frames=12,
     resolution=48,
 )
-"""2.2 M parameters: for the drawn world, on a CPU."""
+"""3.2 M parameters: for the drawn world, on a CPU."""
 LAYOUTS = {"pixel_attention": PIXEL_ATTENTION, "pixel": PIXEL, "pixel_25": PIXEL_25, "latent": LATENT, "small": SMALL}
 
 

@@ -15,7 +15,7 @@ from omnisync_core.training.footage import PrepareOptions, changed, encode, prep
 from omnisync_core.training.footage.changed import change
 from omnisync_core.training.footage.drawn import encode_drawn
 from omnisync_core.training.footage.encode import EncodeOptions, level_caption
-from omnisync_core.training.footage.spread import Spread
+from omnisync_core.training.footage.spread import Processes
 from omnisync_core.training.sized.windows import Windows
 from tests.training.footage.test_prepare import film, seen
 from tests.training.sized import small
@@ -76,10 +76,10 @@ def test_windows_are_encoded_once(crops, tmp_path, monkeypatch):
 
 def test_processes_make_the_same_windows(crops, tmp_path, monkeypatch):
     monkeypatch.setattr(encode, "SHARD_CLIPS", 1)
-    told = []
-    count = encode.encode(crops, asked(tmp_path), lambda *counts: told.append(counts), Spread(2))
+    counts = []
+    count = encode.encode(crops, asked(tmp_path), lambda *now: counts.append(now), Processes(2))
     two = Windows(crops / "encoded" / "tiny", "train")
-    assert told == [(0, 2), (1, 2), (2, 2)] and len(list((crops / "encoded" / "tiny").glob("*.tar"))) == 2
+    assert counts == [(0, 2), (1, 2), (2, 2)] and len(list((crops / "encoded" / "tiny").glob("*.tar"))) == 2
     shutil.rmtree(crops / "encoded")
     assert encode.encode(crops, asked(tmp_path)) == count == len(two)
     one = Windows(crops / "encoded" / "tiny", "train")
