@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import InputError
 from ..job.bars import Bars
 from .arguments import number, whole
-
-if TYPE_CHECKING:
-    from ..training.footage.spread import Spread
 
 
 def add(commands: Any) -> None:
@@ -69,7 +66,8 @@ def run(options: argparse.Namespace) -> None:
             print(f"{options.out / 'encoded' / asked.name}: {count} windows")
 
 
-def _spread(options: argparse.Namespace) -> Spread:
+def _spread(options: argparse.Namespace) -> Any:
+    """How the work is handed out: a `training.footage.spread.Spread`."""
     from ..training.footage.spread import Processes
 
     if options.address is None:
