@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .cluster import connect, need_ray
+from .cluster import Cluster, need_ray
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -23,7 +23,7 @@ class Hosts:
         if not items:
             return
         ray = need_ray()
-        connect(ray, self.address)
+        Cluster(self.address).connect(ray)
 
         def row(given: dict) -> dict:
             return {"place": given["place"], "result": pickle.dumps(work(pickle.loads(given["item"])))}
