@@ -124,6 +124,15 @@ def test_captions_by_loudness():
     assert "loudly" in said[0] and len(set(said)) == 3
 
 
+def test_captions_from_a_file(crops, tmp_path):
+    """By the source's name; a source that the file does not name has the one by loudness."""
+    table = tmp_path / "captions.csv"
+    table.write_text("source,caption\nanna/front/one.mp4,A woman hums.\n", encoding="utf-8")
+    encode.encode(crops, asked(tmp_path, captions=str(table)))
+    windows = Windows(crops / "encoded" / "tiny", "train")
+    assert len(windows.captions) == 2 and "A woman hums." in windows.captions
+
+
 def test_what_does_not_serve_is_one_line(crops, tmp_path):
     faces = tmp_path / "faces"
     prepare(tmp_path / "footage", faces, PrepareOptions(resolution=64, test_share=0))
