@@ -1,7 +1,8 @@
-"""The template *Real person with X-Dub*, node for node, over tiny random files of the published names and layouts.
+"""The template *Real person with X-Dub* as it is shipped, over tiny random files of the published names and layouts.
 
 All files are read by the nodes that read them at home. The host fixes the sizes of its Wan 2.2 VAE and of wav2vec2:
-here it builds the same two networks smaller. Changed in the template are numbers alone: steps, crop and window.
+here it builds the same two networks smaller. Nothing in the template is changed: 90 evaluations of 10,240 tokens, a
+window of 77 frames at 512 pixels, which the clip's nine fill back and forth. In fp8 the loader's widget says so.
 """
 
 import json
@@ -31,12 +32,18 @@ def random(network, spread: float) -> dict:
 
 @pytest.fixture
 def smaller(monkeypatch):
-    """The host's two networks of fixed size, with fewer channels and layers."""
+    """The host's two networks of fixed size, with fewer channels and layers.
+
+    And the attention that it takes on a graphics card: that of its `--cpu` needs eight times as long for these tokens.
+    """
     import comfy.audio_encoders.audio_encoders as encoders
+    import comfy.ldm.modules.attention as attention
     import comfy.ldm.wan.vae2_2 as vae
 
+    monkeypatch.setattr(attention, "optimized_attention", attention.attention_pytorch)
+
     video, sound = vae.WanVAE, encoders.AudioEncoderModel
-    monkeypatch.setattr(vae, "WanVAE", lambda **sizes: video(**{**sizes, "dim": 8, "dec_dim": 8}))
+    monkeypatch.setattr(vae, "WanVAE", lambda **sizes: video(**{**sizes, "dim": 4, "dec_dim": 4}))
     monkeypatch.setattr(encoders, "AudioEncoderModel", lambda config: sound({**config, "num_layers": 1}))
 
 
@@ -51,7 +58,7 @@ def files(host, smaller):
     models = {name: host.base / "models" / name for name in FOLDERS}
     for folder in models.values():
         folder.mkdir(exist_ok=True)
-    config = sizes.XDubConfig(40, 2, 1, 48, 48, TEXT, 32, HEARS + WAV, 16, 1, 1, 100)
+    config = sizes.XDubConfig(16, 1, 1, 32, 48, TEXT, 32, HEARS + WAV, 16, 1, 1, 100)
     save_file(random(xdub.XDubDiT(config), 1.0), models["diffusion_models"] / "X-Dub_model.safetensors")
     whisper = host.module("omnisync_core.models.whisper").WhisperEncoder(
         {"d_model": HEARS, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 16,
@@ -60,7 +67,7 @@ def files(host, smaller):
     torch.save({"dims": {"n_audio_head": 2}, "model_state_dict": whisper.state_dict()},
                models["audio_encoders"] / "large-v2.pt")  # fmt: skip
     wan = vae.WanVAE(z_dim=48, temperal_downsample=[False, True, True])
-    save_file(random(wan, 0.5), models["vae"] / "Wan2.2_VAE.safetensors")
+    save_file(random(wan, 0.3), models["vae"] / "Wan2.2_VAE.safetensors")
     base = {"model_type": "wav2vec2", "embed_dim": WAV, "num_heads": 12, "conv_norm": False, "conv_bias": False,
             "do_normalize": False, "do_stable_layer_norm": False}  # fmt: skip
     published = {f"wav2vec2.{key}": value for key, value in random(encoders.AudioEncoderModel(base).model, 1.0).items()}
@@ -80,13 +87,16 @@ def files(host, smaller):
 def test_the_template(host, files, weight_dtype):
     prompt = json.loads(TEMPLATE.read_text(encoding="utf-8"))
     kinds = {entry["class_type"]: key for key, entry in prompt.items()}
-    prompt[kinds["OmniSyncXDubEngine"]]["inputs"] |= {"steps": 2, "redraws": 0, "crop_size": 64, "window_frames": 9}
     prompt[kinds["OmniSyncLoadXDub"]]["inputs"]["weight_dtype"] = weight_dtype
     done = host.run(prompt)
     network = done[kinds["OmniSyncLoadXDub"]][0].model.diffusion_model
     assert (network.blocks[0].ffn[0].weight.dtype == torch.float8_e4m3fn) == (weight_dtype != "default")
     vae = done[kinds["VAELoader"]][0]
-    assert type(vae.first_stage_model).__module__ == "comfy.ldm.wan.vae2_2" and vae.latent_channels == 48
+    assert type(vae.first_stage_model).__module__ == "comfy.ldm.wan.vae2_2"
+    assert vae.latent_channels == 48
+    engine = done[kinds["OmniSyncXDubEngine"]][0]
+    assert engine.settings == host.module("omnisync_core.engines.xdub.engine").Settings()
     result, report = done[kinds["OmniSyncLipSyncVideo"]][:2]
-    assert result.get_frame_count() == FRAMES and f"of {FRAMES} frames edited" in report
+    assert result.get_frame_count() == FRAMES
+    assert f"of {FRAMES} frames edited" in report
     assert "where the mouth is: your point or mask" in report
