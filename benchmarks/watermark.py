@@ -1,7 +1,7 @@
 """The watermark's figures on videos: found after encoders, half size and a crop; false alarms; PSNR.
 
-python -m omnisync_core synth --clips 12 --seconds 3 --out drawn
-python benchmarks/watermark.py film.mp4 [...] --frames 96 --unmarked film.mp4 drawn/*.mp4 --alarms 100
+python -m omnisync_core synth --clips 8 --seconds 2 --size 192 --seed 77 --out drawn
+python benchmarks/watermark.py film.mp4 [...] --frames 96 --unmarked film.mp4 drawn/*/*.mkv --alarms 100
 """
 
 from __future__ import annotations

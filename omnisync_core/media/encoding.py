@@ -59,8 +59,9 @@ def choose_encoding(frame: Frame, path: Path, lossless: bool, opaque: bool) -> E
 
 _FFV1 = {"level": "3", "slicecrc": "1", "threads": "auto"}
 # Without mbtree: its assembly reads memory that nobody wrote, and the same job would give other bytes each time.
-_X264 = {"crf": "15", "preset": "medium", "mbtree": "0"}
-_X265 = {"crf": "14", "preset": "medium"}
+# A number of threads of our own: by itself each takes the machine's, and another number writes other bytes.
+_X264 = {"crf": "15", "preset": "medium", "mbtree": "0", "threads": "4"}
+_X265 = {"crf": "14", "preset": "medium", "threads": "4"}
 _X265_WIDTH = 64
 """Below, x265 (4.2) writes past its memory."""
 

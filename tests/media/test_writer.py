@@ -426,3 +426,15 @@ def test_a_picture_of_two_pixels_is_written_without_loss(tmp_path):
             writer.write(frame)
     pairs = zip(media.read_frames(source), media.read_frames(result), strict=True)
     assert all(np.array_equal(a.rgb(), b.rgb()) for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "note"), [("yuv420p", rb" threads=3 "), ("yuv420p12le", rb" frame-threads=4 ")], ids=["x264", "x265"]
+)
+def test_the_machine_s_cores_do_not_decide_the_bytes(tmp_path, pix_fmt, note):
+    """By themselves x264 and x265 take as many threads as there are cores, and another number writes other bytes."""
+    source = fake.write_video(tmp_path / "a.mkv", 2, size=(320, 240), pix_fmt=pix_fmt)
+    with media.VideoWriter(tmp_path / "b.mp4", source) as writer:
+        for frame in media.read_frames(source):
+            writer.write(frame)
+    assert note in (tmp_path / "b.mp4").read_bytes()
