@@ -102,7 +102,7 @@ def score(source, fps: float, audio=None, track=None):
     with open_frames(source, fps) as frames:
         wave, begins = _sound(source, frames, audio)
         if track is None:
-            track = mouth.track(counted(frames.read(), frames.count), frame_size=frames.size)
+            track = mouth.track(counted(frames.read(), frames.count), frame_size=frames.size, hear=frames.hear)
         refuse_other(track, frames)
         scale = frames.size[0] / track.frame_size[0]
         times_N = frames.times

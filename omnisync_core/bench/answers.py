@@ -160,7 +160,7 @@ def markdown(study: Study, findings: Findings) -> str:
     criteria = [*study.criteria, "all"]
     blocks.append(_table([["", *criteria], *([name, *(_told(findings.scores[name][c]) for c in criteria)]
                                              for name in study.names)]))  # fmt: skip
-    alphas = [f"{alpha:.2f}" if math.isfinite(alpha) else DASH for alpha in findings.alpha.values()]
+    alphas = [f"{alpha:z.2f}" if math.isfinite(alpha) else DASH for alpha in findings.alpha.values()]
     blocks.append(_table([["Cronbach's alpha of the people", *findings.alpha], ["", *alphas]]))
     styles = list(dict.fromkeys(style for one in findings.success.values() for style in one))
     rows = [[name, *(_share(findings.success[name].get(style)) for style in styles)] for name in study.names]

@@ -79,4 +79,4 @@ def _bar(page: Page, x: float, number: int, count: int, parts: list[float], labe
     color = COLORS[number % len(COLORS)]
     page.line(x, low, x, high, color, 4)
     page.panel(round(x) - 6, round(value) - 6, 13, 13, color, 6)
-    page.text(x, min(low, value) + 22 if low - value < 12 else low + 18, label, 12, color, 600, "centre")
+    page.text(x, min(high, value - 6) - 7, label, 12, color, 600, "centre")

@@ -198,7 +198,7 @@ def _cell(name: str, figure: Figure | None) -> str:
     if figure is None:
         return DASH
     column = COLUMNS[name]
-    value, low, high = (f"{part * column.scale:.{column.digits}f}" for part in (figure.value, figure.low, figure.high))
+    value, low, high = (f"{part * column.scale:z.{column.digits}f}" for part in (figure.value, figure.low, figure.high))
     return value if math.isnan(figure.low) else f"{value} [{low}, {high}]"
 
 

@@ -57,6 +57,40 @@ def test_a_video_is_scored_with_its_own_sound(host, weights):
     assert own == given
 
 
+def test_a_file_is_scored_as_the_same_frames_in_memory(host, weights, tmp_path):
+    """Lossless, with its own sound, 25 frames a second: what is read from it is what was written."""
+    from fractions import Fraction
+
+    from comfy_api.latest import InputImpl
+
+    images = (IMAGES * 255).round() / 255
+    wave = TONE["waveform"][0].numpy()
+    write_pictures = host.module("omnisync_core.media").write_pictures
+    write_pictures(tmp_path / "clip.mp4", (image.numpy() for image in images), Fraction(25), "bgr0", (wave, 16000))
+    track = track_of(host, images)
+    file = InputImpl.VideoFromFile(str(tmp_path / "clip.mp4"))
+    found = run(host, "OmniSyncSyncScore", {"source": file, "mouth_track": track}, fps=25.0)
+    in_memory = run(host, "OmniSyncSyncScore", {"source": images, "audio": TONE, "mouth_track": track}, fps=25.0)
+    assert found[:2] == pytest.approx(in_memory[:2], abs=1e-3)
+    assert found[2] == in_memory[2]
+
+
+def test_a_video_without_a_sound_is_told(host, weights):
+    from comfy_api.latest import InputImpl, Types
+
+    mute = InputImpl.VideoFromComponents(Types.VideoComponents(images=IMAGES, audio=None, frame_rate=25))
+    with pytest.raises(Exception, match="there is no sound: the video before has none"):
+        run(host, "OmniSyncSyncScore", {"source": mute, "mouth_track": track_of(host, IMAGES)}, fps=25.0)
+
+
+def test_frames_that_are_no_numbers_are_told(host, weights):
+    nan = IMAGES.clone()
+    nan[3] = float("nan")
+    links = {"source": nan, "audio": TONE, "mouth_track": track_of(host, nan)}
+    with pytest.raises(Exception, match="frame 3 holds NaN"):
+        run(host, "OmniSyncSyncScore", links, fps=25.0)
+
+
 def test_without_weights_the_file_its_place_and_its_licence_are_named(host):
     links = {"source": IMAGES, "audio": TONE}
     with pytest.raises(Exception, match=r"needs the file syncnet_v2\.model .*metrics.*robots\.ox\.ac\.uk.*licence"):
