@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from .cluster import Cluster, need_ray
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
