@@ -52,11 +52,12 @@ def engine(text: str) -> tuple[Path | None, Path | None, Path | None]:
         raise argparse.ArgumentTypeError(
             f"{rest or text} is a workflow for ComfyUI servers: queue {rest or text} --manifest LIST --host URL"
         )
-    files = tuple(Path(part) for part in rest.split(",") if part)
+    files = [Path(part) for part in rest.split(",") if part]
     if kind == "mini" and len(files) <= 1:
-        return (*files, None, None, None)[:3]
+        return (files[0] if files else None), None, None
     if kind == "latentsync" and len(files) == 3:
-        return files
+        model, vae, whisper = files
+        return model, vae, whisper
     raise argparse.ArgumentTypeError(f"must be mini, mini:BUNDLE or latentsync:UNET,VAE,WHISPER, got {text!r}")
 
 

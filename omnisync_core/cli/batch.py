@@ -72,7 +72,8 @@ def _model(options: argparse.Namespace) -> EngineChoice:
         raise InputError("give either --engine, or --model, --vae and --whisper")
     settings = engine_settings(options)
     settings |= {"adapter": settings["adapter"].absolute()} if "adapter" in settings else {}
-    return ModelChoice(*(path and path.absolute() for path in options.engine or files), tuple(settings.items()))
+    model, vae, whisper = (path and path.absolute() for path in options.engine or files)
+    return ModelChoice(model, vae, whisper, tuple(settings.items()))
 
 
 def _runner(options: argparse.Namespace) -> Runner:

@@ -32,8 +32,8 @@ class Marking:
             raise InputError("a label covers pixels, a lossless result has the source's: leave one of them out")
         if "c2pa" in marks.kinds:
             check_container(output)
-            if marks.signs:
-                self._signer = Signer(*marks.credentials)
+            if credentials := marks.credentials:
+                self._signer = Signer(*credentials)
 
     @cached_property
     def note(self) -> str:
