@@ -72,8 +72,8 @@ def open_batch(rows: Sequence[Row], out: Path, suffix: str, options: SyncOptions
         else:
             finished.append(known)
     order = tuple(row.id for row in rows)
-    told = tuple(finished), tuple(refused), tuple(left)
-    return Batch(ledger, len(rows), order, *told, options, engine, marking.told())
+    outcomes = tuple(finished), tuple(refused), tuple(left)
+    return Batch(ledger, len(rows), order, *outcomes, options, engine, marking.told())
 
 
 def run_batch(batch: Batch, runner: Runner, tell: Callable[[Outcome], None] = lambda _: None) -> Counter[str]:

@@ -6,10 +6,8 @@ events become visemes, and these a curve of mouth parameters with coarticulation
 
 import argparse
 import json
-import struct
 import subprocess
 import sys
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import numpy as np
 
 from ..audio import SAMPLE_RATE, resample
 from ..errors import InputError
+from .archive import mapped
 from .sentences import languages, sentence
 from .visemes import CURVE_RATE, MOUTH_PARAMS, REST, mouth_curve
 
@@ -157,7 +156,7 @@ class Corpus(Sequence[Utterance]):
         with np.load(path) as data:
             self._edges = [np.cumsum([0, *data[f"{part}_lengths"]]) for part in ("wave", "curve")]
             self._about = json.loads(str(data["about"]))
-        self._arrays = [_mapped(path, part) for part in ("wave", "curve")]
+        self._arrays = [mapped(path, part) for part in ("wave", "curve")]
 
     def __len__(self) -> int:
         return len(self._about)
@@ -171,20 +170,6 @@ class Corpus(Sequence[Utterance]):
 def load_corpus(path: Path | str) -> list[Utterance]:
     """All of a `Corpus`, in memory."""
     return list(Corpus(path))
-
-
-def _mapped(archive: Path | str, name: str) -> np.ndarray:
-    """An array of an npz as it lies on the disk; `np.savez` does not compress."""
-    with zipfile.ZipFile(archive) as parts, parts.open(f"{name}.npy") as member:
-        entry = parts.getinfo(f"{name}.npy")
-        np.lib.format.read_magic(member)
-        shape, _, kind = np.lib.format.read_array_header_1_0(member)
-        within = member.tell()
-    with open(archive, "rb") as file:
-        file.seek(entry.header_offset + 26)
-        name_size, extra_size = struct.unpack("<HH", file.read(4))
-    offset = entry.header_offset + 30 + name_size + extra_size + within
-    return np.memmap(archive, kind, "r", offset, shape)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

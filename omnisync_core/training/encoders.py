@@ -6,6 +6,10 @@ caption asks for. Their heads are thrown away.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,8 +19,11 @@ from ..audio import SAMPLE_RATE, log_mel
 from ..models.text import TextEncoder
 from ..models.whisper import STATES_PER_SECOND, WhisperEncoder
 from ..synth.speech import AMPLITUDE, CAPTIONS, MOUTH_PARAMS, Utterance, caption
-from .stage import device_of
+from .fit import log_unseen
+from .stage import device_of, run_stage, step_rng
 
+UNSEEN = 96
+"""Sayings of a report."""
 WORDS = ("person", "man", "woman", "character", "cat", "dog", "animal", "robot", "bird", "cartoon character")
 
 
@@ -40,6 +47,24 @@ def fit_head(reader: SpeechReader, mel_BMF: Tensor, target_BTP: Tensor) -> None:
     weight = torch.linalg.solve(read.T @ read + ridge, read.T @ target_BTP.flatten(0, 1).double())
     reader.head.weight.copy_(weight[:-1].T)
     reader.head.bias.copy_(weight[-1])
+
+
+def train_reader(
+    reader: SpeechReader, corpora: Mapping[str, list[Utterance]], options: Mapping[str, Any], work: Path, seed: int
+) -> WhisperEncoder:
+    """The encoder of a reader that learned `options["steps"]` batches; what it reads of unseen sayings is logged."""
+    config = reader.encoder.config
+
+    def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
+        return speech_loss(model, *speech_batch(corpora["train"], config, options["batch"], step_rng(seed, 1, step)))
+
+    @torch.no_grad()
+    def report(model: nn.Module, step: int) -> None:
+        unseen = speech_batch(corpora["test"], config, UNSEEN, step_rng(seed, 7))
+        log_unseen(work, "speech", step, speech_loss(model, *unseen))
+
+    steps, rate = options["steps"], options["lr"]
+    return run_stage("speech", work, reader, loss_of, steps=steps, lr=rate, seed=seed, sheet=report).encoder.eval()
 
 
 def speech_batch(corpus: list[Utterance], config: dict, batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

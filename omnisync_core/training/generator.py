@@ -23,6 +23,7 @@ from ..files import replacing
 from ..models.dit import DiT
 from ..models.layers import attend, attend_plainly
 from ..models.vae import Source, VideoVAE
+from ..synth.archive import mapped
 from .adversary import Adversary, adversary_losses, balance
 from .latents import FeatureBank, as_video
 from .objective import cut_pieces
@@ -121,7 +122,7 @@ class Reels:
         self.shards = []
         for frames, latents in zip(drawn, encoded, strict=True):
             with np.load(latents) as data:
-                self.shards.append({key: data[key] for key in data.files} | {"frames": _mapped(frames)})
+                self.shards.append({key: data[key] for key in data.files} | {"frames": mapped(frames, "frames")})
 
     def draw(
         self, batch: int, texts: dict, options: GeneratorOptions, rng: np.random.Generator, seen: int | None = None
@@ -247,12 +248,3 @@ def corners(mouth_BT3: Tensor, size: int, piece: int, rng: np.random.Generator) 
 
 def cut(x: Tensor, at: Sequence[tuple[int, int]], side: int) -> Tensor:
     return torch.stack([one[..., y : y + side, x0 : x0 + side] for one, (x0, y) in zip(x, at, strict=True)])
-
-
-def _mapped(shard: Path) -> np.ndarray:
-    """The frames of a shard, kept beside it as a plain array that the system reads as it is asked for."""
-    path = shard.with_name(f"{shard.stem}_frames.npy")
-    if not path.exists():
-        with replacing(path) as part, np.load(shard) as data, open(part, "wb") as file:
-            np.save(file, data["frames"])
-    return np.load(path, mmap_mode="r")

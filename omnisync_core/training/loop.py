@@ -29,7 +29,7 @@ from ..models.vae import VAEConfig, VideoVAE
 from ..spec import VideoSpec
 from ..synth.speech import CAPTIONS, build_corpus, load_corpus
 from .autoencoder import AutoencoderTraining, autoencoder_loss, pixel_batch, psnr_sheet
-from .encoders import WORDS, CaptionReader, SpeechReader, caption_loss, speech_batch, speech_loss
+from .encoders import WORDS, CaptionReader, SpeechReader, caption_loss, train_reader
 from .latents import FeatureBank, encode_shard, latent_statistics
 from .latentsync.run import train_latentsync
 from .objective import ObjectiveOptions, cut_pieces, draw_batch, flow_loss
@@ -75,7 +75,8 @@ def train(path: str | Path) -> Path:
         return train_generator(config, corpus, encode_captions, work)
     with state.main_process_first():
         reels = {split: _reels(config, work, split) for split in ("train", "test")}
-    speech = _speech(config["speech"], work, corpus["train"], config["seed"])
+    reader = _fresh(lambda: SpeechReader(whisper.MINI), config["seed"])
+    speech = train_reader(reader, corpus, config["speech"], work, config["seed"])
     captions = _captions(config["text"], work, config["seed"])
     vae = _autoencoder(config, work, reels)
     with state.main_process_first():
@@ -167,15 +168,6 @@ def _reels(config: dict, work: Path, split: str) -> list[Path]:
         crop_size=options["crop_size"], frames=options["frames"],
     )  # fmt: skip
     return write_reels(reel, options["characters" if split == "train" else "test_characters"], options["workers"])
-
-
-def _speech(options: dict, work: Path, corpus: list, seed: int) -> whisper.WhisperEncoder:
-    def loss_of(model: Any, step: int) -> dict[str, Tensor]:
-        return speech_loss(model, *speech_batch(corpus, whisper.MINI, options["batch"], step_rng(seed, 1, step)))
-
-    model = _fresh(lambda: SpeechReader(whisper.MINI), seed)
-    model = run_stage("speech", work, model, loss_of, steps=options["steps"], lr=options["lr"], seed=seed)
-    return model.encoder.eval()
 
 
 def _captions(options: dict, work: Path, seed: int) -> text.TextEncoder:

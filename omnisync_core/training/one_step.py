@@ -19,7 +19,7 @@ from ..checkpoint import Bundle, read_bundle, write_bundle
 from ..engines.omnisync import BUNDLED, build_networks, build_spec
 from ..models.vae import VideoVAE
 from ..models.whisper import WhisperEncoder
-from .encoders import SpeechReader, fit_head, speech_batch, speech_loss
+from .encoders import SpeechReader, fit_head, speech_batch, train_reader
 from .generator import Generator, GeneratorOptions, Reels, edited, encode_reels, generator_loss, mouth_box
 from .latents import FeatureBank
 from .reels import POSE_A, ReelOptions, write_reels
@@ -27,7 +27,7 @@ from .stage import device_of, run_stage, step_rng
 
 BUNDLE = "omnisync_one_step.safetensors"
 SHEET_CLIPS = 40
-SHEET_SAYINGS = 96
+HEAD_SAYINGS = 96
 Captions = Callable[[nn.Module], dict[int, list[np.ndarray]]]
 
 
@@ -51,25 +51,10 @@ def train_generator(config: dict, corpora: dict[str, list], texts_of: Captions, 
 
 def _hear_on(options: dict, seed: int, work: Path, encoder: WhisperEncoder, corpora: dict[str, list]) -> WhisperEncoder:
     """The encoder of sound, taught to read the mouth in more sayings; its head is fitted before it learns."""
-
-    def drawn(split: str, count: int, *key: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return speech_batch(corpora[split], encoder.config, count, step_rng(seed, *key))
-
-    def loss_of(model: nn.Module, step: int) -> dict[str, torch.Tensor]:
-        return speech_loss(model, *drawn("train", options["batch"], 1, step))
-
-    def report(model: nn.Module, step: int) -> None:
-        with torch.no_grad():
-            unseen = speech_loss(model, *drawn("test", SHEET_SAYINGS, 7))
-        print(f"speech, step {step}, unseen: r of the opening {float(unseen['r_opening']):.4f}", flush=True)
-
     reader = SpeechReader(encoder.config)
     reader.encoder.load_state_dict(encoder.state_dict())
-    fit_head(reader, *drawn("train", SHEET_SAYINGS, 6))
-    reader = run_stage(
-        "speech", work, reader, loss_of, steps=options["steps"], lr=options["lr"], seed=seed, sheet=report
-    )
-    return reader.encoder.eval()
+    fit_head(reader, *speech_batch(corpora["train"], encoder.config, HEAD_SAYINGS, step_rng(seed, 6)))
+    return train_reader(reader, corpora, options, work, seed)
 
 
 def _train_part(

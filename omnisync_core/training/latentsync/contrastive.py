@@ -32,9 +32,6 @@ class Pairs:
     mel_B1MF: Tensor
     matched_B: Tensor
 
-    def to(self, device: torch.device) -> Pairs:
-        return Pairs(*(value.to(device) for value in (self.faces_BFCHW, self.mel_B1MF, self.matched_B)))
-
 
 @dataclass(frozen=True)
 class Crossed:
@@ -43,9 +40,6 @@ class Crossed:
     faces_BFCHW: Tensor
     mel_M1MF: Tensor
     matched_BM: Tensor
-
-    def to(self, device: torch.device) -> Crossed:
-        return Crossed(*(value.to(device) for value in (self.faces_BFCHW, self.mel_M1MF, self.matched_BM)))
 
 
 class Clip(Protocol):

@@ -136,7 +136,7 @@ def _train_syncnet(options: LatentSyncOptions, work: Path, seed: int) -> tuple[n
 
     def watched(model: nn.Module, drawn: Pairs | Crossed) -> Any:
         """On the model's device, as it looks at it."""
-        drawn = drawn.to(device_of(model))
+        drawn = replace(drawn, **{name: value.to(device_of(model)) for name, value in vars(drawn).items()})
         if codec is None:
             return drawn
         with torch.autocast(device_of(model).type, enabled=False):
