@@ -346,7 +346,7 @@ def _sync(video, sound, output: Path, engine, roles: Sequence[Role], options: Sy
 
 
 def _pruned(folder: Path) -> Iterator[str]:
-    """Old unfinished jobs of others make room; what is told of it."""
+    """Old unfinished jobs of others make room; a warning that says so."""
     from ..omnisync_core.job.report import size
     from ..omnisync_core.job.unfinished import KEPT_BYTES, KEPT_DAYS, prune
 

@@ -83,9 +83,9 @@ class MouthTrackNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, point_x=0.5, point_y=0.5, preview_seconds=0.0, point_width=0.0):
-        told = within_preview(preview_seconds)
-        if told is not True:
-            return told
+        answer = within_preview(preview_seconds)
+        if answer is not True:
+            return answer
         for name, value in (("point_x", point_x), ("point_y", point_y), ("point_width", point_width)):
             if value is None:
                 continue  # linked: known when it runs

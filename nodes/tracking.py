@@ -115,7 +115,7 @@ class HostDetector:
 def _how(
     frame_size, choice, mask=None, bboxes=None, face_landmarks=None, pose_keypoints=None, face_detection_model=None
 ):
-    """What the core is told: the first of the inputs that is there."""
+    """What the core is given: the first of the inputs that is there."""
     if mask is not None:
         return _painted(mask, frame_size)
     if face_landmarks is not None:

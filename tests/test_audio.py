@@ -256,7 +256,7 @@ def test_gate_agrees_with_known_speech():
 
 
 def test_no_more_of_a_sound_is_decoded_than_is_asked_for(tmp_path):
-    """What is there is as in the whole sound; the rest is silence, and it is told that there is more."""
+    """What is there is as in the whole sound; the rest is silence, and it says that there is more."""
     from tests.fake import write_sound
 
     write_sound(tmp_path / "a.wav", seconds=3.0, rate=44100)

@@ -35,7 +35,7 @@ HAPPY = (
 
 
 class Server:
-    """Answers as told; remembers what it was asked."""
+    """Answers as set up; remembers what it was asked."""
 
     def __init__(self, events=HAPPY, refusal=None, hang=False, upload_status=200):
         self.events, self.refusal, self.hang, self.upload_status = events, refusal, hang, upload_status

@@ -195,7 +195,7 @@ def test_opening_a_long_video_can_be_stopped(folder, monkeypatch):
         assert (progress.stage, progress.done, progress.total) == ("opening", 10, 0)
         raise Stop
 
-    monkeypatch.setattr(opening, "TOLD_FRAMES", 10)
+    monkeypatch.setattr(opening, "FRAMES_A_REPORT", 10)
     with pytest.raises(Stop):
         run(folder, "out.mp4", progress=stop)
     assert not list(folder.glob("out*"))

@@ -22,9 +22,9 @@ def test_a_training_that_went_on_is_one_curve(tmp_path):
     curve = training_curves.read(f"A training={log}")
     assert curve.title == "A training" and curve.steps_N.tolist() == [0, 20, 40]
     assert curve.values_N.tolist() == [9, 1, 1] and curve.unseen_M2.tolist() == [[10, 3], [40, 2]]
-    for told in (f"A={log}:psnr", f"A={tmp_path}/none.jsonl"):
+    for wrong in (f"A={log}:psnr", f"A={tmp_path}/none.jsonl"):
         with pytest.raises(InputError):
-            training_curves.read(told)
+            training_curves.read(wrong)
 
 
 def test_a_fall_is_drawn_as_one(tmp_path):

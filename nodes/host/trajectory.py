@@ -150,7 +150,7 @@ class OmniEditSampler(comfy.samplers.Sampler):
 
 
 class Run:
-    """One sampling: the model's branches, what is held, and who is told."""
+    """One sampling: the model's branches, what is held, and who listens."""
 
     def __init__(self, guider: OmniEditGuider, extra_args: dict, callback, denoise_mask, source: Tensor, start: int):
         options = extra_args["model_options"]
@@ -314,6 +314,6 @@ def packed(streams_N) -> Tensor:
 
 
 def unpacked(packed_N: Tensor, shapes: list) -> tuple[Tensor, ...]:
-    """The other way round."""
+    """Packed latents (N, B, 1, L) as stacked streams of these shapes."""
     streams = comfy.utils.unpack_latents(packed_N.flatten(0, 1), shapes)
     return tuple(stream.unflatten(0, packed_N.shape[:2]) for stream in streams)

@@ -169,7 +169,7 @@ def split(times_WT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def pairs_of(
     pupil: Pupil, windows: Windows, changed_WKTHWC: np.ndarray, on_window: Callable[[], None] = lambda: None
 ) -> Pairs:
-    """Pairs of windows and their changes; `on_window` is told of each that is encoded."""
+    """Pairs of windows and their changes; `on_window` is called after each that is encoded."""
 
     def encoded(frames_WTHWC: Iterable[np.ndarray]) -> Iterator[Tensor]:
         for latent in pupil.encode(frames_WTHWC):

@@ -45,7 +45,7 @@ LEAST_SPEECH = 0.1
 NOTHING, CLEARLY, LATE = 0.1, 0.4, 0.12
 """Best correlation of the mouth's opening with the loudness below which they have nothing to do with each other; from
 which its delay is believed; and the seconds of delay that are too many. The reader of openings learned from drawings:
-on real faces a clip's own sound may have 0.15, so the clearest cases alone are told."""
+on real faces a clip's own sound may have 0.15, so only the clearest cases are warned of."""
 LOOKED_AT = 40.0
 """Seconds in which sound and mouth are compared."""
 APART = 1.5
@@ -90,7 +90,7 @@ def read_windows(
 ) -> Windows:
     """Windows of the first three quarters of a clip, with what its sound says up to there.
 
-    audio: None is the video's own. `on_frame` is told of each frame that is looked at; `minutes` there are for all.
+    audio: None is the video's own. `on_frame` is called after each frame that is looked at; `minutes` for all.
     InputError: it is too short, nobody speaks, no mouth was found, or several and nobody says which.
     """
     info = media.probe_video(part)
@@ -133,7 +133,7 @@ class _Stretch:
 
 
 def warnings_of(windows: Windows) -> Iterator[str]:
-    """What is told of a clip whose sound seems not to be its own."""
+    """The warning of a clip whose sound seems not to be its own."""
     r, best, late = (float(value) for value in windows.sync_3)
     is_late = best >= CLEARLY and abs(late) > LATE
     if np.isnan(r) or not (best < NOTHING or is_late):

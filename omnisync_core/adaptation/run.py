@@ -155,7 +155,7 @@ def learned_from(part: media.Part, audio: str | os.PathLike | None, base: str, o
 
 
 class _Work:
-    """The parts of the work that take time, told of and kept."""
+    """The parts of the work that take time, reported and kept."""
 
     def __init__(self, store: Store, options: AdaptOptions, tell: Listener, began: float) -> None:
         self._store, self._options, self._tell = store, options, tell

@@ -113,7 +113,7 @@ def _edit(
     _join(folder)
     options = replace(options, mouth=task.mouth, resume=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # told in the report
+        warnings.simplefilter("ignore", UserWarning)  # they stand in the report
         report = sync_video(task.video, task.audio, staged, engine, options, listen, state=folder)
     outcome = Outcome(
         id=task.id,

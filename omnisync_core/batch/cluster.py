@@ -129,7 +129,7 @@ class Worker:
                 pieces = split_clip(task, *given, self._split)
                 return Outcome(task.id, SPLIT, reason=" ".join(f"{piece.start}:{piece.stop}" for piece in pieces))
             edit_part(task, range(*map(int, what.split(":"))), *given)
-        except Exception:  # told, or made good, where the clip is edited whole
+        except Exception:  # reported, or made good, where the clip is edited whole
             return Outcome(task.id, SPLIT)
         return Outcome(task.id, what)
 

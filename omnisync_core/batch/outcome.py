@@ -35,7 +35,7 @@ class Outcome:
         return self.state in ("done", "passed")
 
 
-def told(states: Mapping[str, int]) -> str:
+def in_words(states: Mapping[str, int]) -> str:
     """How many rows there are of each state, for people."""
     return ", ".join(f"{states[state]} {state}" for state in STATES if states.get(state))
 

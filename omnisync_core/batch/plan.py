@@ -86,8 +86,8 @@ def plan_tasks(
 def key_of(task: Task, deciding: dict[str, Any]) -> str:
     """Names a job: the row, what its files are by path, size and time, and all that is `deciding`. InputError."""
     files = [_stamp(task.video), _stamp(task.audio)]
-    told = json.dumps([task.id, task.output, files, plain(task.mouth), deciding], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:24]
+    decisive = json.dumps([task.id, task.output, files, plain(task.mouth), deciding], sort_keys=True)
+    return hashlib.sha256(decisive.encode()).hexdigest()[:24]
 
 
 def _stamp(path: str) -> list:

@@ -73,7 +73,7 @@ def open_batch(rows: Sequence[Row], out: Path, suffix: str, options: SyncOptions
             finished.append(known)
     order = tuple(row.id for row in rows)
     outcomes = tuple(finished), tuple(refused), tuple(left)
-    return Batch(ledger, len(rows), order, *outcomes, options, engine, marking.told())
+    return Batch(ledger, len(rows), order, *outcomes, options, engine, marking.statement())
 
 
 def run_batch(batch: Batch, runner: Runner, tell: Callable[[Outcome], None] = lambda _: None) -> Counter[str]:

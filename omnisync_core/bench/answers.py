@@ -87,16 +87,16 @@ def read_study(paths: Sequence[str | Path], key: str | Path | None = None) -> St
 
     InputError: no key, or no answers to it. A file that cannot be used is a note.
     """
-    told, notes = [], []
+    read, notes = [], []
     for path in map(Path, paths):
         try:
-            told.append((path, _read_answers(path)))
+            read.append((path, _read_answers(path)))
         except InputError as error:
             notes.append(str(error))
-    found = _read_key(Path(key)) if key else _find_key(paths, [one["study"] for _, one in told])
+    found = _read_key(Path(key)) if key else _find_key(paths, [one["study"] for _, one in read])
     videos = {token: Video(**one) for token, one in found["videos"].items()}
     by_rater: dict[str, tuple[int, Path, Rater]] = {}
-    for path, one in told:
+    for path, one in read:
         if one["study"] != found["study"]:
             notes.append(f"{path} answers another study ({one['study']}, the key is of {found['study']})")
             continue
@@ -158,7 +158,7 @@ def markdown(study: Study, findings: Findings) -> str:
     clips = len({video.clip for video in study.videos.values()})
     blocks = [f"{len(study.attentive)} people, {clips} clips. Scores 1 to 5; 95 % intervals over people and clips."]
     criteria = [*study.criteria, "all"]
-    blocks.append(_table([["", *criteria], *([name, *(_told(findings.scores[name][c]) for c in criteria)]
+    blocks.append(_table([["", *criteria], *([name, *(_in_words(findings.scores[name][c]) for c in criteria)]
                                              for name in study.names)]))  # fmt: skip
     alphas = [f"{alpha:z.2f}" if math.isfinite(alpha) else DASH for alpha in findings.alpha.values()]
     blocks.append(_table([["Cronbach's alpha of the people", *findings.alpha], ["", *alphas]]))
@@ -184,14 +184,14 @@ def as_json(study: Study, findings: Findings) -> dict[str, Any]:
     def number(value: float) -> float | None:
         return round(value, 4) if math.isfinite(value) else None
 
-    def told(figure: Figure) -> dict[str, float | None]:
+    def interval(figure: Figure) -> dict[str, float | None]:
         return {name: number(getattr(figure, name)) for name in ("value", "low", "high")}
 
     return {
         "people": len(study.raters),
-        "scores": {name: {c: told(f) for c, f in one.items()} for name, one in findings.scores.items()},
+        "scores": {name: {c: interval(f) for c, f in one.items()} for name, one in findings.scores.items()},
         "alpha": {criterion: number(alpha) for criterion, alpha in findings.alpha.items()},
-        "success": {name: {style: {**told(figure), "videos": count} for style, (figure, count) in one.items()}
+        "success": {name: {style: {**interval(figure), "videos": count} for style, (figure, count) in one.items()}
                     for name, one in findings.success.items()},
         "wins": [{"first": a, "second": b, "wins": w, "even": e, "losses": x}
                  for (a, b), (w, e, x) in findings.wins.items()],
@@ -274,10 +274,10 @@ def _apart(study: Study, raters: Sequence[Rater]) -> dict[str, str]:
         bias = float((own - theirs).mean())
         moves = own.std() > 0 and theirs.std() > 0
         r = float(np.corrcoef(own, theirs)[0, 1]) if moves else 0.0
-        told = [f"goes another way than the others (r {r:.2f})"] if r < LONER_R else []
-        told += [f"scores {abs(bias):.1f} {'above' if bias > 0 else 'below'} the others"] * (abs(bias) > LONER_BIAS)
-        if told:
-            found[rater.name] = ", ".join(told)
+        reasons = [f"goes another way than the others (r {r:.2f})"] if r < LONER_R else []
+        reasons += [f"scores {abs(bias):.1f} {'above' if bias > 0 else 'below'} the others"] * (abs(bias) > LONER_BIAS)
+        if reasons:
+            found[rater.name] = ", ".join(reasons)
     return found
 
 
@@ -285,21 +285,21 @@ def _read_answers(path: Path) -> dict[str, Any]:
     """One person's answers; a saved mail may hold words around them."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        told = json.loads(text[text.index("{") : text.rindex("}") + 1])
-        if told["format"] != FORMAT or not isinstance(told["answers"], list):
+        file = json.loads(text[text.index("{") : text.rindex("}") + 1])
+        if file["format"] != FORMAT or not isinstance(file["answers"], list):
             raise ValueError
-        return {"study": str(told["study"]), "rater": str(told["rater"]), "name": str(told.get("name") or ""),
-                "answers": told["answers"]}  # fmt: skip
+        return {"study": str(file["study"]), "rater": str(file["rater"]), "name": str(file.get("name") or ""),
+                "answers": file["answers"]}  # fmt: skip
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error})") from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{path} holds no answers of a study; give the .json files that people saved") from None
 
 
-def _rater(told: dict[str, Any], videos: dict[str, Video], criteria: int) -> tuple[Rater, str]:
+def _rater(file: dict[str, Any], videos: dict[str, Video], criteria: int) -> tuple[Rater, str]:
     """A person's answers that make sense, and a line about those that do not."""
     scores, sync, wrong = {}, {}, 0
-    for one in told["answers"]:
+    for one in file["answers"]:
         try:
             token, given, said = one["video"], [int(value) for value in one["scores"]], one["sync"]
             if token not in videos or len(given) != criteria or not all(1 <= value <= 5 for value in given):
@@ -310,8 +310,8 @@ def _rater(told: dict[str, Any], videos: dict[str, Video], criteria: int) -> tup
         except (KeyError, TypeError, ValueError):
             wrong += 1
     checks = [sync[token] for token in sync if videos[token].method is None]
-    rater = Rater(told["name"] or told["rater"][:8], scores, sync, sum(checks), len(checks))
-    return rater, f"{wrong} of {len(told['answers'])} answers make no sense and are left out" if wrong else ""
+    rater = Rater(file["name"] or file["rater"][:8], scores, sync, sum(checks), len(checks))
+    return rater, f"{wrong} of {len(file['answers'])} answers make no sense and are left out" if wrong else ""
 
 
 def _named(raters: tuple[Rater, ...]) -> tuple[Rater, ...]:
@@ -346,7 +346,7 @@ def _read_key(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is no key of a study; it lies beside the page as PAGE.key.json") from None
 
 
-def _told(figure: Figure) -> str:
+def _in_words(figure: Figure) -> str:
     return str(figure) if math.isfinite(figure.value) else DASH
 
 

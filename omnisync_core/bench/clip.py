@@ -207,10 +207,10 @@ def _picked(video: VideoInfo, indices_N: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _drawn_track(folder: Path, video: VideoInfo) -> MouthTrack:
-    told = json.loads((folder / LABEL).read_text(encoding="utf-8"))
+    label = json.loads((folder / LABEL).read_text(encoding="utf-8"))
     size, count = np.array([video.width, video.height]), video.frame_count
-    center_N2 = np.array(told["mouth_center_xy"])[:count] / size
+    center_N2 = np.array(label["mouth_center_xy"])[:count] / size
     return MouthTrack(
-        video.times_N, center_N2, np.full(count, told["mouth_width"] / video.width), np.ones(count),
+        video.times_N, center_N2, np.full(count, label["mouth_width"] / video.width), np.ones(count),
         np.full(count, "user"), np.zeros(count, int), (video.width, video.height),
     )  # fmt: skip

@@ -88,8 +88,8 @@ class _Own(Taking):
         a, b = moment.result, moment.source
         difference = np.abs(a.astype(np.int16) - b)
         height, width = a.shape[:2]
-        told = structure.compare(a[None], b[None], np.array([[0, 0, width, height]]))
-        self._rows.append((float(difference.max()), float(np.square(difference.astype(float)).mean()), *told))
+        structural = structure.compare(a[None], b[None], np.array([[0, 0, width, height]]))
+        self._rows.append((float(difference.max()), float(np.square(difference.astype(float)).mean()), *structural))
 
     def finish(self) -> Taken:
         if not self._rows:
@@ -110,8 +110,8 @@ def _draw(pairs: list[tuple[np.ndarray, np.ndarray]], values: Mapping[str, float
     high = max(24, round(wide * height / width))
     page = Page(WIDTH, 100 + 3 * (high + GAP) + 20)
     page.text(EDGE, 50, "Side by side", 26, weight=700)
-    told = f"{values['equal']:.0%} of the frames equal · SSIM {values['own_ssim']:.3f}"
-    page.text(WIDTH - EDGE, 48, told, 18, INK, 600, "right")
+    summary = f"{values['equal']:.0%} of the frames equal · SSIM {values['own_ssim']:.3f}"
+    page.text(WIDTH - EDGE, 48, summary, 18, INK, 600, "right")
     for row, (label, color) in enumerate((("result", RESULT), ("reference", TRUTH), (f"apart x {AMPLIFIED}", SOFT))):
         y = 76 + row * (high + GAP)
         page.text(EDGE, y + high / 2, label, 15, color, 600)

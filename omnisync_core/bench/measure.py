@@ -73,7 +73,7 @@ class Taken:
 
 
 class Taking:
-    """A metric at work on one clip: told of every moment, then asked."""
+    """A metric at work on one clip: it sees every moment, then gives its figure."""
 
     def see(self, moment: Moment) -> None:
         """A moment of the clip, in order of time."""

@@ -54,15 +54,15 @@ class _Drawn(Taking):
         clip = self._clip
         if clip.drawn is None:
             return Taken(note="not a drawn clip: no exact truth of its mouth")
-        told, frames = read_clip(clip.drawn), np.stack(list(read_frames(clip.result)))
-        if frames.shape != told.truth_frames.shape:
-            raise InputError(f"the result is {_shape(frames)}, the drawn clip {_shape(told.truth_frames)}")
-        opening_T = read_opening(frames, told.center_T2, told.width)
+        drawn, frames = read_clip(clip.drawn), np.stack(list(read_frames(clip.result)))
+        if frames.shape != drawn.truth_frames.shape:
+            raise InputError(f"the result is {_shape(frames)}, the drawn clip {_shape(drawn.truth_frames)}")
+        opening_T = read_opening(frames, drawn.center_T2, drawn.width)
         found = clip_figures(
-            clip.row.id, told.family, told.occluded,
-            {"result": frames, "source": told.source_frames, "truth": told.truth_frames},
-            {"result": opening_T, "source": told.source_mouth_T5[:, 0], "truth": told.truth_mouth_T5[:, 0]},
-            told.box_T4, self._outside(frames, told.source_frames),
+            clip.row.id, drawn.family, drawn.occluded,
+            {"result": frames, "source": drawn.source_frames, "truth": drawn.truth_frames},
+            {"result": opening_T, "source": drawn.source_mouth_T5[:, 0], "truth": drawn.truth_mouth_T5[:, 0]},
+            drawn.box_T4, self._outside(frames, drawn.source_frames),
         )  # fmt: skip
         values, detail = drawn_values(found), asdict(found)
         if clip.spec is None:  # whose edit it was is not known, nor where it was allowed to change something
@@ -108,10 +108,10 @@ class _Cycle(Taking):
         if not known.any():
             return Taken(note="no mouth is known in this clip; point at it in the list (mouth_x, mouth_y)")
         way = Way(*(boxes(path, clip.track) for path in (clip.row.video, clip.result_path, clip.back_path)))
-        told = figures([way], known)
-        if told["changed"] < LEAST_CHANGED:
+        cycle = figures([way], known)
+        if cycle["changed"] < LEAST_CHANGED:
             return Taken(note="the edit changed nothing at the mouth, so that nothing can come back")
-        return Taken({"cycle": told["share"], "changed": told["changed"]})
+        return Taken({"cycle": cycle["share"], "changed": cycle["changed"]})
 
 
 class Cost(Measure):

@@ -95,13 +95,13 @@ def _cross_paired(videos: Sequence[Path], folder: Path, rng: np.random.Generator
 
 
 def _drawn(clip: Path, folder: Path) -> Row:
-    told = json.loads((clip / LABEL).read_text(encoding="utf-8"))
-    x, y = np.rint(told["mouth_center_xy"][0]).tolist()  # between the lips, where `evaluate synth` clicks
-    style = "realistic" if told["family"].startswith("person") else "stylised"
+    label = json.loads((clip / LABEL).read_text(encoding="utf-8"))
+    x, y = np.rint(label["mouth_center_xy"][0]).tolist()  # between the lips, where `evaluate synth` clicks
+    style = "realistic" if label["family"].startswith("person") else "stylised"
     row = _row(clip / "source.mkv", clip / "target.wav", folder, style)
     return replace(
         row, id=_name(clip, folder), truth=clip / "truth.mkv", mouth=(x, y),
-        other={"prompt": told["caption"], "family": told["family"]},
+        other={"prompt": label["caption"], "family": label["family"]},
     )  # fmt: skip
 
 
@@ -137,8 +137,8 @@ def _styles(folder: Path, videos: Sequence[Path]) -> dict[Path, str]:
     for name in STYLE_TABLES:
         if (folder / name).is_file():
             table = read_table(folder / name)
-            told = {folder / str(row.get("video")): str(row.get("style")) for row in table}
-            return {video: told[video] for video in videos if told.get(video) in STYLES}
+            listed = {folder / str(row.get("video")): str(row.get("style")) for row in table}
+            return {video: listed[video] for video in videos if listed.get(video) in STYLES}
     styles = {}
     for video in videos:
         for part in video.relative_to(folder).parts[:-1]:

@@ -60,7 +60,7 @@ def run(
 ) -> list[dict[str, Any]]:
     """Bench an engine on the clips of a list; returns a record a clip. InputError, OutputError: nothing can be done.
 
-    metrics: names (None: all); those whose file or library is not there are told once and left out.
+    metrics: names (None: all); those whose file or library is not there are named once and left out.
     host: the ComfyUI server of an engine that runs there; settings: `name=value` of how a bundle samples.
     """
     need_parquet()
@@ -100,7 +100,7 @@ def _record(bench: Bench, row: Row, place: str) -> dict[str, Any]:
     except Exception as error:  # whatever a clip or a library does, the rest is done
         record |= {"state": "failed", "reason": f"{type(error).__name__}: {one_line(error)}"}
     _keep(bench, record)
-    bench.say(f"[{place}] {row.id}: {_told(bench, record)}")
+    bench.say(f"[{place}] {row.id}: {_line(bench, record)}")
     return record
 
 
@@ -169,7 +169,7 @@ def _key(bench: Bench, name: str) -> str | None:
     return f"{measure.key}, {bench.frames} frames" if measure.sees_moments else measure.key
 
 
-def _told(bench: Bench, record: Mapping[str, Any]) -> str:
+def _line(bench: Bench, record: Mapping[str, Any]) -> str:
     if record["state"] != "done":
         return f"{record['state']}: {record['reason']}"
     values = {k: v for kept in record["metrics"].values() for k, v in kept["values"].items()}
@@ -179,11 +179,11 @@ def _told(bench: Bench, record: Mapping[str, Any]) -> str:
 
 def _write(bench: Bench, records: Sequence[dict[str, Any]]) -> None:
     """Everything of all clips."""
-    told = {
+    results = {
         "format": FORMAT, "engine": bench.maker.name, "frames": bench.frames, "metrics": list(bench.measures),
         "lacking": dict(bench.lacking), "rows": list(records),
     }  # fmt: skip
-    _replace(bench.out / "results.json", json.dumps(told, indent=1, allow_nan=False))
+    _replace(bench.out / "results.json", json.dumps(results, indent=1, allow_nan=False))
     write_table(bench.out / "results.parquet", [_flat(bench, record) for record in records])
     text = markdown([read_bench(bench.out)])
     _replace(bench.out / "table.md", text)
@@ -237,10 +237,10 @@ def _path(bench: Bench, name: str, suffix: str) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     """A kept record; nothing where it is not there or was cut off."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        kept = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def _replace(path: Path, content: str) -> None:

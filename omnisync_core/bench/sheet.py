@@ -15,7 +15,7 @@ from .clip import nearest, read_frames
 WIDTH, EDGE, LEFT, COLUMNS, GAP, HIGH = 1600, 40, 140, 8, 8, 150
 SHOWN = 12
 """Clips."""
-TOLD = ("share", "sync_r", "leak", "lse_c", "lse_d", "ssim", "psnr", "cycle", "speed")
+FIGURES = ("share", "sync_r", "leak", "lse_c", "lse_d", "ssim", "psnr", "cycle", "speed")
 """Figures that a clip's line shows, the first three that are there."""
 
 
@@ -59,7 +59,9 @@ def _block(record: Mapping[str, Any]) -> tuple[int, Callable[[Page, int], None]]
 
 def _figures(record: Mapping[str, Any]) -> str:
     values = {k: v for kept in record["metrics"].values() for k, v in kept["values"].items()}
-    return " · ".join(f"{name.replace('_', ' ')} {values[name]:.2f}" for name in [n for n in TOLD if n in values][:3])
+    return " · ".join(
+        f"{name.replace('_', ' ')} {values[name]:.2f}" for name in [n for n in FIGURES if n in values][:3]
+    )
 
 
 def _fitted(picture: np.ndarray, wide: int, high: int) -> np.ndarray:

@@ -73,10 +73,10 @@ def make(
         with tempfile.TemporaryDirectory(dir=out.parent) as folder:
             sets, videos = _encode(benches, methods, ids, checked, Path(folder))
             name = secrets.token_hex(6)
-            told = {"study": name, "title": title, "mail": mail, "criteria": CRITERIA, "sets": sets}
+            study = {"study": name, "title": title, "mail": mail, "criteria": CRITERIA, "sets": sets}
             key = {"format": FORMAT, "study": name, "names": methods, "criteria": [name for name, _ in CRITERIA],
                    "videos": videos}  # fmt: skip
-            _write(out, told, Path(folder), key)
+            _write(out, study, Path(folder), key)
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
     say(f"{out}: {len(ids)} clips, {len(videos)} videos; keep {_key_path(out)}, it says whose each video is")
@@ -150,7 +150,7 @@ def _common(benches: Sequence[Benched]) -> list[str]:
     return common
 
 
-def _write(out: Path, told: dict[str, Any], made: Path, key: dict[str, Any]) -> None:
+def _write(out: Path, study: dict[str, Any], made: Path, key: dict[str, Any]) -> None:
     """The page with its videos inside, or beside it where they are large; and the key."""
     files = sorted(made.iterdir())
     if sum(path.stat().st_size for path in files) > LARGEST_PAGE:
@@ -158,18 +158,18 @@ def _write(out: Path, told: dict[str, Any], made: Path, key: dict[str, Any]) -> 
         folder.mkdir(exist_ok=True)
         for path in files:
             os.utime(path.replace(folder / path.name), (0, 0))  # the order they were made in tells whose they are
-        told["folder"] = folder.name
+        study["folder"] = folder.name
     else:
-        told["videos"] = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in files}
-    page = PAGE.read_text(encoding="utf-8").replace("/*STUDY*/null", _in_script(told))
+        study["videos"] = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in files}
+    page = PAGE.read_text(encoding="utf-8").replace("/*STUDY*/null", _in_script(study))
     for path, text in ((_key_path(out), json.dumps(key, indent=1)), (out, page)):
         with replacing(path) as part:
             part.write_text(text, encoding="utf-8")
 
 
-def _in_script(told: dict[str, Any]) -> str:
+def _in_script(study: dict[str, Any]) -> str:
     """JSON that no title or name can break out of."""
-    return json.dumps(told).replace("<", "\\u003c")
+    return json.dumps(study).replace("<", "\\u003c")
 
 
 def _key_path(out: Path) -> Path:

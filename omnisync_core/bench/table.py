@@ -31,7 +31,7 @@ DRAWN_NAMES = {
     "outside": "outside",
 }  # fmt: skip
 WHOLE: dict[str, Callable[[np.ndarray], Any]] = {"memory": np.max, "vram": np.max, "passed": np.sum}
-"""Columns of which no mean is told."""
+"""Columns of which no mean is given."""
 FEWEST_FOR_FLOOR = 4
 """Clips from which two halves are compared."""
 
@@ -41,21 +41,21 @@ class Benched:
     """What a bench wrote."""
 
     folder: Path
-    told: Mapping[str, Any]
+    results: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        return self.told["engine"]
+        return self.results["engine"]
 
     @cached_property
     def done(self) -> list[dict[str, Any]]:
-        return [row for row in self.told["rows"] if row["state"] == "done"]
+        return [row for row in self.results["rows"] if row["state"] == "done"]
 
     @cached_property
     def columns(self) -> dict[str, Figure]:
         """Every column's figure over the clips that have it."""
         figures: dict[str, Figure] = {}
-        for metric in self.told["metrics"]:
+        for metric in self.results["metrics"]:
             kept = [row["metrics"][metric] for row in self.done if metric in row["metrics"]]
             figures |= self._pooled(metric, kept)
         return {name: figure for name, figure in figures.items() if math.isfinite(figure.value)}
@@ -74,8 +74,8 @@ class Benched:
 
     def lines(self) -> list[str]:
         """Which metrics are missing and why, and which clips."""
-        lines = [f"{name}: {why}" for name, why in self.told["lacking"].items()]
-        for metric in self.told["metrics"]:
+        lines = [f"{name}: {why}" for name, why in self.results["lacking"].items()]
+        for metric in self.results["metrics"]:
             notes = {row["metrics"][metric]["note"] for row in self.done if row["metrics"].get(metric, {}).get("note")}
             empty = not any(column.name in self.columns for column in METRICS[metric].columns)
             if empty and len(notes) == 1:
@@ -86,7 +86,7 @@ class Benched:
                 for row in self.done
                 if row["metrics"].get(metric, {}).get("note")
             ]
-        return lines + [f"{row['id']}: {row['state']}: {row['reason']}" for row in self.told["rows"]
+        return lines + [f"{row['id']}: {row['state']}: {row['reason']}" for row in self.results["rows"]
                         if row["state"] != "done"]  # fmt: skip
 
     def _pooled(self, metric: str, kept: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
@@ -124,28 +124,28 @@ def read_bench(folder: str | Path) -> Benched:
     """What `bench run` left in a folder. InputError: nothing, or of another version."""
     path = Path(folder) / "results.json"
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        if told["format"] != FORMAT:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        if results["format"] != FORMAT:
             raise ValueError
     except FileNotFoundError:
         raise InputError(f"{folder} holds no results.json: give the --out of a `bench run` that ended") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path} is damaged or of another version; run the bench again, it goes on") from None
-    return Benched(Path(folder), told)
+    return Benched(Path(folder), results)
 
 
 def markdown(benches: Sequence[Benched], paper: str | None = None) -> str:
     """The table of all benches; `paper`: also a paper's rows (of `PAPERS`) with their source."""
     printed = PAPERS[paper] if paper else []
-    told = {name for bench in benches for name in bench.columns} | {name for row in printed for name in row.values}
-    unmeasured = {metric for bench in benches for metric in bench.told["lacking"]}
+    measured = {name for bench in benches for name in bench.columns} | {name for row in printed for name in row.values}
+    unmeasured = {metric for bench in benches for metric in bench.measured["lacking"]}
     lacking = {column.name for metric in unmeasured for column in METRICS[metric].columns}
-    names = [name for name in COLUMNS if name in told | lacking]
+    names = [name for name in COLUMNS if name in measured | lacking]
     lines = [["", "clips", *(_head(name) for name in names), *(["source"] if printed else [])]]
     spare = [""] if printed else []
     labels = _labels(benches)
     for bench, label in zip(benches, labels, strict=True):
-        count = f"{len(bench.done)} of {len(bench.told['rows'])}"
+        count = f"{len(bench.done)} of {len(bench.results['rows'])}"
         lines.append([label, count, *(_cell(name, bench.columns.get(name)) for name in names), *spare])
     floor = next((found for bench in benches if (found := bench.floor())), {})
     if floor:

@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from ..batch.bar import Bar
-    from ..batch.outcome import RESULTS, told
+    from ..batch.outcome import RESULTS, in_words
     from ..batch.run import open_batch, run_batch
     from ..manifest import read_manifest
 
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         return
     with Bar(batch.rows, len(batch.finished) + len(batch.refused)) as bar:
         states = run_batch(batch, runner, bar.tell)
-    print(f"{options.out / RESULTS}: {told(states)}; {clock(time.monotonic() - bar.began)}")
+    print(f"{options.out / RESULTS}: {in_words(states)}; {clock(time.monotonic() - bar.began)}")
     marked, *more = batch.marks
     print("\n".join([f"edited clips are {marked}", *more]))
 

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
         sync = replace(sync, mouth=shown_mouth(options.video, options.mouth, options.show_mouth))
     engine = open_engine(options.model, options.vae, options.whisper, engine_settings(options))
     with warnings.catch_warnings(), heard(options.audio, speakers) as sound, Bars() as bars:
-        # What is wrong with the files is told once, in the report.
+        # What is wrong with the files stands once, in the report.
         warnings.simplefilter("ignore", UserWarning)
         report = sync_video(options.video, sound, options.output, engine, sync, bars, speakers=speakers)
     _print(report)

@@ -94,7 +94,7 @@ def _bootstrap(options: argparse.Namespace, bar: Callable[[int, int], None]) -> 
     from ..training.footage.changed import change
 
     engine = load_engine(None if options.bootstrap == "mini" else options.bootstrap)
-    print(f"{options.out}: {change(options.out, engine, told=bar)} clips changed to another's sound")
+    print(f"{options.out}: {change(options.out, engine, on_clip=bar)} clips changed to another's sound")
 
 
 def _drawn(options: argparse.Namespace, asked: Any, bar: Callable[[int, int], None]) -> None:

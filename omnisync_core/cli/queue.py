@@ -38,14 +38,14 @@ def run(options: argparse.Namespace) -> None:
 
 def _run_list(options: argparse.Namespace, hosts: Sequence[str]) -> None:
     from ..batch.bar import Bar
-    from ..batch.outcome import RESULTS, told
+    from ..batch.outcome import RESULTS, in_words
     from ..manifest import read_manifest
     from ..queue_batch import queue_batch
 
     rows = read_manifest(options.manifest)
     with Bar(len(rows), 0) as bar:
         states = queue_batch(options.workflow, rows, hosts, options.settings, options.out, bar.tell)
-    print(f"{options.out / RESULTS}: {told(states)}")
+    print(f"{options.out / RESULTS}: {in_words(states)}")
 
 
 def _stopped(options: argparse.Namespace, again: str) -> str:

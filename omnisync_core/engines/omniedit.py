@@ -71,7 +71,7 @@ def edit(
     `start` = len(sigmas) leaves nothing to do: the source comes back. If both branches are the same and `end` reaches
     the last step, the source comes back too.
 
-    `on_step(done, Zt, s, e)` is told of the start (done = 0) and of each finished step, with the level and noise that
+    `on_step(done, Zt, s, e)` is called at the start (done = 0) and after each step, with the level and noise that
     Zt is then at, and returns the Zt to go on from; raising in it cancels.
     """
 

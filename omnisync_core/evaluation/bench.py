@@ -25,7 +25,7 @@ from .area import outside, placement_of
 from .figures import ClipFigures, clip_figures
 
 Engines = Callable[[Path, Sampling], Engine]
-"""The engine for a clip's folder, sampling as told."""
+"""The engine for a clip's folder, sampling as asked."""
 Codec = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """An edited window (T, S, S, 3) in 0..1 and its source to what an autoencoder leaves of the edit."""
 

@@ -23,13 +23,13 @@ TO_THE_SOUND_S_END = ("bounce", "loop", "freeze", "remap")
 """Policies by which the result is as long as the sound."""
 SPARE = 60.0
 """Seconds of sound beyond the video's end that are still looked at: what is heard there shapes what is heard before."""
-TOLD_FRAMES = 100
+FRAMES_A_REPORT = 100
 """After how many frames a listener hears of a video that is being opened."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked, the files that it is asked of, and who is told."""
+    """What is asked, the files that it is asked of, and who listens."""
 
     part: media.Part
     video: media.VideoInfo
@@ -73,7 +73,7 @@ def open_job(
     began = time.monotonic()
 
     def on_frame(count: int) -> None:
-        if count % TOLD_FRAMES == 0:
+        if count % FRAMES_A_REPORT == 0:
             tell(Progress("opening", count, 0))
 
     with warnings.catch_warnings(record=True) as caught:

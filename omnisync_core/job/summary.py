@@ -63,7 +63,7 @@ def report_of(job: Job, roles: Sequence[Role], seconds: float) -> Report:
         shots=len(np.unique(roles[0].placement.track.shot_N)),
         warnings=(*job.warnings, *_warnings(roles)),
         seconds=seconds,
-        marks=job.marking.told() if edited else (),
+        marks=job.marking.statement() if edited else (),
         whole=None if job.options.preview_seconds is None else _plan_of_the_whole(job, roles, seconds),
     )
 

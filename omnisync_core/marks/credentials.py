@@ -78,7 +78,7 @@ class Signer:
             signed.unlink(missing_ok=True)
 
     def _try(self) -> None:
-        """Sign one pixel, so that what is wrong is told before the work."""
+        """Sign one pixel, so that what is wrong shows before the work."""
         created = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE}
         pixel = io.BytesIO(cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes())
         try:
@@ -105,12 +105,12 @@ class Signer:
         return self._c2pa.Signer.from_info(info)
 
     def _explained(self, error: Exception) -> InputError:
-        told = " ".join(str(error).split())
-        if "not valid at time" in told:
+        reason = " ".join(str(error).split())
+        if "not valid at time" in reason:
             return InputError(f"the certificate {self._certificate} is not valid today: renew it")
-        if "does not match" in told:
+        if "does not match" in reason:
             return InputError(f"the key {self._key} does not fit the certificate {self._certificate}")
-        return InputError(f"cannot sign with {self._certificate} and {self._key}: {told}")
+        return InputError(f"cannot sign with {self._certificate} and {self._key}: {reason}")
 
 
 def check_container(output: Path) -> None:
@@ -133,12 +133,12 @@ def read_claim(path: str | Path) -> Claim | None:
             if reader is None:
                 return None
             with reader:
-                told = json.loads(reader.json())
+                manifests = json.loads(reader.json())
     except c2pa.C2paError as error:
         raise InputError(f"{path}: its Content Credentials cannot be read: {' '.join(str(error).split())}") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    return _claim(told)
+    return _claim(manifests)
 
 
 def need_c2pa() -> ModuleType:
@@ -158,13 +158,13 @@ def _add_source(builder: Any, source: Path) -> None:
         builder.add_ingredient({"title": source.name, "relationship": "parentOf", "label": "source"}, kind, file)
 
 
-def _claim(told: Mapping[str, Any]) -> Claim:
-    active = told["manifests"][told["active_manifest"]]
+def _claim(store: Mapping[str, Any]) -> Claim:
+    active = store["manifests"][store["active_manifest"]]
     lists = [part["data"]["actions"] for part in active.get("assertions", ()) if "c2pa.actions" in part["label"]]
     actions = [action for actions in lists for action in actions]
     failures = [
         failure
-        for failure in told.get("validation_results", {}).get("activeManifest", {}).get("failure", ())
+        for failure in store.get("validation_results", {}).get("activeManifest", {}).get("failure", ())
         if failure["code"] != "signingCredential.untrusted"
     ]
     signature, makers = active.get("signature_info", {}), active.get("claim_generator_info", [{}])
@@ -175,7 +175,7 @@ def _claim(told: Mapping[str, Any]) -> Claim:
         is_edited=any(action.get("digitalSourceType") == SOURCE_TYPE for action in actions),
         sources=tuple(part.get("title", "?") for part in active.get("ingredients", ())),
         is_intact=not failures,
-        is_trusted=told.get("validation_state") == "Trusted",
+        is_trusted=store.get("validation_state") == "Trusted",
         problem="; ".join(failure["code"] for failure in failures),
     )
 

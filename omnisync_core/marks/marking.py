@@ -51,7 +51,7 @@ class Marking:
         if self._signer is not None:
             self._signer.sign(path, self._output, source, made_by)
 
-    def told(self) -> tuple[str, ...]:
+    def statement(self) -> tuple[str, ...]:
         """What was done, and what the law asks for, a line each."""
         done = ["a note in its metadata, which services may strip"] if self.note else []
         if self._signer is not None:

@@ -13,7 +13,7 @@ _HEADER = re.compile(rb"(?:\A|Exif\0\0|eXIf|EXIF.{4})(?=(II\*\0|MM\0\*))", re.DO
 
 
 def orientation_of_picture(path: Path) -> int:
-    """EXIF's number, 1 to 8; 1 where nothing is told, or nothing that can be read."""
+    """EXIF's number, 1 to 8; 1 where there is none that can be read."""
     data = path.read_bytes()
     found = _HEADER.search(data)
     if found is None:

@@ -143,7 +143,7 @@ def _zeros(samples: int, channels: int) -> Iterator[np.ndarray]:
 
 
 def _decoded(container: InputContainer, stream: av.AudioStream, path: str | Path) -> Iterator[av.AudioFrame]:
-    """Every frame that decodes; damage is passed over and told once."""
+    """Every frame that decodes; damage is passed over and warned of once."""
     stream.thread_type = "AUTO"
     damaged = False
     for packet in packets_of(container, stream):

@@ -170,7 +170,7 @@ class Source:
         return self.container.format.name.endswith("_pipe") and orientation_of_picture(Path(self.path)) != UPRIGHT
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        """Every frame that decodes; damage is passed over and told once."""
+        """Every frame that decodes; damage is passed over and warned of once."""
         decoder, damaged = _decoder(self.stream), False
         for packet in packets_of(self.container, self.stream):
             if packet is None:

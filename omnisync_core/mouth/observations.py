@@ -33,7 +33,7 @@ class Seen:
     name: str
     """What the user calls it, for errors."""
     guessed: bool = False
-    """The mouth was told from the face's box: a look at the picture may know better."""
+    """The mouth was guessed from the face's box: a look at the picture may know better."""
 
     def __len__(self) -> int:
         return len(self.faces_N)
@@ -64,7 +64,7 @@ def from_boxes(boxes: Any, frame_size: tuple[int, int], name: str = "bboxes") ->
         boxes = [boxes]
     if not isinstance(boxes, Sequence) or not boxes:
         raise InputError(f"{name} must be a box, boxes or boxes per frame, got {_kind(boxes)}")
-    with _told(name, "boxes with x, y, width, height"):
+    with _worded(name, "boxes with x, y, width, height"):
         frames = tuple(_faces(_from_box(box, frame_size, name) for box in frame or ()) for frame in boxes)
         guessed = not any(_is_mouth(box) for frame in boxes for box in frame or ())
     return Seen(frames, name, guessed)
@@ -72,7 +72,7 @@ def from_boxes(boxes: Any, frame_size: tuple[int, int], name: str = "bboxes") ->
 
 def from_landmarks(landmarks: Any, name: str = "face_landmarks") -> Seen:
     """FACE_LANDMARKS: {"frames": faces per frame with "landmarks_xy" in pixels, "image_size": (H, W)}."""
-    with _told(name, 'a dict with "frames" and "image_size"'):
+    with _worded(name, 'a dict with "frames" and "image_size"'):
         size = tuple(landmarks["image_size"])[::-1]
         frames = tuple(_faces(face_of_mesh(face, size) for face in frame or ()) for frame in landmarks["frames"])
     return _some(frames, name)
@@ -84,7 +84,7 @@ def from_keypoints(keypoints: Any, name: str = "pose_keypoints") -> Seen:
     Points are pixels of the canvas, or 0..1 where none of a face lies beyond 1.
     """
     keypoints = [keypoints] if isinstance(keypoints, Mapping) else keypoints
-    with _told(name, "OpenPose frames"):
+    with _worded(name, "OpenPose frames"):
         frames = tuple(_faces(_people(frame)) for frame in keypoints)
     return _some(frames, name)
 
@@ -185,7 +185,7 @@ def _some(frames: tuple[tuple[Face, ...], ...], name: str) -> Seen:
 
 
 @contextmanager
-def _told(name: str, expected: str) -> Iterator[None]:
+def _worded(name: str, expected: str) -> Iterator[None]:
     """A payload of another shape becomes one clear line."""
     try:
         yield

@@ -31,7 +31,7 @@ from .types import Choice, Look, MouthTrack, Point
 SHORT_SIDE = 480
 LIKELY_WIDTH = 0.15
 MOVED = 0.3
-"""Mouth widths between the user's point and the mouth from which the user is told."""
+"""Mouth widths between the user's point and the mouth from which there is a warning."""
 POINT_AT_IT = (
     "point at it on the first frame (--mouth X,Y in pixels; in a graph: Mouth Track's speaker 'point'), or take the "
     "frame's centre (--mouth centre)"

@@ -25,7 +25,7 @@ LOUD_RANGE_DB = 35.0
 LAGS = np.arange(-40, 41) / 100
 """Seconds by which the mouth may be late."""
 FEWEST = 8
-"""Frames from which a correlation is told."""
+"""Frames from which a correlation is given."""
 BATCH, TILES, TILE = 32, 14, 76
 WIDTH, EDGE = 1280, 32
 

@@ -59,7 +59,7 @@ def draw(track: MouthTrack, frames: list[tuple[int, np.ndarray]]) -> np.ndarray:
     bottom = 96 + rows * (tile[1] + 34)
     page = Page(WIDTH, bottom + 110 + 24 * len(notes))
     page.text(EDGE, 52, "Mouth track", 26, weight=700)
-    page.text(WIDTH - EDGE, 50, _told(track), 16, SOFT, align="right")
+    page.text(WIDTH - EDGE, 50, _summary(track), 16, SOFT, align="right")
     for place, (number, picture) in enumerate(frames):
         x, y = EDGE + place % columns * (wide + GAP), 80 + place // columns * (tile[1] + 34)
         page.picture(x, y, _marked(picture, track, regions, number, tile), tile)
@@ -73,7 +73,7 @@ def draw(track: MouthTrack, frames: list[tuple[int, np.ndarray]]) -> np.ndarray:
     return page.pixels
 
 
-def _told(track: MouthTrack) -> str:
+def _summary(track: MouthTrack) -> str:
     frames, shots = len(track.pts_N), len(np.unique(track.shot_N))
     counts = f"{frames} frame{'s' * (frames != 1)}, {shots} shot{'s' * (shots != 1)}"
     return f"{counts}, {track.frame_size[0]}×{track.frame_size[1]}"

@@ -30,7 +30,7 @@ LOG_EVERY = 20
 Loss = Callable[[nn.Module, int], dict[str, Tensor]]
 """(model, step) -> `loss`, and what else is to be logged."""
 Report = Callable[[nn.Module, int], None]
-"""Is told the model (the average where there is one) and its step whenever the state was saved."""
+"""Is called with the model (the average where there is one) and its step whenever the state was saved."""
 
 _part: ContextVar[int] = ContextVar("part of a step", default=0)
 
@@ -150,10 +150,10 @@ class _Training:
 
     def _give_up(self, step: int) -> None:
         self._save(step)
-        told = self.course.names(step)
+        batch = self.course.names(step)
         raise InputError(
             f"{self.name}: the loss of step {step} is no number (seed {self.course.seed}"
-            + (f"; its batch: {told}" if told else "")
+            + (f"; its batch: {batch}" if batch else "")
             + f"); the weights before it are in {self.path}: go on with a lower lr, or with clips that are whole"
         )
 

@@ -169,11 +169,11 @@ def generator_loss(
     plain = rng.random() < options.plain_share
     given = plain or rng.random() < options.truth_share
     learns = options.latent_weight > 0
-    clean, told = target, {}
+    clean, figures = target, {}
     if learns or not given:
         with torch.set_grad_enabled(learns):
             clean = model.predict(source, batch["sigma"], batch["speech"], batch["text"])
-        told = latent_losses(clean, batch, options.mouth_weight, model.dit.config.residual_std or 1.0)
+        figures = latent_losses(clean, batch, options.mouth_weight, model.dit.config.residual_std or 1.0)
     size = tuple(target.shape[-2:])
 
     pieces = corners(batch["mouth"][:decoded], size[0], options.piece, rng)
@@ -187,13 +187,13 @@ def generator_loss(
     mouth = batch["mouth"][:decoded] * (size[0] / options.piece)
     mouth[..., :2] -= torch.tensor(pieces, device=mouth.device)[:, None] / options.piece
     pixels = pixel_loss(result, frames["target"], mouth, options)
-    told["codec" if plain else "truth" if given else "pixels"] = pixels
-    loss = options.pixel_weight * pixels + (options.latent_weight * told["latents"] if learns else 0)
+    figures["codec" if plain else "truth" if given else "pixels"] = pixels
+    loss = options.pixel_weight * pixels + (options.latent_weight * figures["latents"] if learns else 0)
     if options.adversary_weight and not plain:
-        told |= (judged := adversary_losses(model.adversary, result, frames["target"]))
+        figures |= (judged := adversary_losses(model.adversary, result, frames["target"]))
         share = options.adversary_weight * options.pixel_weight
         loss = loss + share * balance(pixels, judged["passes"], result) * judged["passes"] + judged["tells"]
-    return {"loss": loss, **{name: value.detach() for name, value in told.items()}}
+    return {"loss": loss, **{name: value.detach() for name, value in figures.items()}}
 
 
 def _latent_loss(model: Generator, batch: dict, options: GeneratorOptions, rng: np.random.Generator) -> dict:
@@ -201,8 +201,8 @@ def _latent_loss(model: Generator, batch: dict, options: GeneratorOptions, rng: 
         batch = cut_pieces(batch, options.latent_piece, rng)
     batch = {name: value.to(device_of(model)) for name, value in batch.items()}
     clean = model.predict(batch["source"], batch["sigma"], batch["speech"], batch["text"])
-    told = latent_losses(clean, batch, options.mouth_weight, model.dit.config.residual_std or 1.0)
-    return {"loss": told["latents"], "mouth": told["mouth"].detach()}
+    losses = latent_losses(clean, batch, options.mouth_weight, model.dit.config.residual_std or 1.0)
+    return {"loss": losses["latents"], "mouth": losses["mouth"].detach()}
 
 
 def latent_losses(clean: Tensor, batch: dict[str, Tensor], mouth_weight: float, std: float) -> dict[str, Tensor]:

@@ -53,13 +53,13 @@ def low_rank(network: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     return found
 
 
-def write_lora(path: str | Path, network: nn.Module, told: dict[str, str] | None = None) -> Path:
-    """The file, whole or not at all; `told` becomes its metadata."""
+def write_lora(path: str | Path, network: nn.Module, metadata: dict[str, str] | None = None) -> Path:
+    """The file, whole or not at all."""
     tensors = {
         f"{PREFIX}{layer}.lora_{half}.weight": value
         for layer, pair in low_rank(network).items()
         for half, value in zip("AB", pair, strict=True)
     }
     with replacing(path) as part:
-        save_file(tensors, part, told)
+        save_file(tensors, part, metadata)
     return Path(path)

@@ -116,7 +116,7 @@ def flow_loss(model: nn.Module, batch: dict, options: ObjectiveOptions) -> dict[
 
     The path leads from the progressive start (1 - tau) V_source + tau eps to the target: at tau = 1 it is the paper's.
     Fine noise weighs little: what is left of it is not seen, while what the lips do is decided at coarse noise; with
-    `velocity` all levels weigh the same. Around the mouth the weight is `1 + mouth_weight * G`; what is told of the
+    `velocity` all levels weigh the same. Around the mouth the weight is `1 + mouth_weight * G`; what is reported of the
     mouth is in units of `precondition`'s gain.
     """
     device = device_of(model)
@@ -137,8 +137,8 @@ def flow_loss(model: nn.Module, batch: dict, options: ObjectiveOptions) -> dict[
     )[:, None]
     weight = 1 + options.mouth_weight * near
     high = sigma > options.high_noise
-    told = error / gain.square()
-    mouth = (near * told).sum((1, 2, 3, 4)) / (near.sum((1, 2, 3, 4)) * error.shape[1])
+    figure = error / gain.square()
+    mouth = (near * figure).sum((1, 2, 3, 4)) / (near.sum((1, 2, 3, 4)) * error.shape[1])
     return {
         "loss": (weight * fit).mean() / weight.mean(),
         "mouth_high": mouth.detach().where(high, torch.nan).nanmean(),

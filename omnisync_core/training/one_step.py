@@ -104,12 +104,12 @@ def _prepared(networks: dict[str, nn.Module]) -> Generator:
 
 def _reels(config: dict, work: Path, split: str, networks: dict[str, nn.Module], corpus: list) -> Reels:
     options = config["reels"]
-    told = ReelOptions(
+    reels = ReelOptions(
         corpus=str(work / f"corpus_{split}.npz"), out=str(work / f"reels_{split}"), split=split,
         seed=options.get("seed", config["seed"]), crop_size=options["crop_size"], frames=options["frames"],
         clips=POSE_A,
     )  # fmt: skip
-    drawn = write_reels(told, options["characters" if split == "train" else "test_characters"], options["workers"])
+    drawn = write_reels(reels, options["characters" if split == "train" else "test_characters"], options["workers"])
     folder = work / f"encoded_{split}"
     folder.mkdir(exist_ok=True)
     encoded = [folder / path.name for path in drawn]
@@ -155,6 +155,6 @@ def _edges(video_CTHW: torch.Tensor) -> float:
 def _write(config: dict, bundle: Bundle, networks: dict[str, nn.Module], path: Path) -> Path:
     vae = networks["vae"].config
     spec = replace(build_spec(bundle), crop_size=config["reels"]["crop_size"], window_frames=config["reels"]["frames"])
-    told = {**bundle.config, "vae": asdict(vae), "spec": asdict(spec), "sampling": config["sampling"]}
-    write_bundle(path, {part: networks[part] for part in ("dit", "vae", "whisper", "text")}, told)
+    described = {**bundle.config, "vae": asdict(vae), "spec": asdict(spec), "sampling": config["sampling"]}
+    write_bundle(path, {part: networks[part] for part in ("dit", "vae", "whisper", "text")}, described)
     return path

@@ -74,9 +74,9 @@ def test_what_changed_is_made_again(rows, tmp_path, change):
         output.unlink()
     else:
         output.write_bytes(output.read_bytes()[:-9])
-    told = []
-    after, _ = run(rows, tmp_path / "out", engine, options=options, tell=lambda outcome: told.append(outcome.id))
-    assert told == (["clip0", "clip1", "clip2"] if change in ("engine", "options") else ["clip1"])
+    made = []
+    after, _ = run(rows, tmp_path / "out", engine, options=options, tell=lambda outcome: made.append(outcome.id))
+    assert made == (["clip0", "clip1", "clip2"] if change in ("engine", "options") else ["clip1"])
     assert file_digest(output) == after["clip1"].sha256
     same = after["clip1"].sha256 == before["clip1"].sha256
     assert same == (change in ("engine", "removed", "cut short"))

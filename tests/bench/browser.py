@@ -59,9 +59,9 @@ class Browser:
 
     async def _listen(self) -> None:
         async for message in self._socket:
-            told = message.json()
-            if told.get("id") in self._answers:
-                self._answers.pop(told["id"]).set_result(told)
+            answer = message.json()
+            if answer.get("id") in self._answers:
+                self._answers.pop(answer["id"]).set_result(answer)
 
     async def send(self, method: str, session: str | None = None, **values: Any) -> dict:
         number = next(self._numbers)
@@ -69,10 +69,10 @@ class Browser:
         call = {"id": number, "method": method, "params": values} | ({"sessionId": session} if session else {})
         future = self._answers[number]
         await self._socket.send_json(call)
-        told = await asyncio.wait_for(future, PATIENCE)
-        if "error" in told:
-            raise RuntimeError(f"{method}: {told['error']}")
-        return told["result"]
+        answer = await asyncio.wait_for(future, PATIENCE)
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']}")
+        return answer["result"]
 
     async def page(self, path: Path, width: int = 1200, height: int = 900) -> Page:
         context = (await self.send("Target.createBrowserContext"))["browserContextId"]
@@ -92,11 +92,11 @@ class Page:
         self._browser, self._session, self._context = browser, session, context
 
     async def run(self, code: str) -> Any:
-        told = await self._browser.send("Runtime.evaluate", self._session, expression=code, returnByValue=True,
+        answer = await self._browser.send("Runtime.evaluate", self._session, expression=code, returnByValue=True,
                                         awaitPromise=True, userGesture=True)  # fmt: skip
-        if "exceptionDetails" in told:
-            raise RuntimeError(told["exceptionDetails"].get("exception", {}).get("description", str(told)))
-        return told["result"].get("value")
+        if "exceptionDetails" in answer:
+            raise RuntimeError(answer["exceptionDetails"].get("exception", {}).get("description", str(answer)))
+        return answer["result"].get("value")
 
     async def until(self, code: str) -> None:
         end = time.monotonic() + PATIENCE

@@ -78,10 +78,10 @@ def test_a_workflow_gets_each_clip_s_files_and_mouth(clips, seen, monkeypatch):
     assert [record["state"] for record in records[::2]] == ["done", "done"]
     path, host, settings = posted[0]
     assert (path, host) == (workflow, "http://far:1")
-    told = dict(one.split("=", 1) for one in settings)
-    assert told["1.file"] == str(clips / "v0.mkv") and told["2.audio"] == str(clips / "s0.wav")
-    assert (told["10.speaker"], told["10.point_x"], float(told["10.point_y"])) == ("point", "0.5", 34 / 48)
-    assert told["10.preview_seconds"] == told["6.preview_seconds"] == "0"
+    values = dict(one.split("=", 1) for one in settings)
+    assert values["1.file"] == str(clips / "v0.mkv") and values["2.audio"] == str(clips / "s0.wav")
+    assert (values["10.speaker"], values["10.point_x"], float(values["10.point_y"])) == ("point", "0.5", 34 / 48)
+    assert values["10.preview_seconds"] == values["6.preview_seconds"] == "0"
     prompt = read_workflow(workflow)
     for one in settings:
         read_setting(prompt, one)  # what `queue` itself would refuse

@@ -299,7 +299,7 @@ def test_a_face_is_turned_and_scaled_onto_arcface_s_template():
 
 
 def test_arcface_runs_through_onnxruntime(tmp_path, monkeypatch):
-    """An ONNX file that averages colours stands in for ArcFace, told faces for YuNet: the larger one counts."""
+    """An ONNX file that averages colours stands in for ArcFace, given faces for YuNet: the larger one counts."""
     pytest.importorskip("onnxruntime", reason="onnxruntime runs ArcFace: pip install -r requirements-bench.txt")
     (tmp_path / "w600k_r50.onnx").write_bytes(mean_colours((1, 3, 112, 112)))
     (tmp_path / "face_detection_yunet_2023mar.onnx").write_bytes(b"-")
@@ -360,6 +360,6 @@ def test_a_figure_that_is_no_number_is_a_dash(clips):
 
     clip = Clip(read_manifest(clips / "list.csv")[0], clips / "v1.mkv", needs_face=False)
     taken = take(clip, {"ssim": MeanOverMoments("ssim", lambda moment: float("nan"), "1", "")})["ssim"]
-    told = _json(taken)
-    assert told["values"] == {}
-    assert told["note"] == "a figure is no number"
+    record = _json(taken)
+    assert record["values"] == {}
+    assert record["note"] == "a figure is no number"

@@ -35,12 +35,12 @@ def test_nobody_keeps_their_own_sound_and_everybody_s_is_said_once(speaking, tmp
 
 
 def test_a_seed_gives_the_same_pairs_and_another_one_others(speaking, tmp_path):
-    told = []
+    sounds = []
     for seed in (1, 1, 2, 3, 4):
         prepare("hdtf", speaking, tmp_path / "list.csv", seed=seed)
-        told.append([row.audio for row in read_manifest(tmp_path / "list.csv")])
-    assert told[0] == told[1]
-    assert any(one != told[0] for one in told[2:])
+        sounds.append([row.audio for row in read_manifest(tmp_path / "list.csv")])
+    assert sounds[0] == sounds[1]
+    assert any(one != sounds[0] for one in sounds[2:])
 
 
 def test_hdtf_takes_the_clips_of_the_test_list_alone(speaking, tmp_path):

@@ -35,9 +35,9 @@ def test_every_clip_is_a_row_in_parquet_json_and_markdown(clips, seen):
     assert [row["id"] for row in rows] == ["clip 0", "clip 1", "clip 2"]
     levels = [read_video(clips / f"v{at}.mkv").mean() for at in range(3)]
     assert np.allclose([row["lmd"] for row in rows], levels, atol=0.01) and np.isnan(rows[0]["csim"])
-    told = (clips / "out" / "table.md").read_text(encoding="utf-8")
-    assert f"| source | 3 of 3 | – | {np.mean(levels):.3f} [" in told
-    assert "csim: needs the file absent.bin" in told and "example.org/weights (MIT)" in told
+    table = (clips / "out" / "table.md").read_text(encoding="utf-8")
+    assert f"| source | 3 of 3 | – | {np.mean(levels):.3f} [" in table
+    assert "csim: needs the file absent.bin" in table and "example.org/weights (MIT)" in table
 
 
 def test_the_sheet_shows_every_clip(clips):
@@ -116,11 +116,11 @@ def test_broken_clips_are_rows_with_the_reason(clips, seen):
 def test_a_missing_file_in_row_37_is_row_37_s(clips):
     lines = [f"clip {at},{'gone' if at == 37 else 'v0'}.mkv,s0.wav" for at in range(1, 41)]
     (clips / "list.csv").write_text("\n".join(["id,video,audio", *lines]))
-    told = []
-    records = bench_of(clips, metrics=("cost",), say=told.append)
+    said = []
+    records = bench_of(clips, metrics=("cost",), say=said.append)
     assert [record["number"] for record in records if record["state"] != "done"] == [37]
     assert records[36]["reason"] == "row 37: there is no video file gone.mkv"
-    assert "[37/40] clip 37: refused: row 37: there is no video file gone.mkv" in told
+    assert "[37/40] clip 37: refused: row 37: there is no video file gone.mkv" in said
     assert "clip 37: refused: row 37" in (clips / "out" / "table.md").read_text(encoding="utf-8")
 
 
@@ -213,10 +213,10 @@ def test_several_benches_and_a_paper_stand_in_one_table(clips, seen):
     bench_of(clips)
     other = clips / "other"
     run(clips / "list.csv", "truth", other, metrics=("lmd",), say=quiet)
-    told = markdown([read_bench(clips / "out"), read_bench(other)], "hdtf")
-    assert "| source | 3 of 3 |" in told and "| truth | 1 of 3 |" in told
-    assert "*OmniSync, printed* |  | 7.855 | 199.627 | 0.875 |" in told and "arXiv 2505.21448, HDTF |" in told
-    widths = {line.count("|") for line in told.splitlines() if line.startswith("|")}
+    table = markdown([read_bench(clips / "out"), read_bench(other)], "hdtf")
+    assert "| source | 3 of 3 |" in table and "| truth | 1 of 3 |" in table
+    assert "*OmniSync, printed* |  | 7.855 | 199.627 | 0.875 |" in table and "arXiv 2505.21448, HDTF |" in table
+    widths = {line.count("|") for line in table.splitlines() if line.startswith("|")}
     assert len(widths) == 1
 
 
@@ -243,9 +243,9 @@ def test_the_drawn_world_s_table_is_that_of_evaluate(drawn, tmp_path):
     benched = read_bench(tmp_path / "out")
     for row, figures in zip(benched.done, expected, strict=True):
         detail = row["metrics"]["drawn"]["detail"]
-        told = json.loads(json.dumps(asdict(figures)))
-        for name in told.keys() - {"name", "outside"}:  # whose edit it was is not known: its mask is not either
-            assert detail[name] == told[name], name
+        known = json.loads(json.dumps(asdict(figures)))
+        for name in known.keys() - {"name", "outside"}:  # whose edit it was is not known: its mask is not either
+            assert detail[name] == known[name], name
     pool = pooled(expected)
     for ours, theirs in (("share", "share"), ("sync_r", "sync_r"), ("leak", "leak"), ("mouth_ssim", "ssim"),
                          ("mouth_gmsd", "gmsd"), ("edges", "edges")):  # fmt: skip

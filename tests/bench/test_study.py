@@ -26,10 +26,10 @@ def benched(clips, name, skip=()):
     folder.mkdir()
     rows = []
     for at, style in enumerate(("realistic", "stylised", "stylised")):
-        told = {"id": f"clip {at}", "state": "refused" if at in skip else "done", "style": style, "reason": "-",
+        row = {"id": f"clip {at}", "state": "refused" if at in skip else "done", "style": style, "reason": "-",
                 "video": str(clips / f"v{at}.mkv"), "audio": str(clips / f"s{at}.wav"), "truth": None, "metrics": {},
                 "made": {"path": str(clips / f"v{(at + len(name)) % 3}.mkv")}}  # fmt: skip
-        rows.append(told)
+        rows.append(row)
     (folder / "results.json").write_text(json.dumps({"format": 1, "engine": name, "metrics": [], "lacking": {},
                                                      "rows": rows}))  # fmt: skip
     return folder
@@ -41,7 +41,7 @@ def page(clips):
     return study.make(folders, clips / "study.html", say=lambda line: None)
 
 
-def told_by(page):
+def content_of(page):
     return json.loads(re.search(r"const STUDY = (.*);\n", page.read_text(encoding="utf-8"))[1])
 
 
@@ -55,21 +55,22 @@ def test_the_page_says_nothing_of_whose_a_video_is(page):
     assert not re.search(r"\b(ours|their|clip \d)\b", without_videos)
     assert "://" not in without_videos
     assert not re.search(r"<[^>]*\ssrc=", without_videos)
-    told, key = told_by(page), key_of(page)
-    assert [len(one) for one in told["sets"]].count(2) == 2 and sum(map(len, told["sets"])) == 7  # one holds a check
-    assert {token for one in told["sets"] for token in one} == set(key["videos"]) == set(told["videos"])
+    content, key = content_of(page), key_of(page)
+    assert [len(one) for one in content["sets"]].count(2) == 2
+    assert sum(map(len, content["sets"])) == 7  # one holds a check
+    assert {token for one in content["sets"] for token in one} == set(key["videos"]) == set(content["videos"])
     assert sum(video["method"] is None for video in key["videos"].values()) == 1
 
 
 def test_two_studies_of_the_same_folders_share_no_token(clips, page):
     other = study.make([clips / "ours", clips / "their"], clips / "other.html", say=lambda line: None)
-    assert not {*told_by(page)["videos"]} & {*told_by(other)["videos"]}
+    assert not {*content_of(page)["videos"]} & {*content_of(other)["videos"]}
 
 
 def test_every_video_is_what_browsers_play_with_the_row_s_sound(clips, page):
-    told, key = told_by(page), key_of(page)
+    content, key = content_of(page), key_of(page)
     for token, video in key["videos"].items():
-        with av.open(io.BytesIO(base64.b64decode(told["videos"][token]))) as file:
+        with av.open(io.BytesIO(base64.b64decode(content["videos"][token]))) as file:
             stream, sound = file.streams.video[0], file.streams.audio[0]
             assert (stream.codec_context.name, stream.pix_fmt, sound.codec_context.name) == ("h264", "yuv420p", "aac")
             frames = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
@@ -85,16 +86,16 @@ def test_every_video_is_what_browsers_play_with_the_row_s_sound(clips, page):
 def test_large_videos_lie_in_a_folder_beside_the_page(clips, monkeypatch):
     monkeypatch.setattr(study, "LARGEST_PAGE", 10_000)
     page = study.make([benched(clips, "ours")], clips / "study.html", say=lambda line: None)
-    told = told_by(page)
-    assert told["folder"] == "study_videos"
-    assert "videos" not in told
+    content = content_of(page)
+    assert content["folder"] == "study_videos"
+    assert "videos" not in content
     assert {path.stem for path in (clips / "study_videos").iterdir()} == set(key_of(page)["videos"])
 
 
 def test_a_title_cannot_break_out_of_the_page(clips):
     page = study.make([benched(clips, "ours")], clips / "s.html", title="</script><b>", say=lambda line: None)
     assert "</script><b>" not in page.read_text(encoding="utf-8")
-    assert told_by(page)["title"] == "</script><b>"
+    assert content_of(page)["title"] == "</script><b>"
 
 
 def test_one_method_is_said_and_made(clips):
@@ -177,8 +178,8 @@ def test_two_people_pass_the_page_in_a_browser(clips, page, monkeypatch):
         assert "beside_videos/" in await person.run("document.getElementById('video').currentSrc")
 
     async def keep(person, total):
-        told = await person.run("JSON.stringify(result())")
-        assert len(json.loads(told)["answers"]) == total == 7
+        result = await person.run("JSON.stringify(result())")
+        assert len(json.loads(result)["answers"]) == total == 7
         await person.save_into(saved)
         before = len(list(saved.glob("*.json")))
         await person.run("document.getElementById('save').click()")
@@ -213,11 +214,11 @@ def test_the_command_line_makes_a_page_and_reads_answers(clips, capsys):
     key = key_of(clips / "study.html")
     given = [{"video": token, "scores": [4] * 5, "sync": video["method"] is not None, "seconds": 1}
              for token, video in key["videos"].items()]  # fmt: skip
-    told = {"format": 1, "study": key["study"], "rater": "a", "name": "Ann", "answers": given}
-    (clips / "ann.json").write_text(json.dumps(told))
-    assert main(["bench", "study", "read", str(clips / "ann.json"), "--out", str(clips / "told")]) == 0
+    sent = {"format": 1, "study": key["study"], "rater": "a", "name": "Ann", "answers": given}
+    (clips / "ann.json").write_text(json.dumps(sent))
+    assert main(["bench", "study", "read", str(clips / "ann.json"), "--out", str(clips / "read")]) == 0
     assert "| ours | 4.00 [4.00, 4.00] |" in capsys.readouterr().out
-    assert {path.name for path in (clips / "told").iterdir()} == {"study.md", "study.json", "study.png"}
+    assert {path.name for path in (clips / "read").iterdir()} == {"study.md", "study.json", "study.png"}
     assert main(["bench", "study", "read"]) == 2
     assert "needs the files that people saved" in capsys.readouterr().err
 
@@ -241,8 +242,8 @@ def study_of(tmp_path, people, methods=("ours", "their"), clips=6, check=False):
             for token, video in videos.items()
         ]  # fmt: skip
         paths.append(tmp_path / f"{name}.json")
-        told = {"format": 1, "study": "abc", "rater": f"id {name}", "name": name, "answers": given}
-        paths[-1].write_text(json.dumps(told))
+        sent = {"format": 1, "study": "abc", "rater": f"id {name}", "name": name, "answers": given}
+        paths[-1].write_text(json.dumps(sent))
     return paths
 
 
@@ -268,9 +269,9 @@ def test_mean_scores_success_and_wins_are_those_that_were_given(tmp_path):
     assert findings.success["their"]["stylised"][0].value == 0
     assert findings.success["ours"]["all"][0].value == 1
     assert findings.wins == {("ours", "their"): (12, 6, 0)}
-    told = markdown(found, findings)
-    assert "| ours | 4.00 [" in told
-    assert "| ours against their | 12 | 6 | 0 | 100.0 [" in told
+    table = markdown(found, findings)
+    assert "| ours | 4.00 [" in table
+    assert "| ours against their | 12 | 6 | 0 | 100.0 [" in table
     assert draw(found, findings).shape[1] == 1280
     json.dumps(answers.as_json(found, findings), allow_nan=False)
 
@@ -323,10 +324,10 @@ def test_raters_who_stand_apart_are_named(tmp_path):
 
 def test_files_that_cannot_be_used_are_lines_and_the_rest_is_read(tmp_path):
     good, twin, other, half = study_of(tmp_path, {n: (lambda m, c: 4, yes) for n in ("good", "twin", "other", "half")})
-    told = json.loads(good.read_text())
-    short = told | {"answers": told["answers"][:2]}
+    sent = json.loads(good.read_text())
+    short = sent | {"answers": sent["answers"][:2]}
     twin.write_text(json.dumps(short))  # the same person, fewer answers
-    other.write_text(json.dumps(told | {"study": "xyz"}))
+    other.write_text(json.dumps(sent | {"study": "xyz"}))
     wrong = json.loads(half.read_text())
     wrong["answers"][0]["scores"] = [9] * 5
     wrong["answers"][1]["video"] = "nobody's"

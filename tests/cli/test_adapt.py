@@ -1,4 +1,4 @@
-"""`adapt` on the command line: what is told at the end, and what an interrupted user is told."""
+"""`adapt` on the command line: the report at the end, and what an interrupted user reads."""
 
 import pytest
 

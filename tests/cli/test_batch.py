@@ -98,11 +98,11 @@ def test_bad_lists_get_one_line(given, tmp_path, capsys):
 )
 def test_what_no_clip_can_have_is_told_once_before_the_work(given, tmp_path, capsys, more, says):
     try:
-        told = cli.main([*given, *more.split()])
+        code = cli.main([*given, *more.split()])
     except SystemExit as stop:
-        told = stop.code
+        code = stop.code
     out, err = capsys.readouterr()
-    assert told == 2
+    assert code == 2
     assert err.startswith("error: ") and err.count("\n") == 1
     assert says in err and not out
     assert not (tmp_path / "out" / RESULTS).exists()

@@ -1,4 +1,4 @@
-"""What cannot be used is told in the node's own words, never by a crash in the middle."""
+"""What cannot be used is named in the node's own words, never by a crash in the middle."""
 
 import pytest
 import torch

@@ -504,9 +504,9 @@ def sync_images(host):
 def test_a_batch_keeps_what_is_not_edited_to_the_bit(host, sync_images, left, extra, fine):
     batch = torch.cat([pictures() + fine, torch.rand(20, *SIDES, extra)], -1)
     audio = sound()
-    images, heard, mask, told = sync_images(batch, audio, mouth_track=track(host, 20))
+    images, heard, mask, report = sync_images(batch, audio, mouth_track=track(host, 20))
     assert images.shape == batch.shape and mask.shape == batch.shape[:3] and heard is audio
-    assert told.startswith("20 of 20 frames edited")
+    assert report.startswith("20 of 20 frames edited")
     assert 0.01 < mask.mean() < 0.3 and set(mask.unique().tolist()) == {0, 1}
     assert torch.equal(images[mask == 0], batch[mask == 0]) and torch.equal(images[..., 3:], batch[..., 3:])
     assert (images - batch).abs().max() > 0.1 and left() == ([], [])
@@ -530,8 +530,8 @@ def test_a_batch_is_what_its_video_is(host, clip, sync, sync_images):
 )
 def test_a_batch_of_another_length_shows_the_pictures_that_its_video_would(host, sync_images, options, shown):
     batch, long = pictures(), sound(seconds=31 / 25)
-    images, _, mask, told = sync_images(batch, long, mouth_track=track(host, 20), **options)
-    assert len(images) == len(mask) == len(shown) and f"of {len(shown)} frames" in told
+    images, _, mask, report = sync_images(batch, long, mouth_track=track(host, 20), **options)
+    assert len(images) == len(mask) == len(shown) and f"of {len(shown)} frames" in report
     assert torch.equal(images[mask == 0], batch[shown][mask == 0]) and mask.any()
 
 

@@ -49,7 +49,7 @@ def test_it_runs_alone_and_shows_its_sheet(host):
 
 @pytest.fixture
 def elsewhere(host, monkeypatch):
-    """The finder sees a mouth at 70,20 and none at the point; what the browser is told."""
+    """The finder sees a mouth at 70,20 and none at the point; what the browser gets."""
     from server import PromptServer
 
     tracking, face = host.module("omnisync_core.mouth.tracking"), host.module("omnisync_core.mouth.detect").Face

@@ -1,4 +1,4 @@
-"""The marks that need no extra: the note in the metadata, the label, what is told and what is refused."""
+"""The marks that need no extra: the note in the metadata, the label, what is reported and what is refused."""
 
 import sys
 

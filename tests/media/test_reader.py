@@ -1,4 +1,4 @@
-"""Videos of every kind are read whole, upright and at their own times; what cannot be read is told in one line."""
+"""Videos of every kind are read whole, upright and at their own times; what cannot be read is one line."""
 
 import contextlib
 import warnings

@@ -1,4 +1,4 @@
-"""Brows and nose: told by landmarks and detectors, carried by the track into the crop and to LatentSync's alignment."""
+"""Brows and nose: seen by landmarks and detectors, carried by the track into the crop and to LatentSync's alignment."""
 
 from pathlib import Path
 

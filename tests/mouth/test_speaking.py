@@ -31,7 +31,7 @@ def wave(opening):
 
 
 def pictures(small, large):
-    """Two faces whose mouths are open as told."""
+    """Two faces whose mouths are open as given."""
     rng = np.random.default_rng(5)
     still = cv2.resize(rng.integers(90, 170, (20, 40, 3)).astype(np.uint8), SIZE, interpolation=cv2.INTER_CUBIC)
     for one, other in zip(small, large, strict=True):

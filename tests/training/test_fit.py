@@ -59,12 +59,12 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path):
 
 def test_a_loss_that_is_no_number_keeps_the_weights_before_it(tmp_path):
     def broken(model, step):
-        told = loss_of(model, step)
-        return {"loss": told["loss"] * (float("nan") if step == 3 else 1)}
+        losses = loss_of(model, step)
+        return {"loss": losses["loss"] * (float("nan") if step == 3 else 1)}
 
-    with pytest.raises(InputError, match="the loss of step 3 is no number") as told:
+    with pytest.raises(InputError, match="the loss of step 3 is no number") as error:
         fitted("a", tmp_path, fresh(), broken, steps=8, lr=1e-2)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     whole = fitted("whole", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)
     assert torch.equal(weights(fitted("a", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)), weights(whole))
 

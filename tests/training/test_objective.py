@@ -141,7 +141,7 @@ def test_a_velocity_that_points_at_the_target_has_no_error():
 
 @pytest.mark.parametrize("std", [None, 0.5])
 def test_the_error_is_counted_in_units_of_what_differs(std):
-    """A miss of one such unit costs 1 at every noise level; the mouth's are told in units of the best guess's error."""
+    """A miss of one such unit costs 1 at every noise level; the mouth's are in units of the best guess's error."""
     batch, unit = plain_batch(), std or 1.0
     _, gain = precondition(batch["sigma"], unit, batch["target"])
 

@@ -41,7 +41,7 @@ def run_part(part: nn.Module, x: Tensor, given: Given) -> Tensor:
 
 @dataclass(frozen=True)
 class Given:
-    """What every layer is told: frames in each clip, the time's embedding, the sound's features of each frame.
+    """What every layer is given: frames in each clip, the time's embedding, the sound's features of each frame.
 
     `hints` go to every call of the injected attention by name.
     """

@@ -33,7 +33,7 @@ def kept(resolution: int) -> np.ndarray:
 
 
 def kept_latents(resolution: int) -> np.ndarray:
-    """(S / 8, S / 8) float32: the mask as the network is told of it."""
+    """(S / 8, S / 8) float32: the mask as the network is given it."""
     return kept(resolution)[::LATENT, ::LATENT]
 
 

@@ -23,7 +23,7 @@ CHANGED = "changed.csv"
 
 
 def change(
-    folder: str | Path, engine: Engine, seed: int = 0, told: Callable[[int, int], None] = lambda done, total: None
+    folder: str | Path, engine: Engine, seed: int = 0, on_clip: Callable[[int, int], None] = lambda done, total: None
 ) -> int:
     """Change every clip of a set to another's sound; returns how many there are now. What is there is not made again.
 
@@ -40,7 +40,7 @@ def change(
         if others:
             other = others[int(np.random.default_rng([seed, number]).integers(len(others)))]
             rows.append(_changed(folder, row, other, engine, seed))
-        told(number + 1, len(clips))
+        on_clip(number + 1, len(clips))
     write_table(folder / CHANGED, rows)
     return len(rows)
 

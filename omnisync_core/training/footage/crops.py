@@ -47,10 +47,10 @@ def drawn_frames(
             number = next(wanted, None)
 
 
-def write_beside(clip: Path, told: dict[str, Any]) -> None:
+def write_beside(clip: Path, fields: dict[str, Any]) -> None:
     """What is known of a clip, as JSON under its name."""
     with replacing(clip.with_suffix(".json")) as part:
-        part.write_text(json.dumps(told), encoding="utf-8")
+        part.write_text(json.dumps(fields), encoding="utf-8")
 
 
 def read_beside(clip: Path) -> dict[str, Any]:

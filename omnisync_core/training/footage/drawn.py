@@ -19,7 +19,7 @@ from .encode import EncodeOptions
 
 
 def encode_drawn(
-    reels: str | Path, out: str | Path, options: EncodeOptions, told: Callable[[int, int], None] = lambda *_: None
+    reels: str | Path, out: str | Path, options: EncodeOptions, on_shard: Callable[[int, int], None] = lambda *_: None
 ) -> int:
     """Every shard of `reels_train` and `reels_test` below a folder, each with its voices (`corpus_train.npz`) there.
 
@@ -46,7 +46,7 @@ def encode_drawn(
                     raise InputError(f"{path.parent} needs the voices that it was drawn to, {corpus}")
                 banks[split] = FeatureBank(whisper, load_corpus(corpus), options.tokens)
             count += write_windows(made, _rows(path, vae, banks[split]))
-        told(done, len(shards))
+        on_shard(done, len(shards))
     return count
 
 

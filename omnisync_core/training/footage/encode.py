@@ -59,7 +59,7 @@ class EncodeOptions:
 def encode(
     folder: str | Path,
     options: EncodeOptions,
-    told: Callable[[int, int], None] = lambda done, total: None,
+    on_shard: Callable[[int, int], None] = lambda done, total: None,
     spread: Spread = HERE,
 ) -> int:
     """Encode every crop of a set; returns the number of windows. InputError: no set, or a VAE that does not fit it."""
@@ -78,9 +78,9 @@ def encode(
         for rows in (clips_of[at : at + SHARD_CLIPS] for at in range(0, len(clips_of), SHARD_CLIPS))
     }
     missing = [(path, rows) for path, rows in shards.items() if not path.exists()]
-    told(len(shards) - len(missing), len(shards))
+    on_shard(len(shards) - len(missing), len(shards))
     for done, _ in enumerate(spread(partial(_write_shard, folder, options), missing), len(shards) - len(missing) + 1):
-        told(done, len(shards))
+        on_shard(done, len(shards))
     for path in set(out.glob("*.parquet")) - shards.keys():
         path.unlink()
         path.with_suffix(".tar").unlink(missing_ok=True)
@@ -152,8 +152,8 @@ def _describe(out: Path, vae: VideoVAE, whisper: WhisperEncoder, size: int, opti
 
 def _digest(folder: Path, rows: Sequence[Row]) -> str:
     """Of the clips in a shard: a set that grew, or whose clips changed, makes others."""
-    told = "\n".join(f"{row['path']} {(folder / row['path']).stat().st_size}" for row in rows)
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+    listing = "\n".join(f"{row['path']} {(folder / row['path']).stat().st_size}" for row in rows)
+    return hashlib.sha256(listing.encode()).hexdigest()[:12]
 
 
 def _count(path: Path) -> int:

@@ -82,11 +82,11 @@ def prepare(
     out: str | Path,
     options: PrepareOptions = PrepareOptions(),
     spread: Spread = HERE,
-    told: Callable[[int, int], None] = lambda done, total: None,
+    on_source: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Row]:
     """Work on every video of a folder and those below; returns the table's rows, a clip or what was left out each.
 
-    One person alone is learned from, and nobody is left for the test. `told(sources done, of all)`. InputError: no
+    One person alone is learned from, and nobody is left for the test. `on_source(sources done, of all)`. InputError: no
     videos, or nothing in any of them to learn from.
     """
     folder, out = Path(folder), Path(out)
@@ -101,7 +101,7 @@ def prepare(
     found: dict[int, list[Row]] = {}
     for place, one in spread(partial(_rows_of, folder, out, options), sources):
         found[place] = one
-        told(len(found), len(sources))
+        on_source(len(found), len(sources))
     rows = [row for place in sorted(found) for row in found[place]]
     write_table(out / options.table, rows)
     clips = [row for row in rows if not row["problem"]]
@@ -233,7 +233,7 @@ def _split(person: str, test_share: float) -> str:
 
 
 def _digest(source: Path, options: PrepareOptions) -> str:
-    told = source.stat()
+    stat = source.stat()
     asked = {key: value for key, value in asdict(options).items() if key != "table"}
-    told_of = json.dumps([str(source.resolve()), told.st_size, told.st_mtime_ns, asked])
-    return hashlib.sha256(told_of.encode()).hexdigest()
+    identity = json.dumps([str(source.resolve()), stat.st_size, stat.st_mtime_ns, asked])
+    return hashlib.sha256(identity.encode()).hexdigest()

@@ -74,12 +74,12 @@ def cosine_loss(seen_BD: Tensor, heard_BD: Tensor, matched_B: Tensor) -> Tensor:
 
 
 def contrastive_loss(model: StableSyncNet, pairs: Pairs) -> dict[str, Tensor]:
-    """`loss` and the share of pairs that are told rightly (a cosine above 1/2 is a yes)."""
+    """`loss` and the share of pairs that are classified rightly (a cosine above 1/2 is a yes)."""
     seen_BD, heard_BD = model(model.watch(pairs.faces_BFCHW), pairs.mel_B1MF)
-    told = _agreement(seen_BD, heard_BD).detach() > 0.5
+    agreed = _agreement(seen_BD, heard_BD).detach() > 0.5
     return {
         "loss": cosine_loss(seen_BD, heard_BD, pairs.matched_B).mean(),
-        "accuracy": (told == pairs.matched_B.bool()).float().mean(),
+        "accuracy": (agreed == pairs.matched_B.bool()).float().mean(),
     }
 
 

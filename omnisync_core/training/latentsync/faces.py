@@ -67,8 +67,8 @@ class HeardClip(FaceClip):
         self, path: Path, resolution: int, config: SyncNetConfig, whisper: WhisperEncoder, folder: Path
     ) -> None:
         super().__init__(path, resolution, config)
-        told = path.stat()
-        name = hashlib.sha256(f"{path.resolve()} {told.st_size} {told.st_mtime_ns}".encode()).hexdigest()[:24]
+        stat = path.stat()
+        name = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:24]
         self._kept = folder / f"{name}.npy"
         if not self._kept.exists():
             speech = LayeredSpeech(whisper, self.wave)
@@ -116,13 +116,13 @@ def draw_faces(
         rows["reference"].append(clip.faces(int(rng.choice(others))))
         rows["audio"].append(clip.audio(first))
         rows["mel"].append(clip.mel(first)[None])
-    told = {name: torch.as_tensor(np.stack(value)).to(device) for name, value in rows.items()}
-    side = told["truth"].shape[-1]
-    masked = told["truth"] * torch.as_tensor(kept(side)).to(device)
-    mask = torch.as_tensor(kept_latents(side)).to(device).expand(batch, 1, told["truth"].shape[1], -1, -1)
-    pictures = {"truth": told["truth"], "masked": masked, "reference": told["reference"]}
+    drawn = {name: torch.as_tensor(np.stack(value)).to(device) for name, value in rows.items()}
+    truth, side = drawn["truth"], drawn["truth"].shape[-1]
+    masked = truth * torch.as_tensor(kept(side)).to(device)
+    mask = torch.as_tensor(kept_latents(side)).to(device).expand(batch, 1, truth.shape[1], -1, -1)
+    pictures = {"truth": truth, "masked": masked, "reference": drawn["reference"]}
     latents = {name: codec.encode(value).transpose(1, 2) for name, value in pictures.items()}
-    return FaceBatch(**latents, mask=mask, audio_BFLD=told["audio"], pictures_BFCHW=told["truth"], mel_B1MF=told["mel"])
+    return FaceBatch(**latents, mask=mask, audio_BFLD=drawn["audio"], pictures_BFCHW=truth, mel_B1MF=drawn["mel"])
 
 
 def _square(picture_HWC: np.ndarray, side: int) -> np.ndarray:

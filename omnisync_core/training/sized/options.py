@@ -72,12 +72,12 @@ def read_options(table: Mapping[str, Any]) -> SizedOptions:
     missing = sorted({"data", "vae", "whisper", "text", "steps"} - table.keys())
     if unknown or missing:
         raise InputError(f"[omnisync] lacks {missing or 'nothing'} and has unknown {unknown or 'nothing'}")
-    told = dict(table)
-    if "objective" in told:
-        told["objective"] = _objective(told["objective"])
-    if "betas" in told:
-        told["betas"] = tuple(told["betas"])
-    return SizedOptions(**told)
+    settings = dict(table)
+    if "objective" in settings:
+        settings["objective"] = _objective(settings["objective"])
+    if "betas" in settings:
+        settings["betas"] = tuple(settings["betas"])
+    return SizedOptions(**settings)
 
 
 def _objective(table: Mapping[str, Any]) -> ObjectiveOptions:

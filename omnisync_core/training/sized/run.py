@@ -62,9 +62,9 @@ def start(options: SizedOptions, encoding: Encoding, text_dim: int, seed: int) -
         config = bundled(options.init, heard, text_dim)
     else:
         config = describe(options.size, options.dit, heard, text_dim)
-    dit, told = begin(config, options.init, seed)
+    dit, taken = begin(config, options.init, seed)
     if PartialState().is_main_process:
-        print(told, flush=True)
+        print(taken, flush=True)
     if options.lora_rank:
         add_lora(dit, lora_layers(dit), options.lora_rank)
     return recompute(dit) if options.recompute else dit
@@ -122,7 +122,7 @@ def draw_batch(
         rows["target"].append(made["latent"])
         rows["source"].append(shown["latent"])
         rows["speech"].append(made["speech"] * heard)
-        rows["text"].append(texts[windows.told[target]["caption"]].numpy() * read)
+        rows["text"].append(texts[windows.rows[target]["caption"]].numpy() * read)
         rows["mouth"].append(made["mouth"])
         rows["sigma"].append(sigma)
         rows["tau"].append(tau)
@@ -144,7 +144,7 @@ def _names(windows: Windows, options: SizedOptions, seed: int, step: int) -> lis
     """The windows of this process's batch of a step."""
     rng = step_rng(seed, 11, step)
     drawn = [_drawn(windows, options.objective, rng) for _ in range(options.batch)]
-    return [f"{windows.told[one[2]]['id']} from {windows.told[one[3]]['id']}" for one in drawn]
+    return [f"{windows.rows[one[2]]['id']} from {windows.rows[one[3]]['id']}" for one in drawn]
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from ...files import replacing
 from ...tables import need_parquet
 
 DESCRIPTION = "encoding.json"
-TOLD = ("id", "person", "pose", "truth", "caption")
+COLUMNS = ("id", "person", "pose", "truth", "caption")
 NUMBERS = {"latent": np.float16, "speech": np.float16, "mouth": np.float32}
 OPEN_SHARDS = 32
 
@@ -72,11 +72,11 @@ def write_encoding(folder: Path, encoding: Encoding) -> None:
 def read_encoding(folder: Path) -> Encoding:
     path = folder / DESCRIPTION
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return Encoding(**{key: tuple(value) if isinstance(value, list) else value for key, value in told.items()})
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return Encoding(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})
     except (OSError, ValueError, TypeError) as error:
-        told = str(error).splitlines()[0]
-        raise InputError(f"{folder} holds no encoded windows ({told}); make them with `prepare`") from None
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{folder} holds no encoded windows ({reason}); make them with `prepare`") from None
 
 
 def write_windows(path: Path, rows: Iterable[WindowRow]) -> int:
@@ -85,13 +85,14 @@ def write_windows(path: Path, rows: Iterable[WindowRow]) -> int:
     import pyarrow
 
     kinds = {"truth": pyarrow.bool_(), **dict.fromkeys(NUMBERS, pyarrow.binary())}
-    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in (*TOLD, *NUMBERS)])
+    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in (*COLUMNS, *NUMBERS)])
     count = 0
     with replacing(path) as part, parquet.ParquetWriter(part, schema, compression="none", use_dictionary=False) as out:
         for row in rows:
-            told: dict[str, Any] = {name: [getattr(row, name)] for name in TOLD}
-            told |= {name: [np.ascontiguousarray(getattr(row, name), kind).tobytes()] for name, kind in NUMBERS.items()}
-            out.write_table(pyarrow.table(told, schema=schema))
+            cells: dict[str, Any] = {name: [getattr(row, name)] for name in COLUMNS}
+            for name, kind in NUMBERS.items():
+                cells[name] = [np.ascontiguousarray(getattr(row, name), kind).tobytes()]
+            out.write_table(pyarrow.table(cells, schema=schema))
             count += 1
     return count
 
@@ -104,24 +105,24 @@ class Windows:
         self.folder = Path(folder)
         self.encoding = read_encoding(self.folder)
         self._places: list[tuple[Path, int]] = []
-        self.told: list[dict[str, Any]] = []
+        self.rows: list[dict[str, Any]] = []
         for path in sorted(self.folder.glob(f"{split}_*.parquet")):
-            rows = _opened(path).read(columns=list(TOLD)).to_pylist()
-            self._places += [(path, number) for number in range(len(rows))]
-            self.told += rows
-        if not self.told:
+            shard = _opened(path).read(columns=list(COLUMNS)).to_pylist()
+            self._places += [(path, number) for number in range(len(shard))]
+            self.rows += shard
+        if not self.rows:
             raise InputError(f"{self.folder} has no windows to {split} on; make them with `prepare`")
         self.by_pose, self.by_person = self._groups("pose"), self._groups("person")
-        truths = [number for number, row in enumerate(self.told) if row["truth"]]
-        self.pseudo = [number for number in truths if len(self.by_pose[self.told[number]["pose"]]) > 1]
-        self.arbitrary = [number for number in truths if len(self.by_person[self.told[number]["person"]]) > 1]
+        truths = [number for number, row in enumerate(self.rows) if row["truth"]]
+        self.pseudo = [number for number in truths if len(self.by_pose[self.rows[number]["pose"]]) > 1]
+        self.arbitrary = [number for number in truths if len(self.by_person[self.rows[number]["person"]]) > 1]
 
     def __len__(self) -> int:
-        return len(self.told)
+        return len(self.rows)
 
     @property
     def captions(self) -> list[str]:
-        return sorted({row["caption"] for row in self.told})
+        return sorted({row["caption"] for row in self.rows})
 
     def pair(self, pseudo: bool, rng: np.random.Generator) -> tuple[int, int]:
         """Target and source. A pseudo-pair shares the pose; an arbitrary one the person, and not the window."""
@@ -129,7 +130,7 @@ class Windows:
             (self.pseudo, self.by_pose, "pose") if pseudo else (self.arbitrary, self.by_person, "person")
         )
         target = int(targets[rng.integers(len(targets))])
-        others = [number for number in groups[self.told[target][by]] if number != target]
+        others = [number for number in groups[self.rows[target][by]] if number != target]
         return target, int(others[rng.integers(len(others))])
 
     def read(self, number: int) -> dict[str, np.ndarray]:
@@ -157,7 +158,7 @@ class Windows:
 
     def _groups(self, column: str) -> dict[str, list[int]]:
         groups: dict[str, list[int]] = defaultdict(list)
-        for number, row in enumerate(self.told):
+        for number, row in enumerate(self.rows):
             groups[row[column]].append(number)
         return groups
 
@@ -169,5 +170,5 @@ def _opened(path: Path) -> Any:
     try:
         return need_parquet().ParquetFile(path, memory_map=True)
     except (pyarrow.ArrowException, OSError) as error:
-        told = str(error).splitlines()[0]
-        raise InputError(f"{path} is cut off or no Parquet ({told}); remove it and run `prepare` again") from None
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is cut off or no Parquet ({reason}); remove it and run `prepare` again") from None

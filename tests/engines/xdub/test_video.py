@@ -1,4 +1,4 @@
-"""Whole videos through the engine: any rate, cuts, shots shorter than a window, noise that is told, kill and resume."""
+"""Whole videos through the engine: any rate, cuts, shots shorter than a window, reported noise, kill and resume."""
 
 from fractions import Fraction
 

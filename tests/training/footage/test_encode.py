@@ -83,7 +83,7 @@ def test_processes_make_the_same_windows(crops, tmp_path, monkeypatch):
     shutil.rmtree(crops / "encoded")
     assert encode.encode(crops, asked(tmp_path)) == count == len(two)
     one = Windows(crops / "encoded" / "tiny", "train")
-    assert one.told == two.told
+    assert one.rows == two.rows
     for name, value in one.read(3).items():
         np.testing.assert_allclose(two.read(3)[name], value, atol=2e-3)
 
@@ -101,8 +101,8 @@ def test_a_changed_clip_is_shown_and_the_original_is_the_truth(crops, tmp_path, 
     assert change(crops, engine=None) == 2 and len(heard) == 2, "made once"
     encode.encode(crops, asked(tmp_path))
     windows = Windows(crops / "encoded" / "tiny", "train")
-    assert sum(not row["truth"] for row in windows.told) == sum(row["truth"] for row in windows.told)
-    assert all(windows.told[number]["truth"] for number in windows.pseudo)
+    assert sum(not row["truth"] for row in windows.rows) == sum(row["truth"] for row in windows.rows)
+    assert all(windows.rows[number]["truth"] for number in windows.pseudo)
 
 
 def test_drawn_characters(tmp_path, monkeypatch):
@@ -136,7 +136,7 @@ def test_captions_from_a_file(crops, tmp_path):
 def test_what_does_not_serve_is_one_line(crops, tmp_path):
     faces = tmp_path / "faces"
     prepare(tmp_path / "footage", faces, PrepareOptions(resolution=64, test_share=0))
-    for give, told in (
+    for give, reason in (
         (lambda: encode.encode(tmp_path, asked(tmp_path)), "is no set"),
         (lambda: encode.encode(faces, asked(tmp_path)), "nothing says where the mouth is"),
         (lambda: encode_drawn(tmp_path, tmp_path / "x", asked(tmp_path)), "no reels_train"),
@@ -144,7 +144,7 @@ def test_what_does_not_serve_is_one_line(crops, tmp_path):
         (lambda: PrepareOptions(crops=40), "multiple of 16"),
         (lambda: PrepareOptions(pairs="all"), "none, folder"),
     ):
-        with pytest.raises(InputError, match=told) as error:
+        with pytest.raises(InputError, match=reason) as error:
             give()
         assert "\n" not in str(error.value)
 

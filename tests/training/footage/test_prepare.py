@@ -83,9 +83,9 @@ def footage(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_set_is_made_once(footage, tmp_path, monkeypatch):
-    out, told = tmp_path / "set", []
-    rows = prepare(footage, out, OPTIONS, told=lambda *counts: told.append(counts))
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    out, done = tmp_path / "set", []
+    rows = prepare(footage, out, OPTIONS, done=lambda *counts: done.append(counts))
+    assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
     clips = [row for row in rows if not row["problem"]]
     assert [(row["source"], row["person"], row["frames"]) for row in clips] == [
         ("anna/one.mp4", "anna", 55), ("bob/one.mp4", "bob", 55),
@@ -149,9 +149,9 @@ def test_footage_without_faces(footage, tmp_path, monkeypatch):
         return replace(track, confidence_N=np.zeros_like(track.confidence_N))
 
     monkeypatch.setattr("omnisync_core.mouth.track", unseen)
-    with pytest.raises(InputError, match=r"nothing in the 1 videos .* no mouth is seen for 2 s in one shot$") as told:
+    with pytest.raises(InputError, match=r"nothing in the 1 videos .* no mouth is seen for 2 s in one shot$") as error:
         prepare(footage / "anna", tmp_path / "set", OPTIONS)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("crops", [0, 32])
@@ -176,7 +176,7 @@ def test_sound_that_is_off(footage, tmp_path, monkeypatch, crops):
 
 
 def test_what_does_not_serve_is_one_line(tmp_path, footage):
-    for give, told in (
+    for give, reason in (
         (lambda: prepare(tmp_path / "nowhere", tmp_path / "a"), "no videos in"),
         (
             lambda: prepare(film(tmp_path / "mute" / "a.mp4", sound=False).parent, tmp_path / "b"),
@@ -186,7 +186,7 @@ def test_what_does_not_serve_is_one_line(tmp_path, footage):
         (lambda: PrepareOptions(test_share=1), "below 1"),
         (lambda: PrepareOptions(least_seconds=30), "got 30 to 20 s"),
     ):
-        with pytest.raises(InputError, match=told) as error:
+        with pytest.raises(InputError, match=reason) as error:
             give()
         assert "\n" not in str(error.value)
 

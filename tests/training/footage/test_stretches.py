@@ -70,9 +70,9 @@ def test_the_mouth_lies_where_the_template_has_it(roll):
 
 def test_brows_and_nose_count_where_all_frames_tell_them():
     points_N32 = np.stack([align.TEMPLATE / 200 + [0.1 + 0.001 * number, 0.2] for number in range(120)])
-    told = track(head_N32=points_N32)
-    (stretch,) = find_stretches(told, 0.3, 20)
-    to_face = affines(told, stretch, 256)
+    turned = track(head_N32=points_N32)
+    (stretch,) = find_stretches(turned, 0.3, 20)
+    to_face = affines(turned, stretch, 256)
     found = np.einsum("nij,nkj->nki", to_face[:, :, :2], points_N32 * [200, 100] - 0.5) + to_face[:, None, :, 2]
     assert np.abs(found.mean(1) - align.template(256).mean(0)).max() < 0.05
     unsure = points_N32.copy()

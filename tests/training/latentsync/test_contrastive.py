@@ -71,7 +71,7 @@ def test_all_against_all_is_the_same_question():
     network, (one, two) = known.syncnet(), torch.randn(2, 4, 3, 32, 32)
     mels = torch.randn(3, 1, 80, 52)
     asked = torch.tensor([[1.0, 0, float("nan")], [0, 1, 0]])
-    told = crossed_loss(network, Crossed(torch.stack([one, two]), mels, asked))
+    losses = crossed_loss(network, Crossed(torch.stack([one, two]), mels, asked))
     pairs = [(one, 0, 1.0), (two, 1, 1.0), (one, 1, 0.0), (two, 0, 0.0), (two, 2, 0.0)]
     paid = [
         contrastive_loss(network, Pairs(face[None], mels[sound : sound + 1], torch.tensor([matched])))
@@ -79,7 +79,7 @@ def test_all_against_all_is_the_same_question():
     ]
     for name, of_all in (("loss", "pairs"), ("accuracy", "accuracy")):
         values = [float(row[name]) for row in paid]
-        assert float(told[of_all]) == pytest.approx(np.mean(values[:2]) / 2 + np.mean(values[2:]) / 2, abs=1e-5)
+        assert float(losses[of_all]) == pytest.approx(np.mean(values[:2]) / 2 + np.mean(values[2:]) / 2, abs=1e-5)
 
 
 class Counted:
@@ -132,7 +132,7 @@ def toy(batch: int, hears: bool) -> Pairs:
 def learn(hears: bool, steps: int = 120) -> dict[str, float]:
     """Means of the last steps."""
     torch.manual_seed(4)
-    network, told = StableSyncNet(SMALL), []
+    network, course = StableSyncNet(SMALL), []
     optimiser = torch.optim.AdamW(network.parameters(), 2e-3)
     for _ in range(steps):
         losses = contrastive_loss(network, toy(32, hears))
@@ -140,16 +140,16 @@ def learn(hears: bool, steps: int = 120) -> dict[str, float]:
         losses["loss"].backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        told.append([float(losses[name]) for name in ("loss", "accuracy")])
-    loss, accuracy = np.mean(told[-20:], 0)
+        course.append([float(losses[name]) for name in ("loss", "accuracy")])
+    loss, accuracy = np.mean(course[-20:], 0)
     return {"loss": loss, "accuracy": accuracy}
 
 
 def test_it_learns_what_can_be_heard():
-    told = learn(hears=True)
-    assert told["loss"] < 0.35 and told["accuracy"] > 0.88
+    figures = learn(hears=True)
+    assert figures["loss"] < 0.35 and figures["accuracy"] > 0.88
 
 
 def test_it_is_stuck_where_nothing_can_be_heard():
-    told = learn(hears=False)
-    assert told["loss"] > STUCK - 0.02 and abs(told["accuracy"] - 0.5) < 0.1
+    figures = learn(hears=False)
+    assert figures["loss"] > STUCK - 0.02 and abs(figures["accuracy"] - 0.5) < 0.1

@@ -73,13 +73,13 @@ def test_a_batch_has_its_reference_from_another_moment(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "told, options",
+    "reason, options",
     [("30.00 frames a second, expected 25", {"rate": 30}), ("has no sound", {"sound": False}),
      ("has 9 frames with sound to them, expected 12 or more", {"frames": 9})],
 )  # fmt: skip
-def test_what_does_not_serve_is_one_line(tmp_path, told, options):
+def test_what_does_not_serve_is_one_line(tmp_path, reason, options):
     path = write_footage(tmp_path / "b.mp4", **options)
-    with pytest.raises(InputError, match=told) as error:
+    with pytest.raises(InputError, match=reason) as error:
         FaceClip(path, SIDE, CONFIG)
     assert "\n" not in str(error.value)
 

@@ -89,8 +89,8 @@ def test_a_step_of_stage_2_costs_what_it_does_officially(gold):
         pictures_BFCHW=numbers("pixels", 16, 3, 32, 32).tanh()[None], mel_B1MF=numbers("mel1", 1, 1, 80, 52),
     )  # fmt: skip
     judges = Judges(decode, sixteen(), known.perceptual(), known.fill(VideoMAE(known.VIDEOMAE)))
-    told = loss_at(lambda given, time, audio: predicted, batch, noise, time_B, judges, STAGE_2)
-    found = torch.stack([told[name] for name in ("reconstruction", "sync", "perceptual", "trepa", "loss")])
+    losses = loss_at(lambda given, time, audio: predicted, batch, noise, time_B, judges, STAGE_2)
+    found = torch.stack([losses[name] for name in ("reconstruction", "sync", "perceptual", "trepa", "loss")])
     assert (found / gold["step.losses"] - 1).abs().max() < WITHIN
 
 

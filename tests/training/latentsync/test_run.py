@@ -70,15 +70,15 @@ def test_syncnet_then_stage_2(tmp_path, clips, capsys):
 
 
 @pytest.mark.parametrize(
-    "table, told",
+    "table, reason",
     [({"stage": "3"}, "latentsync.stage must be one of syncnet, 1, 2, 2_efficient, got '3'"),
      ({"stage": "syncnet", "layout": "wide"}, "latentsync.layout must be one of pixel_attention"),
      ({"stage": "1"}, "stage 1 needs the paths latentsync.unet, latentsync.whisper, latentsync.vae"),
      ({"stage": "syncnet", "resolution": 100}, "multiple of 8 from 48 on, got 100"),
      ({"stage": "syncnet", "rate": 1}, r"unknown \['rate'\]")],
 )  # fmt: skip
-def test_a_wrong_table_is_one_line(table, told):
-    with pytest.raises(InputError, match=told) as error:
+def test_a_wrong_table_is_one_line(table, reason):
+    with pytest.raises(InputError, match=reason) as error:
         read_options({"clips": "clips", "steps": 1, **table})
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match=r"lacks \['steps'\]"):

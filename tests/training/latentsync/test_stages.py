@@ -102,10 +102,10 @@ def test_stage_2_teaches_motion_and_attention(published):
 
 def test_the_efficient_stage_teaches_what_hears_and_the_motion_on_the_way_up(published):
     unet = build_unet(published, STAGE_2_EFFICIENT, "a file")
-    told = learning(unet)
-    assert {name.split(".")[0] for name in told if "motion_modules." in name} == {"up_blocks"}
-    assert all("motion_modules." in name or "attn2." in name for name in told)
-    assert [name for name in told if name.startswith("down_blocks") and "attn2." in name]
+    names = learning(unet)
+    assert {name.split(".")[0] for name in names if "motion_modules." in name} == {"up_blocks"}
+    assert all("motion_modules." in name or "attn2." in name for name in names)
+    assert [name for name in names if name.startswith("down_blocks") and "attn2." in name]
     assert not [key for key in unet.state_dict() if "down_blocks" in key and "motion_modules" in key]
 
 
@@ -135,25 +135,25 @@ def test_what_is_no_such_unet_is_refused(published):
 
 
 def test_every_judge_counts_as_it_weighs_and_only_what_learns_is_taught(published):
-    unet, told_by = recompute(build_unet(published, STAGE_2, "a file")), judges()
+    unet, judging = recompute(build_unet(published, STAGE_2, "a file")), judges()
     given, noise, time_B = batch(), torch.randn(1, 4, FRAMES, 4, 4), torch.tensor([200])
-    told = loss_at(unet, given, noise, time_B, told_by, STAGE_2)
-    parts = {name: float(told[name]) for name in ("reconstruction", "sync", "perceptual", "trepa")}
+    losses = loss_at(unet, given, noise, time_B, judging, STAGE_2)
+    parts = {name: float(losses[name]) for name in ("reconstruction", "sync", "perceptual", "trepa")}
     assert all(value > 0 for value in parts.values())
-    assert told["loss"].item() == pytest.approx(
+    assert losses["loss"].item() == pytest.approx(
         sum(getattr(STAGE_2, name) * value for name, value in parts.items()), rel=1e-5
     )
-    told["loss"].backward()
+    losses["loss"].backward()
     taught = {name for name, parameter in unet.named_parameters() if parameter.grad is not None}
     assert taught == learning(unet)
-    assert all(parameter.grad is None for parameter in told_by.syncnet.parameters())
+    assert all(parameter.grad is None for parameter in judging.syncnet.parameters())
     hearing = next(value for name, value in unet.named_parameters() if name.endswith("attn2.to_k.weight"))
     assert hearing.grad.abs().max() > 0
 
 
 def test_stage_1_asks_no_judge(published):
-    told = stage_loss(build_unet(published, STAGE_1, "a file"), batch(), Judges(), STAGE_1)
-    assert told.keys() == {"loss", "reconstruction"} and told["loss"] == told["reconstruction"]
+    losses = stage_loss(build_unet(published, STAGE_1, "a file"), batch(), Judges(), STAGE_1)
+    assert losses.keys() == {"loss", "reconstruction"} and losses["loss"] == losses["reconstruction"]
 
 
 def test_gradients_are_those_of_finite_differences_kept_or_computed_again(published):

@@ -15,15 +15,15 @@ from omnisync_core.training.sized.windows import Encoding
 
 DIT = {"width": 384, "depth": 4, "heads": 6, "ffn_width": 1536, "speech_width": 384}
 ENCODING = Encoding("", "", (16, 5, 24, 24), (17, 4, 128), (17, 3), 192)
-TOLD = {"data": "", "vae": "", "whisper": "", "text": "", "steps": 1, "size": "humo", "batch": 2}
+OPTIONS = {"data": "", "vae": "", "whisper": "", "text": "", "steps": 1, "size": "humo", "batch": 2}
 MEASURED = """
 import json, threading, time, sys
 import torch
-from tests.training.sized.test_memory import DIT, ENCODING, TOLD
+from tests.training.sized.test_memory import DIT, ENCODING, OPTIONS
 from omnisync_core.training.sized import memory
 from omnisync_core.training.sized.options import SizedOptions
 torch.set_num_threads(1)
-options, cpu = SizedOptions(**{**TOLD, **json.loads(sys.argv[1])}, dit=DIT), torch.device("cpu")
+options, cpu = SizedOptions(**{**OPTIONS, **json.loads(sys.argv[1])}, dit=DIT), torch.device("cpu")
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
@@ -53,18 +53,18 @@ print(json.dumps(largest[0] - before))
 
 
 def test_parts_by_hand():
-    found = need(SizedOptions(**TOLD, dit=DIT, ema=0.9), ENCODING, 64)
+    found = need(SizedOptions(**OPTIONS, dit=DIT, ema=0.9), ENCODING, 64)
     weights = found.parameters * 4e6
     assert found.parts["weights"] == pytest.approx(weights, rel=0.02)
     assert found.parts["average"] == pytest.approx(weights, rel=0.02)
     assert found.parts["optimiser"] == pytest.approx(2 * weights, rel=0.1)
-    kept = need(SizedOptions(**TOLD, dit=DIT, recompute=False), ENCODING, 64)
-    plain = need(SizedOptions(**TOLD, dit=DIT), ENCODING, 64)
+    kept = need(SizedOptions(**OPTIONS, dit=DIT, recompute=False), ENCODING, 64)
+    plain = need(SizedOptions(**OPTIONS, dit=DIT), ENCODING, 64)
     assert kept.total > plain.total + 1e8, "what is not computed again is kept"
-    halves = need(SizedOptions(**TOLD, dit=DIT, shard=True), ENCODING, 64, processes=2)
+    halves = need(SizedOptions(**OPTIONS, dit=DIT, shard=True), ENCODING, 64, processes=2)
     assert halves.parts["weights"] == plain.parts["weights"] / 2
     with pytest.raises(InputError, match="leave lora_rank out"):
-        need(SizedOptions(**TOLD, dit=DIT, lora_rank=4, init="x"), ENCODING, 64)
+        need(SizedOptions(**OPTIONS, dit=DIT, lora_rank=4, init="x"), ENCODING, 64)
     assert "M parameters; in every process" in str(plain) and "activations" in str(plain)
 
 
@@ -76,10 +76,10 @@ def test_what_is_said_is_what_is_taken(more):
     command = [sys.executable, "-c", MEASURED, json.dumps(more)]
     ran = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=True)
     taken = json.loads(ran.stdout.splitlines()[-1])
-    said = need(SizedOptions(**{**TOLD, **more}, dit=DIT), ENCODING, 64)
+    said = need(SizedOptions(**{**OPTIONS, **more}, dit=DIT), ENCODING, 64)
     print(f"said {said.total / 1e9:.3f} GB, taken {taken / 1e9:.3f} GB")
     assert said.total == pytest.approx(taken, rel=0.1)
 
 
 def test_a_step_is_timed():
-    assert 0 < step_seconds(SizedOptions(**TOLD, dit={**DIT, "width": 48, "ffn_width": 64}), ENCODING, 64) < 300
+    assert 0 < step_seconds(SizedOptions(**OPTIONS, dit={**DIT, "width": 48, "ffn_width": 64}), ENCODING, 64) < 300

@@ -43,8 +43,8 @@ def in_two(folder: Path, work: Path, how: str, steps: int = 4) -> None:
         command = [sys.executable, "-c", ONE, str(folder), str(work), how, str(steps)]
         root = Path(__file__).resolve().parents[3]
         running.append(subprocess.Popen(command, env=environment, cwd=root, stderr=subprocess.PIPE, text=True))
-    told = [process.communicate(timeout=500)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], told
+    errors = [process.communicate(timeout=500)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], errors
 
 
 def weights(work: Path, name: str = "model") -> dict[str, torch.Tensor]:

@@ -75,9 +75,9 @@ def test_a_window_that_is_broken_is_named(tmp_path):
     broken = [small.rows("eve")[0], small.rows("eve")[1]]
     broken[0].latent[:] = float("nan")
     write_windows(folder / "train_2.parquet", broken)
-    with pytest.raises(InputError, match=r"the loss of step \d+ is no number .*eve@.*weights before it are in") as told:
+    with pytest.raises(InputError, match=r"the loss of step \d+ is no number .*eve@.*weights before it are in") as got:
         trained(tmp_path, "a", steps=60, batch=1)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(got.value)
     state = torch.load(tmp_path / "a" / "omnisync.pt", weights_only=True)
     assert all(torch.isfinite(value).all() for value in state["model"].values())
     assert json.loads((tmp_path / "a" / "omnisync.jsonl").read_text().splitlines()[0])["step"] == 0
@@ -105,9 +105,9 @@ def test_a_lora_is_the_bundle_s_alone(tmp_path):
     assert (one - other).abs().max() < 1e-5 < 1e-4 < (one - without).abs().max()
 
     run.write_bundle(tmp_path / "other.safetensors", tiny.networks(seed=4), tiny.CONFIG, torch.float32)
-    with pytest.raises(CheckpointError, match=r"was learned with the model .* give that model") as told:
+    with pytest.raises(CheckpointError, match=r"was learned with the model .* give that model") as error:
         load_engine(tmp_path / "other.safetensors", adapter=path, device="cpu")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     for init in ("humo.pt", ""):
         with pytest.raises(InputError, match="a LoRA is learned over a bundle"):
             trained(tmp_path, "d", **more | {"init": init})
@@ -181,14 +181,14 @@ def test_the_shipped_configuration_is_complete():
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "reason"),
     [({"rate": 1}, r"unknown \['rate'\]"), ({"batch": 0}, "batch must be 1 or more"),
      ({"optimiser": "sgd"}, "adamw, muon"), ({"optimiser": "muon", "shard": True}, "Muon needs whole matrices"),
      ({"lora_rank": 4}, "a LoRA is learned over a bundle"), ({"objective": {"like": "theirs"}}, "paper, ours"),
      ({"ema": 1.0}, "from 0 to below 1")],
 )  # fmt: skip
-def test_a_wrong_table_is_one_line(more, told):
-    with pytest.raises(InputError, match=told) as error:
+def test_a_wrong_table_is_one_line(more, reason):
+    with pytest.raises(InputError, match=reason) as error:
         read_options({"data": "d", "vae": "v", "whisper": "w", "text": "t", "steps": 1, **more})
     assert "\n" not in str(error.value)
 

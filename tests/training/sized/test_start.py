@@ -27,21 +27,21 @@ def test_sizes_by_name():
     assert describe("mini", {}, (4, 128), 64) == MINI
     changed = describe("humo", {"width": 192, "depth": 4, "heads": 6}, (4, 1024), 512)
     assert (changed.width, changed.depth, changed.speech_tokens, changed.text_dim) == (192, 4, 4, 512)
-    for size, changes, told in (("huge", {}, "must be one of mini, base, humo"), ("base", {"wide": 1}, "wide"),
+    for size, changes, reason in (("huge", {}, "must be one of mini, base, humo"), ("base", {"wide": 1}, "wide"),
                                 ("base", {"heads": 7}, "7 heads no even width")):  # fmt: skip
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=reason):
             describe(size, changes, (4, 1024), 1024)
 
 
 def test_humo_is_taken_whole(tmp_path):
     tensors = small.weights()
     save_file({f"diffusion_model.{key}": value for key, value in tensors.items()}, tmp_path / "humo.safetensors")
-    dit, told = begin(TINY, str(tmp_path / "humo.safetensors"), 0)
+    dit, taken = begin(TINY, str(tmp_path / "humo.safetensors"), 0)
     assert (
-        told.startswith(f"{len(dit.state_dict())} of {len(dit.state_dict())} tensors")
-        and "fresh: the 16 source channels" in told
+        taken.startswith(f"{len(dit.state_dict())} of {len(dit.state_dict())} tensors")
+        and "fresh: the 16 source channels" in taken
     )
-    assert "\n" not in told
+    assert "\n" not in taken
     for key, value in convert(tensors, TINY).items():
         assert torch.equal(dit.state_dict()[key], value), key
 
@@ -49,8 +49,8 @@ def test_humo_is_taken_whole(tmp_path):
 def test_wan_is_what_it_was_until_it_learns():
     """Speech is fresh: neither it nor the source moves the velocity yet, which is Wan's."""
     tensors, dit = small.wan(), fresh(TINY)
-    told = take(dit, tensors, "wan.safetensors")
-    assert "Wan 2.1 1.3B" in told and "blocks.*.speech_attention" in told and "speech_projection" in told
+    taken = take(dit, tensors, "wan.safetensors")
+    assert "Wan 2.1 1.3B" in taken and "blocks.*.speech_attention" in taken and "speech_projection" in taken
     x, sigma, source, speech, text = given()
     with torch.no_grad():
         out = dit(x, sigma, source, speech, text)
@@ -67,8 +67,8 @@ def test_wan_is_what_it_was_until_it_learns():
 
 def test_another_whisper_and_another_t5_start_fresh():
     config = replace(TINY, speech_dim=5, speech_tokens=4, text_dim=6)
-    told = take(dit := fresh(config), small.weights(), "humo.pt")
-    assert "fresh: speech_projection.inner, text_embedding.0, the 16 source channels" in told
+    taken = take(dit := fresh(config), small.weights(), "humo.pt")
+    assert "fresh: speech_projection.inner, text_embedding.0, the 16 source channels" in taken
     assert torch.equal(
         dit.speech_projection.middle.weight, small.weights()["audio_proj.audio_proj_glob_2.layer.weight"]
     )
@@ -94,8 +94,8 @@ def test_a_bundle_is_taken_whole(tmp_path):
     from tests import tiny
 
     parts = small.write_parts(tmp_path)
-    dit, told = begin(tiny.DIT, str(parts), 0)
-    assert told.startswith("all 0 M parameters from the bundle")
+    dit, taken = begin(tiny.DIT, str(parts), 0)
+    assert taken.startswith("all 0 M parameters from the bundle")
     assert torch.equal(dit.head.out.weight, tiny.networks()["dit"].head.out.weight)
     with pytest.raises(CheckpointError):
         begin(replace(tiny.DIT, depth=1), str(parts), 0)

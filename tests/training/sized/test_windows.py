@@ -16,7 +16,7 @@ def test_what_is_written_is_read(tmp_path):
     windows = Windows(small.write_set(tmp_path / "set"), "train")
     assert len(windows) == 12 and windows.encoding == small.encoding()
     wanted = small.rows("bob")[1]
-    read = windows.read([row["id"] for row in windows.told].index("bob@1"))
+    read = windows.read([row["id"] for row in windows.rows].index("bob@1"))
     np.testing.assert_allclose(read["latent"], wanted.latent, atol=2e-3)
     np.testing.assert_allclose(read["speech"], wanted.speech, atol=2e-3)
     assert read["mouth"].shape == small.MOUTH and windows.captions == ["A person speaks."]
@@ -27,7 +27,7 @@ def test_pairs_by_rule(tmp_path):
     poses = set()
     for pseudo in (True, False):
         for _ in range(60):
-            target, source = (windows.told[number] for number in windows.pair(pseudo, rng))
+            target, source = (windows.rows[number] for number in windows.pair(pseudo, rng))
             assert target["id"] != source["id"] and target["person"] == source["person"]
             assert not pseudo or target["pose"] == source["pose"]
             poses.add((pseudo, target["pose"] == source["pose"]))
@@ -60,6 +60,6 @@ def test_what_is_wrong_is_one_line(tmp_path):
         Windows(alone, "train").check(False, True)
     cut = folder / "train_1.parquet"
     cut.write_bytes(cut.read_bytes()[:-40])
-    with pytest.raises(InputError, match="is cut off or no Parquet") as told:
+    with pytest.raises(InputError, match="is cut off or no Parquet") as error:
         Windows(folder, "train")
-    assert str(cut) in str(told.value) and "\n" not in str(told.value)
+    assert str(cut) in str(error.value) and "\n" not in str(error.value)
