@@ -123,7 +123,9 @@ def test_clips_are_shared_among_servers_and_done_once(run, tmp_path):
     one, two = Server(), Server()
     with serving(one) as first, serving(two) as second:
         assert whole(tmp_path, run(first, second))
-        assert len(one.jobs) + len(two.jobs) == 6 and one.jobs and two.jobs
+        assert len(one.jobs) + len(two.jobs) == 6
+        assert one.jobs
+        assert two.jobs
         run(first, second)
     assert len(one.jobs) + len(two.jobs) == 6
 
@@ -148,18 +150,21 @@ def test_a_clip_that_fails_is_a_row_and_the_next_run_tries_it_again(run, tmp_pat
     with serving(server) as host:
         rows = run(host)
         assert {row.state for row in rows.values()} == {"done", "failed", "refused"}
-        assert rows["clip2"].state == "failed" and "the job failed in node" in rows["clip2"].reason
+        assert rows["clip2"].state == "failed"
+        assert "the job failed in node" in rows["clip2"].reason
         assert "there is no audio file" in rows["clip4"].reason
         server.fails = ()
         write_sound(tmp_path / "a4.wav", 0.2)
-        assert whole(tmp_path, run(host)) and len(server.jobs) == 7
+        assert whole(tmp_path, run(host))
+        assert len(server.jobs) == 7
 
 
 def test_where_no_server_is_left_the_run_ends_in_one_line(run, capsys, monkeypatch):
     monkeypatch.setattr(queue_batch, "PATIENCE_SECONDS", 1.0)
     assert run("http://127.0.0.1:9", "http://127.0.0.1:10", status=2) == {}
     err = capsys.readouterr().err.splitlines()[-1]
-    assert err.startswith("error: no server answers any more") and err.endswith("the same command goes on")
+    assert err.startswith("error: no server answers any more")
+    assert err.endswith("the same command goes on")
 
 
 def test_stopped_it_says_how_to_go_on(run, tmp_path, capsys):

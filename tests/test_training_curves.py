@@ -20,8 +20,10 @@ def test_a_training_that_went_on_is_one_curve(tmp_path):
     )
     write(tmp_path / "a_unseen.jsonl", [{"step": 10, "loss": 3.0}, {"step": 40, "loss": 2.0}])
     curve = training_curves.read(f"A training={log}")
-    assert curve.title == "A training" and curve.steps_N.tolist() == [0, 20, 40]
-    assert curve.values_N.tolist() == [9, 1, 1] and curve.unseen_M2.tolist() == [[10, 3], [40, 2]]
+    assert curve.title == "A training"
+    assert curve.steps_N.tolist() == [0, 20, 40]
+    assert curve.values_N.tolist() == [9, 1, 1]
+    assert curve.unseen_M2.tolist() == [[10, 3], [40, 2]]
     for wrong in (f"A={log}:psnr", f"A={tmp_path}/none.jsonl"):
         with pytest.raises(InputError):
             training_curves.read(wrong)

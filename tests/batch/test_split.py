@@ -37,7 +37,8 @@ def alone(task, tmp_path):
 def test_pieces_join_to_the_same_bytes(task, alone, tmp_path, lost):
     ledger = Ledger(tmp_path / "out")
     pieces = split_clip(task, FakeEngine(group=3), OPTIONS, ledger, 0.5)
-    assert len(pieces) >= 3 and pieces[0].start == 0
+    assert len(pieces) >= 3
+    assert pieces[0].start == 0
     assert all(one.stop == two.start for one, two in itertools.pairwise(pieces))
     workers = []
     for number, piece in enumerate(reversed(pieces)):

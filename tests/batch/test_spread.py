@@ -15,7 +15,8 @@ def ray():
 
 
 def test_every_item_once(ray):
-    assert dict(Hosts("local")(abs, [-1, -2, -3])) == {0: 1, 1: 2, 2: 3} and not dict(Hosts("local")(abs, []))
+    assert dict(Hosts("local")(abs, [-1, -2, -3])) == {0: 1, 1: 2, 2: 3}
+    assert not dict(Hosts("local")(abs, []))
 
 
 def test_no_cluster_at_the_address(ray):

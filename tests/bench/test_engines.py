@@ -79,7 +79,8 @@ def test_a_workflow_gets_each_clip_s_files_and_mouth(clips, seen, monkeypatch):
     path, host, settings = posted[0]
     assert (path, host) == (workflow, "http://far:1")
     values = dict(one.split("=", 1) for one in settings)
-    assert values["1.file"] == str(clips / "v0.mkv") and values["2.audio"] == str(clips / "s0.wav")
+    assert values["1.file"] == str(clips / "v0.mkv")
+    assert values["2.audio"] == str(clips / "s0.wav")
     assert (values["10.speaker"], values["10.point_x"], float(values["10.point_y"])) == ("point", "0.5", 34 / 48)
     assert values["10.preview_seconds"] == values["6.preview_seconds"] == "0"
     prompt = read_workflow(workflow)
@@ -97,6 +98,9 @@ def test_the_mini_edits_measures_and_comes_back(clips):
     (clips / "list.csv").write_text(f"id,video,audio,mouth_x,mouth_y\none,{video.name},s1.wav,32,34\n")
     maker = open_maker("mini")
     made = maker.make(read_manifest(clips / "list.csv")[0], clips / "made.mkv")
-    assert made[0].is_file() and made[1]["speed"] > 0 and made[1]["memory"] > 100 and maker.spec is not None
+    assert made[0].is_file()
+    assert made[1]["speed"] > 0
+    assert made[1]["memory"] > 100
+    assert maker.spec is not None
     assert maker.bring_back(read_manifest(clips / "list.csv")[0], made[0]) is None  # it has no sound of its own
     assert not list((clips / engines.UNFINISHED).iterdir())

@@ -159,7 +159,8 @@ def test_pyiqa_s_files_of_another_network_are_refused(pyiqa, tmp_path):
     measures, lacking = measure.opened(registry.chosen(["niqe", "brisque", "hyperiqa"]), tmp_path, "cpu")
     assert not measures
     for name, line in lacking.items():
-        assert f"is not what pyiqa's {name} reads" in line and "\n" not in line
+        assert f"is not what pyiqa's {name} reads" in line
+        assert "\n" not in line
 
 
 def test_a_file_that_holds_code_is_not_read(pyiqa, tmp_path):
@@ -211,8 +212,10 @@ def test_the_torchscript_of_another_network_is_a_dash_with_its_reason(clips, tmp
     clip.__dict__["track"] = still_track(20, (64, 48))
     taken = take(clip, measures)
     for name in ("fid", "fvd"):
-        assert not taken[name].values and not taken[name].features
-        assert "forward()" in taken[name].note and "\n" not in taken[name].note
+        assert not taken[name].values
+        assert not taken[name].features
+        assert "forward()" in taken[name].note
+        assert "\n" not in taken[name].note
 
 
 def test_a_clip_without_a_run_of_16_frames_has_no_fvd(clips):

@@ -34,16 +34,19 @@ def test_every_clip_is_a_row_in_parquet_json_and_markdown(clips, seen):
     rows = read_table(clips / "out" / "results.parquet")
     assert [row["id"] for row in rows] == ["clip 0", "clip 1", "clip 2"]
     levels = [read_video(clips / f"v{at}.mkv").mean() for at in range(3)]
-    assert np.allclose([row["lmd"] for row in rows], levels, atol=0.01) and np.isnan(rows[0]["csim"])
+    assert np.allclose([row["lmd"] for row in rows], levels, atol=0.01)
+    assert np.isnan(rows[0]["csim"])
     table = (clips / "out" / "table.md").read_text(encoding="utf-8")
     assert f"| source | 3 of 3 | – | {np.mean(levels):.3f} [" in table
-    assert "csim: needs the file absent.bin" in table and "example.org/weights (MIT)" in table
+    assert "csim: needs the file absent.bin" in table
+    assert "example.org/weights (MIT)" in table
 
 
 def test_the_sheet_shows_every_clip(clips):
     records = bench_of(clips, metrics=("cost",))
     page = cv2.imread(str(clips / "out" / "sheet.png"))
-    assert page.shape[1] == 1600 and page.shape[0] > 3 * 100
+    assert page.shape[1] == 1600
+    assert page.shape[0] > 3 * 100
     write_sheet(clips / "one.png", records[:1], "one")
     assert cv2.imread(str(clips / "one.png")).shape[0] < page.shape[0]
 
@@ -79,7 +82,8 @@ def test_other_frames_ask_for_no_new_result(clips, seen):
 
     bench_of(clips, Counting(), limit=1)
     bench_of(clips, Counting(), limit=1, frames=4)
-    assert made == ["clip 0"] and seen == ["clip 0", "clip 0"]
+    assert made == ["clip 0"]
+    assert seen == ["clip 0", "clip 0"]
 
 
 def test_a_bench_that_was_stopped_goes_on(clips, seen):
@@ -107,7 +111,8 @@ def test_broken_clips_are_rows_with_the_reason(clips, seen):
     records = bench_of(clips)
     assert [record["state"] for record in records] == ["refused", "refused", "done"]
     assert "row 1: there is no video file v0.mkv" in records[0]["reason"]
-    assert "v1.mkv" in records[1]["reason"] and "\n" not in records[1]["reason"]
+    assert "v1.mkv" in records[1]["reason"]
+    assert "\n" not in records[1]["reason"]
     rows = read_table(clips / "out" / "results.parquet")
     assert [row["reason"] for row in rows[:2]] == [record["reason"] for record in records[:2]]
     assert "clip 0: refused: row 1" in (clips / "out" / "table.md").read_text(encoding="utf-8")
@@ -214,8 +219,10 @@ def test_several_benches_and_a_paper_stand_in_one_table(clips, seen):
     other = clips / "other"
     run(clips / "list.csv", "truth", other, metrics=("lmd",), say=quiet)
     table = markdown([read_bench(clips / "out"), read_bench(other)], "hdtf")
-    assert "| source | 3 of 3 |" in table and "| truth | 1 of 3 |" in table
-    assert "*OmniSync, printed* |  | 7.855 | 199.627 | 0.875 |" in table and "arXiv 2505.21448, HDTF |" in table
+    assert "| source | 3 of 3 |" in table
+    assert "| truth | 1 of 3 |" in table
+    assert "*OmniSync, printed* |  | 7.855 | 199.627 | 0.875 |" in table
+    assert "arXiv 2505.21448, HDTF |" in table
     widths = {line.count("|") for line in table.splitlines() if line.startswith("|")}
     assert len(widths) == 1
 
@@ -265,8 +272,10 @@ def test_a_drawn_clip_s_row_says_truth_mouth_and_prompt(drawn, tmp_path):
     folder, clips = drawn
     prepare("folder", folder, tmp_path / "list.csv")
     row, clip = read_manifest(tmp_path / "list.csv")[0], read_clip(clips[0])
-    assert row.mouth == clip.point and row.other["prompt"] == clip.caption
-    assert row.truth == clips[0] / "truth.mkv" and row.id == "clip_0000"
+    assert row.mouth == clip.point
+    assert row.other["prompt"] == clip.caption
+    assert row.truth == clips[0] / "truth.mkv"
+    assert row.id == "clip_0000"
 
 
 def test_progress_is_told_a_line_a_clip(clips, seen):

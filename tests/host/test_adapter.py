@@ -218,9 +218,14 @@ def test_a_node_learns_in_the_host_and_its_result_counts(host, loaded, adapt, ow
     model, vae, report = adapt(own=own)
     file = host.base / "models" / "omnisync_adapters" / "me.safetensors"
     adapter = host.module("omnisync_core.adapter").read_adapter(file)
-    assert "steps on" in report and "windows kept out" in report and adapter.about["steps"] > 3
-    assert len(model.patches) == len(adapter.transformer()) and len(vae.patcher.patches) == len(adapter.decoder())
-    assert not loaded[0].patches and not loaded[1].patcher.patches and not left(host)
+    assert "steps on" in report
+    assert "windows kept out" in report
+    assert adapter.about["steps"] > 3
+    assert len(model.patches) == len(adapter.transformer())
+    assert len(vae.patcher.patches) == len(adapter.decoder())
+    assert not loaded[0].patches
+    assert not loaded[1].patcher.patches
+    assert not left(host)
 
 
 def test_the_same_is_not_learned_twice_and_another_s_is_never_overwritten(host, adapt):
@@ -228,11 +233,13 @@ def test_the_same_is_not_learned_twice_and_another_s_is_never_overwritten(host, 
     file = host.base / "models" / "omnisync_adapters" / "me.safetensors"
     before = file.read_bytes()
     host.forget()
-    assert "learned before" in adapt()[2] and file.read_bytes() == before
+    assert "learned before" in adapt()[2]
+    assert file.read_bytes() == before
     with pytest.raises(Exception, match="was learned from something else: choose another name"):
         adapt(brighter=0.2)
     assert file.read_bytes() == before
-    assert "steps on" in adapt(minutes=2.0)[2] and file.read_bytes() != before
+    assert "steps on" in adapt(minutes=2.0)[2]
+    assert file.read_bytes() != before
 
 
 def test_cancelled_it_goes_on_where_it_was(host, adapt, monkeypatch):
@@ -251,9 +258,12 @@ def test_cancelled_it_goes_on_where_it_was(host, adapt, monkeypatch):
     with pytest.raises(Exception, match="interrupted"):
         adapt()
     (kept,) = left(host)
-    assert (kept / "state.npz").exists() and counts == sorted(counts)
+    assert (kept / "state.npz").exists()
+    assert counts == sorted(counts)
     counts[:] = [1000]
-    assert "steps on" in adapt()[2] and counts[1] > 350 and not left(host)
+    assert "steps on" in adapt()[2]
+    assert counts[1] > 350
+    assert not left(host)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../me", "a/b", "a\\b", ".me", "x" * 101, "me."])

@@ -179,8 +179,10 @@ def test_the_node_gives_the_frames_of_the_command_line(host, clip, sync, handle,
     mine, theirs, source = shown(result), shown(tmp_path / "cli.mkv"), shown(clip)
     apart = np.abs(mine - theirs)
     assert np.abs(theirs - source).max() > 2, "nothing was edited"  # what is no mouth stays nearly as it is
-    assert apart.max() <= 2 and (apart > 0).mean() < 1e-4
-    assert "20 of 20 frames edited in 2 windows" in report and "where the mouth is: looked for (20 frames)" in report
+    assert apart.max() <= 2
+    assert (apart > 0).mean() < 1e-4
+    assert "20 of 20 frames edited in 2 windows" in report
+    assert "where the mouth is: looked for (20 frames)" in report
     assert left() == ([], [])
 
 
@@ -200,18 +202,22 @@ def test_cancelled_inside_a_step_it_goes_on_where_it_was(host, clip, sync, handl
     engine = type(handle)(model, handle.vae, handle.clip, handle.audio_encoder, handle.sampling)
     whole, _ = sync(clip, sound(), engine)
     through = len(calls)  # two windows of two steps, and two to guess how long it will take
-    assert through == 6 and left() == ([], [])
+    assert through == 6
+    assert left() == ([], [])
     calls.clear()
     stop_at[0] = 5
     host.forget()
     with pytest.raises(Exception, match="interrupted"):
         sync(clip, sound(), engine)
     working, (kept,) = left()
-    assert len(calls) == 5 and not working and [path.name for path in kept.glob("*window*")] == ["window_00000.npz"]
+    assert len(calls) == 5
+    assert not working
+    assert [path.name for path in kept.glob("*window*")] == ["window_00000.npz"]
     calls.clear()
     stop_at[0] = None
     resumed, _ = sync(clip, sound(), engine)
-    assert len(calls) == 4 and left() == ([], [])
+    assert len(calls) == 4
+    assert left() == ([], [])
     np.testing.assert_array_equal(shown(resumed), shown(whole))
 
 
@@ -287,7 +293,9 @@ def test_previews_are_shown_where_the_host_is_asked_for_them(host, handle, monke
     engine = handle.open()
     edited(host, engine)
     kind, picture, longest = engine.preview()
-    assert kind == "JPEG" and picture.size[0] > 1 and longest > 0
+    assert kind == "JPEG"
+    assert picture.size[0] > 1
+    assert longest > 0
 
 
 def test_one_bar_over_the_whole_job(host, clip, sync, monkeypatch):
@@ -298,13 +306,18 @@ def test_one_bar_over_the_whole_job(host, clip, sync, monkeypatch):
         comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, preview, node_id=None: counts.append((value, total))
     )
     sync(clip, sound())
-    assert {total for _, total in counts} == {1000} and counts == sorted(counts) and counts[-1][0] == 1000
+    assert {total for _, total in counts} == {1000}
+    assert counts == sorted(counts)
+    assert counts[-1][0] == 1000
 
 
 def test_an_engine_counts_its_models_and_says_what_it_is(host, handle):
-    assert len(handle.get_models()) == 4 and all(hasattr(patcher, "load_device") for patcher in handle.get_models())
+    assert len(handle.get_models()) == 4
+    assert all(hasattr(patcher, "load_device") for patcher in handle.get_models())
     first, again = handle.open().fingerprint, handle.open().fingerprint
-    assert first == again and first["dtype"] == "torch.float32" and first["steps"] == 2
+    assert first == again
+    assert first["dtype"] == "torch.float32"
+    assert first["steps"] == 2
     model = handle.model.clone()
     model.model_options["transformer_options"]["wrapper"] = sound
     other = type(handle)(model, handle.vae, handle.clip, handle.audio_encoder, handle.sampling).open().fingerprint
@@ -329,7 +342,8 @@ def test_a_strength_a_replaced_part_and_the_kept_type_are_other_jobs(host, handl
         for model in models
     ]
     assert len({one["dtype"] for one in marks}) == 1
-    assert marks[1] == marks[2] and all(marks.index(one) == at for at, one in enumerate(marks) if at != 2)
+    assert marks[1] == marks[2]
+    assert all(marks.index(one) == at for at, one in enumerate(marks) if at != 2)
 
 
 @pytest.mark.parametrize(
@@ -363,10 +377,14 @@ def test_a_vae_of_another_stride_is_refused(handle):
 def test_a_file_in_a_file_out(host, clip, sync, left):
     result, report = sync(clip, sound(), mouth_track=track(host, 20))
     before, after = shown(clip), shown(result)
-    assert result.endswith(".mkv") and Path(result).parent == host.base / "temp"
-    assert (before[:, :30] == after[:, :30]).all() and np.abs(after - before).max() > 20
-    assert "where the mouth is: your point or mask (20 frames)" in report and left() == ([], [])
-    assert "the whole" not in report and "give Save Video the format mkv" in report
+    assert result.endswith(".mkv")
+    assert Path(result).parent == host.base / "temp"
+    assert (before[:, :30] == after[:, :30]).all()
+    assert np.abs(after - before).max() > 20
+    assert "where the mouth is: your point or mask (20 frames)" in report
+    assert left() == ([], [])
+    assert "the whole" not in report
+    assert "give Save Video the format mkv" in report
     plain, report = sync(clip, sound(), lossless=False)
     assert "mkv" not in report
     with av.open(plain) as container:
@@ -379,7 +397,8 @@ def test_a_trimmed_video_is_synced_as_trimmed(clip, sync):
 
     result, report = sync(InputImpl.VideoFromFile(str(clip), start_time=0.2, duration=0.4), sound())
     np.testing.assert_array_equal(shown(result)[:, :20], shown(clip)[5:15, :20])
-    assert "10 of 10 frames" in report and "the sound lasts 0.80 s, the result 0.40 s: it is cut" not in report
+    assert "10 of 10 frames" in report
+    assert "the sound lasts 0.80 s, the result 0.40 s: it is cut" not in report
 
 
 def test_a_video_in_memory_is_read_as_a_file(clip, sync):
@@ -403,7 +422,8 @@ def test_tensors_are_taken_as_they_are(host, sync):
     batch = pictures()
     result, _ = sync(components(batch), sound(), mouth_track=track(host, 20))
     after = shown(result) / 255
-    assert np.abs(after[:, :30] - batch[:, :30].numpy()).max() < 1e-6 and np.abs(after - batch.numpy()).max() > 0.1
+    assert np.abs(after[:, :30] - batch[:, :30].numpy()).max() < 1e-6
+    assert np.abs(after - batch.numpy()).max() > 0.1
     plain, _ = sync(components(batch, bit_depth=10), sound(), lossless=False)
     with av.open(plain) as container:
         assert container.streams.video[0].pix_fmt == "yuv420p10le"
@@ -439,7 +459,8 @@ def test_two_speakers_in_one_job(host, clip, sync):
     result, report = sync(clip, speakers=speakers(host, first, second))
     red = shown(result)[:, 54:60, :, 0]
     left, right = red[:, :, 18:22].mean((1, 2)), red[:, :, 58:62].mean((1, 2))
-    assert left[:6].mean() > left[12:].mean() + 20 and right[14:].mean() > right[:10].mean() + 20
+    assert left[:6].mean() > left[12:].mean() + 20
+    assert right[14:].mean() > right[:10].mean() + 20
     assert "your point or mask (40 frames)" in report
     with av.open(result) as container:
         heard = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1).reshape(-1, 2)
@@ -453,7 +474,8 @@ def test_sounds_are_mixed(host):
     mixed = host.module("omnisync_core.audio").mixed
     low, loud, late = (np.full((1, 800), 0.5, np.float32), np.full((2, 1600), 0.75, np.float32), np.ones((6, 9)))
     wave, rate = mixed([(low, 8000), (loud, 8000)])
-    assert rate == 8000 and wave.shape == (2, 1600)
+    assert rate == 8000
+    assert wave.shape == (2, 1600)
     np.testing.assert_allclose(wave[:, [0, 1000]], [[1, 0.6], [1, 0.6]], rtol=1e-6)
     assert mixed([(low, 8000), (late, 48000)])[0].shape == (6, 4800)
 
@@ -463,8 +485,10 @@ def test_sounds_are_mixed(host):
 
 def test_the_first_seconds_alone(clip, sync):
     result, report = sync(clip, sound(), preview_seconds=0.2)
-    assert len(shown(result)) == 5 and "5 of 5 frames" in report
-    assert "the whole: 20 frames (0.8 s of video)" in report and "of disk" in report
+    assert len(shown(result)) == 5
+    assert "5 of 5 frames" in report
+    assert "the whole: 20 frames (0.8 s of video)" in report
+    assert "of disk" in report
 
 
 def test_a_job_can_be_started_over(host, clip, sync, left):
@@ -481,7 +505,8 @@ def test_a_job_can_be_started_over(host, clip, sync, left):
     going_on, anew = painter(host), painter(host)
     sync(clip, sound(), going_on)
     sync(clip, sound(), anew, seed=4, resume=False)
-    assert (going_on.windows, anew.windows) == (2, 4) and left() == ([], [])
+    assert (going_on.windows, anew.windows) == (2, 4)
+    assert left() == ([], [])
 
 
 # -- pictures
@@ -505,11 +530,16 @@ def test_a_batch_keeps_what_is_not_edited_to_the_bit(host, sync_images, left, ex
     batch = torch.cat([pictures() + fine, torch.rand(20, *SIDES, extra)], -1)
     audio = sound()
     images, heard, mask, report = sync_images(batch, audio, mouth_track=track(host, 20))
-    assert images.shape == batch.shape and mask.shape == batch.shape[:3] and heard is audio
+    assert images.shape == batch.shape
+    assert mask.shape == batch.shape[:3]
+    assert heard is audio
     assert report.startswith("20 of 20 frames edited")
-    assert 0.01 < mask.mean() < 0.3 and set(mask.unique().tolist()) == {0, 1}
-    assert torch.equal(images[mask == 0], batch[mask == 0]) and torch.equal(images[..., 3:], batch[..., 3:])
-    assert (images - batch).abs().max() > 0.1 and left() == ([], [])
+    assert 0.01 < mask.mean() < 0.3
+    assert set(mask.unique().tolist()) == {0, 1}
+    assert torch.equal(images[mask == 0], batch[mask == 0])
+    assert torch.equal(images[..., 3:], batch[..., 3:])
+    assert (images - batch).abs().max() > 0.1
+    assert left() == ([], [])
 
 
 def test_a_batch_is_what_its_video_is(host, clip, sync, sync_images):
@@ -531,8 +561,10 @@ def test_a_batch_is_what_its_video_is(host, clip, sync, sync_images):
 def test_a_batch_of_another_length_shows_the_pictures_that_its_video_would(host, sync_images, options, shown):
     batch, long = pictures(), sound(seconds=31 / 25)
     images, _, mask, report = sync_images(batch, long, mouth_track=track(host, 20), **options)
-    assert len(images) == len(mask) == len(shown) and f"of {len(shown)} frames" in report
-    assert torch.equal(images[mask == 0], batch[shown][mask == 0]) and mask.any()
+    assert len(images) == len(mask) == len(shown)
+    assert f"of {len(shown)} frames" in report
+    assert torch.equal(images[mask == 0], batch[shown][mask == 0])
+    assert mask.any()
 
 
 # -- what cannot be used

@@ -90,7 +90,8 @@ def is_synced(done: dict, prompt: dict) -> None:
     assert f"{FRAMES} of {FRAMES} frames edited" in report
     assert "where the mouth is: looked for" in report
     _, sheet, mask = done[by_kind["OmniSyncMouthTrack"]][:3]
-    assert sheet.shape[0] == 1 and 0 < float(mask.max()) <= 1
+    assert sheet.shape[0] == 1
+    assert 0 < float(mask.max()) <= 1
     pictures = result.get_components().images
     assert pictures.isfinite().all()
 
@@ -126,7 +127,8 @@ def test_ltx(host, small, gemma, name):
         is_synced(done, prompt)
         return
     edited = done[by_kind["OmniSyncLTXEdit"]][0].get_components()
-    assert len(edited.images) == FRAMES and edited.images.isfinite().all()
+    assert len(edited.images) == FRAMES
+    assert edited.images.isfinite().all()
     assert edited.audio["waveform"].isfinite().all()
 
 
@@ -174,4 +176,5 @@ def test_latentsync(host, small):
     done = run(host, prompt)
     is_synced(done, prompt)
     vae = done[kinds(prompt)["VAELoader"]][0]
-    assert vae.latent_channels == 4 and type(vae.first_stage_model).__name__ == "AutoencoderKL"
+    assert vae.latent_channels == 4
+    assert type(vae.first_stage_model).__name__ == "AutoencoderKL"

@@ -29,7 +29,9 @@ def test_the_saved_file_is_signed(host, tmp_path, monkeypatch):
     (path,) = (host.output / "signed").iterdir()
     assert report.startswith(f"{path.name}: signed by Test Studio; made from ")
     claim = host.module("omnisync_core.marks.credentials").read_claim(path)
-    assert claim.is_intact and claim.is_edited and claim.actions == ("c2pa.opened", "c2pa.edited")
+    assert claim.is_intact
+    assert claim.is_edited
+    assert claim.actions == ("c2pa.opened", "c2pa.edited")
     path.unlink()
 
 
@@ -84,7 +86,9 @@ def test_the_mark_c2pa_outlives_save_video(host, saved, certified):
     path, report = saved("tag,c2pa")
     assert "signed Content Credentials" in report
     claim = host.module("omnisync_core.marks.credentials").read_claim(path)
-    assert claim.is_intact and claim.is_edited and claim.signer == "Test Studio"
+    assert claim.is_intact
+    assert claim.is_edited
+    assert claim.signer == "Test Studio"
     assert claim.sources[0].startswith("omnisync_")
     assert path.read_bytes().count(b"clip.mp4")  # the source, in the credentials of what was saved from
     assert host.module("omnisync_core.marks.tag").has_tag(path)

@@ -89,4 +89,5 @@ def test_the_template_runs_with_it(host, bundle, learned):  # noqa: F811
         assert "10 of 10 frames edited" in report
         results.append(video.get_components().images)
     (bundles / "own.safetensors").unlink()
-    assert results[0].shape == results[1].shape and (results[0] - results[1]).abs().max() > 0.01
+    assert results[0].shape == results[1].shape
+    assert (results[0] - results[1]).abs().max() > 0.01

@@ -35,10 +35,15 @@ def signed(tmp_path, pair):
 
 def test_a_signed_result_says_what_was_done_to_what(signed):
     claim = read_claim(signed)
-    assert claim.signer == "Test Studio" and claim.generator.startswith("OmniSync")
-    assert claim.actions == ("c2pa.opened", "c2pa.edited") and claim.sources == ("film.mkv",)
-    assert claim.is_edited and claim.is_intact and not claim.is_trusted
-    assert has_tag(signed) and b"com.omnisync.model" in signed.read_bytes()
+    assert claim.signer == "Test Studio"
+    assert claim.generator.startswith("OmniSync")
+    assert claim.actions == ("c2pa.opened", "c2pa.edited")
+    assert claim.sources == ("film.mkv",)
+    assert claim.is_edited
+    assert claim.is_intact
+    assert not claim.is_trusted
+    assert has_tag(signed)
+    assert b"com.omnisync.model" in signed.read_bytes()
     assert [path.name for path in signed.parent.glob("out*")] == ["out.mp4"]
     with av.open(str(signed)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 10
@@ -49,7 +54,8 @@ def test_what_the_source_was_signed_for_is_kept(signed, tmp_path, pair):
     again.write_bytes(write_clip(tmp_path / "plain.mp4").read_bytes())
     Signer(**pair).sign(again, again, signed, {"engine": "other"})
     claim = read_claim(again)
-    assert claim.sources == ("out.mp4",) and claim.is_intact
+    assert claim.sources == ("out.mp4",)
+    assert claim.is_intact
     assert again.read_bytes().count(b"film.mkv") >= 1  # the source's own credentials, in whole
 
 
@@ -62,7 +68,8 @@ def test_one_bit_is_enough(signed, tmp_path, capsys):
     assert read_claim(changed).problem == "assertion.bmffHash.mismatch"
     assert cli.main(["verify", str(changed)]) == 2
     out, err = capsys.readouterr()
-    assert "CHANGED since" in out and err == f"error: {changed} was changed after it was signed\n"
+    assert "CHANGED since" in out
+    assert err == f"error: {changed} was changed after it was signed\n"
     assert cli.main(["verify", str(signed)]) == 0
     assert "the file is as it was signed" in capsys.readouterr().out
 
@@ -76,7 +83,8 @@ def test_a_remux_drops_them_and_the_tag_may_stay(signed, tmp_path):
                 packet.stream = target
                 output.mux(packet)
     verdict = verify(tmp_path / "re.mp4")
-    assert verdict.claim is None and not verdict.is_changed
+    assert verdict.claim is None
+    assert not verdict.is_changed
     assert "none (a re-mux or an upload drops them)" in "\n".join(verdict.lines())
 
 
@@ -108,7 +116,8 @@ def test_bad_jobs_are_refused_before_the_work(tmp_path, pair, monkeypatch):
         run("out.mp4", key=pair["key"])
     report = run("out.mp4")
     assert report.marks[1].startswith("not signed: no certificate is named")
-    assert read_claim(tmp_path / "out.mp4") is None and not has_tag(tmp_path / "out.mp4")
+    assert read_claim(tmp_path / "out.mp4") is None
+    assert not has_tag(tmp_path / "out.mp4")
     monkeypatch.setenv(CERTIFICATE, pair["certificate"])
     monkeypatch.setenv(KEY, pair["key"])
     run("env.mp4")

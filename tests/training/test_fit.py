@@ -37,8 +37,10 @@ def weights(model: nn.Module) -> torch.Tensor:
 def test_it_learns_what_learns(tmp_path):
     model = fitted("a", tmp_path, fresh(), loss_of, steps=150, lr=3e-2)
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
-    assert rows[-1]["loss"] < 0.3 * rows[0]["loss"] and [row["step"] for row in rows] == list(range(0, 150, 20))
-    assert torch.equal(model[0].weight, fresh()[0].weight) and not torch.equal(model[1].weight, fresh()[1].weight)
+    assert rows[-1]["loss"] < 0.3 * rows[0]["loss"]
+    assert [row["step"] for row in rows] == list(range(0, 150, 20))
+    assert torch.equal(model[0].weight, fresh()[0].weight)
+    assert not torch.equal(model[1].weight, fresh()[1].weight)
 
 
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path):
@@ -54,7 +56,8 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path):
         fitted("a", tmp_path, fresh(), stopping, steps=8, lr=1e-2, save_minutes=-1, report=lambda m, s: seen.append(s))
     torch.manual_seed(99)
     resumed = fitted("a", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)
-    assert torch.equal(weights(resumed), weights(whole)) and seen == [1, 2, 3, 4, 5]
+    assert torch.equal(weights(resumed), weights(whole))
+    assert seen == [1, 2, 3, 4, 5]
 
 
 def test_a_loss_that_is_no_number_keeps_the_weights_before_it(tmp_path):

@@ -50,7 +50,8 @@ def test_nothing_is_added_at_first_and_the_additions_alone_learn():
     unet = add_lora(small.unet(), linear_layers(small.unet(), ("attn2.",)), 4)
     assert torch.equal(answer(unet), answer(small.unet()))
     learning = [name for name, value in unet.named_parameters() if value.requires_grad]
-    assert learning and all("attn2." in name and "lora_" in name for name in learning)
+    assert learning
+    assert all("attn2." in name and "lora_" in name for name in learning)
     assert all(inner.shape[0] == outer.shape[1] == 4 for inner, outer in low_rank(unet).values())
 
 

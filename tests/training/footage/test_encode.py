@@ -42,7 +42,8 @@ def asked(tmp_path: Path, **more) -> EncodeOptions:
 
 def test_crops_hold_the_mouth_where_it_is_said_to_be(crops):
     rows = read_table(crops / "clips.csv")
-    assert {row["pose"] for row in rows} == {"anna/front"} and {row["person"] for row in rows} == {"anna"}
+    assert {row["pose"] for row in rows} == {"anna/front"}
+    assert {row["person"] for row in rows} == {"anna"}
     path = crops / rows[0]["path"]
     assert (probe_video(path).width, probe_video(path).height) == (32, 32)
     mouth_F3 = np.array(json.loads(path.with_suffix(".json").read_text())["mouth"])
@@ -59,11 +60,13 @@ def test_windows_are_encoded_once(crops, tmp_path, monkeypatch):
     windows = Windows(crops / "encoded" / "tiny", "train")
     assert len(windows) == count and len(windows.pseudo) == count, "a folder is a pose"
     read = windows.read(0)
-    assert read["latent"].shape == (16, 3, 4, 4) and read["speech"].shape == (9, 2, 16)
+    assert read["latent"].shape == (16, 3, 4, 4)
+    assert read["speech"].shape == (9, 2, 16)
     (shard,) = (crops / "encoded" / "tiny").glob("*.tar")
     with tarfile.open(shard) as held:
         names = held.getnames()
-    assert len(names) == 4 and [Path(name).stem for name in names[::2]] == [Path(name).stem for name in names[1::2]]
+    assert len(names) == 4
+    assert [Path(name).stem for name in names[::2]] == [Path(name).stem for name in names[1::2]]
 
     def never(*_):
         raise AssertionError
@@ -79,7 +82,8 @@ def test_processes_make_the_same_windows(crops, tmp_path, monkeypatch):
     counts = []
     count = encode.encode(crops, asked(tmp_path), lambda *now: counts.append(now), Processes(2))
     two = Windows(crops / "encoded" / "tiny", "train")
-    assert counts == [(0, 2), (1, 2), (2, 2)] and len(list((crops / "encoded" / "tiny").glob("*.tar"))) == 2
+    assert counts == [(0, 2), (1, 2), (2, 2)]
+    assert len(list((crops / "encoded" / "tiny").glob("*.tar"))) == 2
     shutil.rmtree(crops / "encoded")
     assert encode.encode(crops, asked(tmp_path)) == count == len(two)
     one = Windows(crops / "encoded" / "tiny", "train")
@@ -96,7 +100,8 @@ def test_a_changed_clip_is_shown_and_the_original_is_the_truth(crops, tmp_path, 
         Path(output).write_bytes(Path(video).read_bytes())
 
     monkeypatch.setattr(changed, "sync_video", sync)
-    assert change(crops, engine=None) == 2 and len(heard) == 2
+    assert change(crops, engine=None) == 2
+    assert len(heard) == 2
     assert all(video != audio and 0 < mouth[0] < 32 for video, audio, mouth in heard)
     assert change(crops, engine=None) == 2 and len(heard) == 2, "made once"
     encode.encode(crops, asked(tmp_path))
@@ -112,7 +117,9 @@ def test_drawn_characters(tmp_path, monkeypatch):
     monkeypatch.setattr("omnisync_core.training.footage.drawn.load_corpus", lambda path: utterances())
     assert encode_drawn(tmp_path, tmp_path / "set", asked(tmp_path)) == 16
     windows = Windows(tmp_path / "set" / "encoded" / "tiny", "train")
-    assert len(windows) == 8 and len(windows.pseudo) == 6 and len(windows.arbitrary) == 8
+    assert len(windows) == 8
+    assert len(windows.pseudo) == 6
+    assert len(windows.arbitrary) == 8
     assert encode_drawn(tmp_path, tmp_path / "set", asked(tmp_path)) == 0
 
 
@@ -121,7 +128,8 @@ def test_captions_by_loudness():
 
     tone_S = np.sin(np.arange(32000) / 5).astype(np.float32)
     said = [level_caption(ArrayWave(gain * tone_S), 2.0) for gain in (0.5, 0.08, 0.005)]
-    assert "loudly" in said[0] and len(set(said)) == 3
+    assert "loudly" in said[0]
+    assert len(set(said)) == 3
 
 
 def test_captions_from_a_file(crops, tmp_path):
@@ -130,7 +138,8 @@ def test_captions_from_a_file(crops, tmp_path):
     table.write_text("source,caption\nanna/front/one.mp4,A woman hums.\n", encoding="utf-8")
     encode.encode(crops, asked(tmp_path, captions=str(table)))
     windows = Windows(crops / "encoded" / "tiny", "train")
-    assert len(windows.captions) == 2 and "A woman hums." in windows.captions
+    assert len(windows.captions) == 2
+    assert "A woman hums." in windows.captions
 
 
 def test_what_does_not_serve_is_one_line(crops, tmp_path):
@@ -161,4 +170,5 @@ def test_from_footage_to_a_video(crops, tmp_path, monkeypatch):
     monkeypatch.undo()
     options = SyncOptions(mouth="centre", preview_seconds=0.6)
     report = sync_video(film_path, film_path, out, load_engine(path, device="cpu"), options)
-    assert report.edited > 0 and probe_video(out).frame_count == report.frames
+    assert report.edited > 0
+    assert probe_video(out).frame_count == report.frames

@@ -91,11 +91,13 @@ def test_a_set_is_made_once(footage, tmp_path, monkeypatch):
         ("anna/one.mp4", "anna", 55), ("bob/one.mp4", "bob", 55),
     ]  # fmt: skip
     problems = {row["source"]: row["problem"] for row in rows if row["problem"]}
-    assert problems.keys() == {"bob/mute.mp4", "broken.mp4"} and "no sound" in problems["bob/mute.mp4"]
+    assert problems.keys() == {"bob/mute.mp4", "broken.mp4"}
+    assert "no sound" in problems["bob/mute.mp4"]
     assert len({row["split"] for row in rows if row["person"] == "bob"}) == 1, "a person is in one half alone"
     assert all(row["path"].startswith(row["split"] + "/") and (out / row["path"]).is_file() for row in clips)
     assert [row["path"] for row in read_table(out / "clips.csv")] == [row["path"] or None for row in rows]
-    assert "left out: 2" in summary(rows) and (out / "contact.png").stat().st_size > 1000
+    assert "left out: 2" in summary(rows)
+    assert (out / "contact.png").stat().st_size > 1000
 
     def never(*_, **__):
         raise AssertionError
@@ -111,7 +113,8 @@ def test_faces_and_sound_are_where_they_belong(footage, tmp_path):
     rows = prepare(footage / "anna", tmp_path / "set", OPTIONS)
     path = tmp_path / "set" / rows[0]["path"]
     info = probe_video(path)
-    assert (info.width, info.height, info.frame_count) == (64, 64, 55) and info.average_fps == pytest.approx(25)
+    assert (info.width, info.height, info.frame_count) == (64, 64, 55)
+    assert info.average_fps == pytest.approx(25)
     across, along = align.face_size(64)
     expected = align.MOUTH * (align.RATIO * 64 / 256) * [64 / across, 64 / along]
     for frame in read_frames(path):
@@ -120,7 +123,8 @@ def test_faces_and_sound_are_where_they_belong(footage, tmp_path):
         assert np.abs([x, y] - expected).max() < 1.5, frame.index
     wave_S = SpeechWave(path).read(0, 2.2)
     loud = np.flatnonzero(np.abs(wave_S) > 0.2) / 16000
-    assert loud.min() == pytest.approx(1.0, abs=0.01) and loud.max() < 1.06
+    assert loud.min() == pytest.approx(1.0, abs=0.01)
+    assert loud.max() < 1.06
     assert FaceClip(path, 64, PIXEL_ATTENTION).length == 40, "LatentSync's trainings take it: 55 frames, windows of 16"
 
 
@@ -131,7 +135,8 @@ def test_a_variable_rate(tmp_path, monkeypatch):
     source = film(tmp_path / "footage" / "one.mp4", times=times, lit=2)
     (row,) = prepare(source.parent, tmp_path / "set", OPTIONS)
     info = probe_video(tmp_path / "set" / row["path"])
-    assert row["frames"] == info.frame_count == 73 and info.average_fps == pytest.approx(25)
+    assert row["frames"] == info.frame_count == 73
+    assert info.average_fps == pytest.approx(25)
     for frame in read_frames(tmp_path / "set" / row["path"]):
         number = np.searchsorted(np.array(times), frame.index / 25 + 1e-6, side="right") - 1
         assert abs(255 * frame.rgb()[:6, :6].mean() - (60 + 2 * number)) < 2, frame.index

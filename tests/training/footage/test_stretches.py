@@ -38,10 +38,12 @@ def test_a_stretch_ends_with_the_shot_and_where_the_mouth_is_lost():
 
 def test_each_moment_shows_the_frame_that_is_on_the_screen_then():
     (stretch,) = find_stretches(track(), 0.3, 20)
-    assert (stretch.begin, stretch.frames) == (0.5, 100) and stretch.end == pytest.approx(4.5)
+    assert (stretch.begin, stretch.frames) == (0.5, 100)
+    assert stretch.end == pytest.approx(4.5)
     shown_F = shown_frames(stretch, track().pts_N)
     assert shown_F[:7].tolist() == [0, 1, 2, 3, 4, 6, 7], "25 of 30: every sixth is left out"
-    assert len(shown_F) == 100 and shown_F[-1] == 118
+    assert len(shown_F) == 100
+    assert shown_F[-1] == 118
     slow = track(count=30, fps=10)
     assert shown_frames(find_stretches(slow, 0.3, 20)[0], slow.pts_N)[:6].tolist() == [0, 0, 0, 1, 1, 2]
 
@@ -50,7 +52,8 @@ def test_long_ones_are_cut_evenly():
     (stretch,) = find_stretches(track(), 0.3, 20)
     parts = stretch.split(track().pts_N, 3)
     assert [(one.start, one.stop) for one in parts] == [(0, 40), (40, 80), (80, 120)]
-    assert parts[0].begin == stretch.begin and parts[-1].end == stretch.end
+    assert parts[0].begin == stretch.begin
+    assert parts[-1].end == stretch.end
     assert parts[0].end == parts[1].begin == track().pts_N[40]
     assert stretch.split(track().pts_N, 1) == [stretch]
 

@@ -101,7 +101,8 @@ def test_pairs_are_what_they_are_said_to_be():
     assert 160 < pairs.matched_B.sum() < 240
     assert set(seen.tolist()) == set(heard.tolist()) == set(range(9))
     again = draw_pairs([Counted()], 400, np.random.default_rng(0))
-    assert torch.equal(again.faces_BFCHW, pairs.faces_BFCHW) and torch.equal(again.matched_B, pairs.matched_B)
+    assert torch.equal(again.faces_BFCHW, pairs.faces_BFCHW)
+    assert torch.equal(again.matched_B, pairs.matched_B)
 
 
 def test_pictures_of_another_size_are_refused():
@@ -147,9 +148,11 @@ def learn(hears: bool, steps: int = 120) -> dict[str, float]:
 
 def test_it_learns_what_can_be_heard():
     figures = learn(hears=True)
-    assert figures["loss"] < 0.35 and figures["accuracy"] > 0.88
+    assert figures["loss"] < 0.35
+    assert figures["accuracy"] > 0.88
 
 
 def test_it_is_stuck_where_nothing_can_be_heard():
     figures = learn(hears=False)
-    assert figures["loss"] > STUCK - 0.02 and abs(figures["accuracy"] - 0.5) < 0.1
+    assert figures["loss"] > STUCK - 0.02
+    assert abs(figures["accuracy"] - 0.5) < 0.1

@@ -38,22 +38,26 @@ def reels(tmp_path, monkeypatch) -> Path:
 
 
 def test_pairs(reels):
-    assert is_drawn(reels) and not is_drawn(reels.parent)
+    assert is_drawn(reels)
+    assert not is_drawn(reels.parent)
     pairs = DrawnReels(reels, SMALL, SIDE).pairs(40, np.random.default_rng(1))
     assert pairs.faces_BFCHW.shape == (40, 12, 3, SIDE, SIDE)
-    assert pairs.mel_B1MF.shape == (40, 1, 80, SMALL.mel_frames) and pairs.mel_B1MF.dtype == torch.float32
+    assert pairs.mel_B1MF.shape == (40, 1, 80, SMALL.mel_frames)
+    assert pairs.mel_B1MF.dtype == torch.float32
     assert 8 < pairs.matched_B.sum() < 32
     assert (pairs.faces_BFCHW[..., : SIDE // 2, :] == 0).all()
     light = (pairs.faces_BFCHW[0, 5, 0, SIDE // 2 :].numpy() + 1) / 2
     y, x = (np.average(axis, weights=light) for axis in np.mgrid[: SIDE // 2, :SIDE])
-    assert abs(x - SIDE / 2) < 1 and abs(y - SIDE / 4) < 1
+    assert abs(x - SIDE / 2) < 1
+    assert abs(y - SIDE / 4) < 1
 
 
 def test_faces_are_cut_once(reels, monkeypatch):
     one = DrawnReels(reels, SMALL, SIDE).pairs(6, np.random.default_rng(1))
     monkeypatch.setattr(drawn, "_halves", None)
     again = DrawnReels(reels, SMALL, SIDE).pairs(6, np.random.default_rng(1))
-    assert torch.equal(one.faces_BFCHW, again.faces_BFCHW) and torch.equal(one.mel_B1MF, again.mel_B1MF)
+    assert torch.equal(one.faces_BFCHW, again.faces_BFCHW)
+    assert torch.equal(one.mel_B1MF, again.mel_B1MF)
 
 
 def test_a_false_pair_sounds_of_another_opening(reels):
@@ -62,17 +66,21 @@ def test_a_false_pair_sounds_of_another_opening(reels):
     opening_F = known._opening(0, 1.0)
     for _ in range(20):
         other = known._other(drawn.Shown(np.empty(0), opening_F, 0, 1.0, 1.0), rng)
-        assert other is not None and abs(other - 1.0) > 0.07 * 3.0
+        assert other is not None
+        assert abs(other - 1.0) > 0.07 * 3.0
 
 
 def test_every_face_is_asked_about_every_sound(reels):
     """What is shown opens by numbers of its own (the stub's), so that nothing looks like another by chance."""
     crossed = DrawnReels(reels, SMALL, SIDE).crossed(6, np.random.default_rng(0))
     matched_BM = crossed.matched_BM.numpy()
-    assert matched_BM.shape == (6, 12) and crossed.mel_M1MF.shape == (12, 1, 80, SMALL.mel_frames)
+    assert matched_BM.shape == (6, 12)
+    assert crossed.mel_M1MF.shape == (12, 1, 80, SMALL.mel_frames)
     true = np.zeros((6, 12), bool)
     true[np.arange(6), 2 * np.arange(6)] = True
-    assert (matched_BM[true] == 1).all() and (matched_BM[~true] != 1).all() and (matched_BM == 0).sum() > 30
+    assert (matched_BM[true] == 1).all()
+    assert (matched_BM[~true] != 1).all()
+    assert (matched_BM == 0).sum() > 30
 
 
 def test_the_small_network_takes_them(reels):

@@ -40,7 +40,8 @@ def test_a_window_is_read_where_it_is(folder):
     clip = FaceClip(folder / "a.mp4", SIDE, CONFIG)
     for first in (0, 7, 16):
         faces = clip.faces(first)
-        assert faces.shape == (4, 3, SIDE, SIDE) and faces.dtype == np.float32
+        assert faces.shape == (4, 3, SIDE, SIDE)
+        assert faces.dtype == np.float32
         levels = (faces.mean((1, 2, 3)) + 1) * 127.5
         assert levels == pytest.approx(10 * np.arange(first, first + 4), abs=3)
     assert clip.length == 17
@@ -52,7 +53,8 @@ def test_a_window_is_read_where_it_is(folder):
 def test_what_is_heard_is_kept_for_the_next_time(folder, tmp_path):
     clip = HeardClip(folder / "a.mp4", SIDE, CONFIG, small.whisper(), tmp_path)
     audio = clip.audio(6)
-    assert audio.shape == (4, 50, small.AUDIO) and len(list(tmp_path.glob("*.npy"))) == 1
+    assert audio.shape == (4, 50, small.AUDIO)
+    assert len(list(tmp_path.glob("*.npy"))) == 1
     again = HeardClip(folder / "a.mp4", SIDE, CONFIG, None, tmp_path)
     assert np.array_equal(again.audio(6), audio), "the encoder is not asked again"
     assert np.array_equal(clip.audio(7)[:3], audio[1:])
@@ -68,8 +70,10 @@ def test_a_batch_has_its_reference_from_another_moment(folder, tmp_path):
         assert ((shown - other).abs() > 3 * 10 / 127.5).all(), "no frame in common"
         hidden = torch.nn.functional.avg_pool2d(torch.as_tensor(kept(SIDE))[None], 8)[0]
         assert torch.allclose(batch.masked[0, 0], batch.truth[0, 0] * hidden, atol=0.02)
-        assert batch.mask.shape == (2, 1, 4, 4, 4) and batch.audio_BFLD.shape == (2, 4, 50, small.AUDIO)
-        assert batch.pictures_BFCHW.shape == (2, 4, 3, SIDE, SIDE) and batch.mel_B1MF.shape == (2, 1, 80, 13)
+        assert batch.mask.shape == (2, 1, 4, 4, 4)
+        assert batch.audio_BFLD.shape == (2, 4, 50, small.AUDIO)
+        assert batch.pictures_BFCHW.shape == (2, 4, 3, SIDE, SIDE)
+        assert batch.mel_B1MF.shape == (2, 1, 80, 13)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ def trained(work: Path, clips: Path, **more) -> Path:
 
 def test_syncnet_then_stage_2(tmp_path, clips, capsys):
     syncnet = trained(tmp_path / "sync", clips, stage="syncnet", unseen=str(clips))
-    assert syncnet.name == "stable_syncnet.safetensors" and "unseen: loss" in capsys.readouterr().out
+    assert syncnet.name == "stable_syncnet.safetensors"
+    assert "unseen: loss" in capsys.readouterr().out
     assert not load_syncnet(syncnet, known.SYNCNET).training
     before = small.unet().state_dict()
     torch.save({"global_step": 1, "state_dict": before}, tmp_path / "unet.pt")
@@ -62,8 +63,10 @@ def test_syncnet_then_stage_2(tmp_path, clips, capsys):
     after = read_unet(path)
     load_unet(after)
     changed = {key for key in after if not torch.equal(after[key], before[key])}
-    assert changed and all("motion_modules." in key or "attentions." in key for key in changed)
-    assert [key for key in changed if "motion_modules." in key] and [key for key in changed if "attn2." in key]
+    assert changed
+    assert all("motion_modules." in key or "attentions." in key for key in changed)
+    assert [key for key in changed if "motion_modules." in key]
+    assert [key for key in changed if "attn2." in key]
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [
         "heard", "latentsync_2.jsonl", "latentsync_2.pt", "latentsync_unet.safetensors",
     ]  # fmt: skip

@@ -65,7 +65,8 @@ def test_the_published_weights():
         for one in (STAGE_1, STAGE_2, STAGE_2_EFFICIENT)
     ]
     assert weights == [(1, 0, 0, 0, 1), (1, 0.05, 0.1, 10, 1), (1, 0.05, 0.1, 0, 1)]
-    assert not STAGE_1.in_pixels and STAGE_2.in_pixels
+    assert not STAGE_1.in_pixels
+    assert STAGE_2.in_pixels
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 2.0])
@@ -88,7 +89,8 @@ def test_one_step_undoes_the_noise():
 def test_stage_1_teaches_everything_but_motion(published):
     unet = build_unet(published, STAGE_1, "a file")
     names = {name for name, _ in unet.named_parameters()}
-    assert learning(unet) == names and not [name for name in names if "motion_modules" in name]
+    assert learning(unet) == names
+    assert not [name for name in names if "motion_modules" in name]
 
 
 def test_stage_2_teaches_motion_and_attention(published):
@@ -97,7 +99,8 @@ def test_stage_2_teaches_motion_and_attention(published):
         name for name, _ in unet.named_parameters() if "motion_modules." in name or "attentions." in name
     }
     state = unet.state_dict()
-    assert state.keys() == published.keys() and all(torch.equal(state[key], published[key]) for key in state)
+    assert state.keys() == published.keys()
+    assert all(torch.equal(state[key], published[key]) for key in state)
 
 
 def test_the_efficient_stage_teaches_what_hears_and_the_motion_on_the_way_up(published):
@@ -113,13 +116,15 @@ def test_new_motion_modules_change_nothing_yet(published):
     still = {key: value for key, value in published.items() if "motion_modules." not in key}
     torch.manual_seed(0)
     before, after = (build_unet(still, options, "a file").eval() for options in (STAGE_1, STAGE_2))
-    assert after.config.max_frames == 24 and before.config.max_frames is None
+    assert after.config.max_frames == 24
+    assert before.config.max_frames is None
     assert len(after.state_dict()) == len(published), "as many as the published one has"
     given = torch.randn(1, 13, FRAMES, 4, 4), 300, torch.randn(1, FRAMES, 5, small.AUDIO)
     with torch.no_grad():
         assert torch.equal(before(*given), after(*given))
     table = next(value for key, value in after.state_dict().items() if key.endswith("pos_encoder.pe"))[0]
-    assert table.shape == (24, 32) and torch.equal(table[0], torch.tensor([0.0, 1.0]).repeat(16))
+    assert table.shape == (24, 32)
+    assert torch.equal(table[0], torch.tensor([0.0, 1.0]).repeat(16))
     assert table[1, :4].tolist() == pytest.approx([0.8415, 0.5403, 0.5332, 0.8460], abs=1e-4)
 
 
@@ -153,7 +158,8 @@ def test_every_judge_counts_as_it_weighs_and_only_what_learns_is_taught(publishe
 
 def test_stage_1_asks_no_judge(published):
     losses = stage_loss(build_unet(published, STAGE_1, "a file"), batch(), Judges(), STAGE_1)
-    assert losses.keys() == {"loss", "reconstruction"} and losses["loss"] == losses["reconstruction"]
+    assert losses.keys() == {"loss", "reconstruction"}
+    assert losses["loss"] == losses["reconstruction"]
 
 
 def test_gradients_are_those_of_finite_differences_kept_or_computed_again(published):

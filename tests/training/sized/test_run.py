@@ -35,15 +35,18 @@ def test_from_public_weights_to_a_bundle(tmp_path, capsys):
     torch.save(sized, tmp_path / "humo.pt")
     path = trained(tmp_path, "a", init=str(tmp_path / "humo.pt"), sampling={"steps": 2, "tau": 0.9})
     said = capsys.readouterr().out
-    assert "(HuMo 1.7B); fresh: speech_projection.inner, the 16" in said and "step 3, unseen: loss" in said
+    assert "(HuMo 1.7B); fresh: speech_projection.inner, the 16" in said
+    assert "step 3, unseen: loss" in said
     bundle = read_bundle(path)
-    assert bundle.config["dit"]["text_first"] and bundle.config["spec"]["window_frames"] == 9
+    assert bundle.config["dit"]["text_first"]
+    assert bundle.config["spec"]["window_frames"] == 9
     before = convert(sized, TINY)
     del before["speech_projection.inner.weight"]
     changed = [key for key in before if not torch.equal(bundle.tensors["dit"][key], before[key].half())]
     assert len(changed) > 0.8 * len(before), "all of it learns"
     engine = load_engine(path, device="cpu")
-    assert engine.sampling.steps == 2 and engine.spec.crop_size == 32
+    assert engine.sampling.steps == 2
+    assert engine.spec.crop_size == 32
 
 
 def test_stopped_it_goes_on_to_the_bit(tmp_path, monkeypatch):
@@ -94,7 +97,8 @@ def test_a_lora_is_the_bundle_s_alone(tmp_path):
     with safe_open(path, framework="pt") as file:
         keys = set(file.keys())
     assert "diffusion_model.blocks.0.speech_attention.q.lora_A.weight" in keys
-    assert "diffusion_model.blocks.1.ffn.2.lora_B.weight" in keys and not any("patch" in key for key in keys)
+    assert "diffusion_model.blocks.1.ffn.2.lora_B.weight" in keys
+    assert not any("patch" in key for key in keys)
 
     learned = peft_of(start, tmp_path / "b" / "omnisync.pt")
     engine, plain = (load_engine(start, adapter=one, device="cpu", dtype="float32") for one in (path, None))
@@ -167,9 +171,11 @@ def test_the_papers_objective():
 def test_defaults_are_the_papers():
     options = read_options({"data": "d", "vae": "v", "whisper": "w", "text": "t", "steps": 80000})
     assert (options.lr, options.weight_decay, options.betas) == (1e-5, 0.01, (0.9, 0.999))
-    assert options.objective == PAPER and options.objective.pair_threshold == 0.85
+    assert options.objective == PAPER
+    assert options.objective.pair_threshold == 0.85
     adam = run.optimiser_of(options, torch.nn.Linear(2, 2)).parts[0]
-    assert isinstance(adam, torch.optim.AdamW) and adam.defaults["betas"] == (0.9, 0.999)
+    assert isinstance(adam, torch.optim.AdamW)
+    assert adam.defaults["betas"] == (0.9, 0.999)
 
 
 def test_the_shipped_configuration_is_complete():
@@ -177,7 +183,9 @@ def test_the_shipped_configuration_is_complete():
 
     config = tomllib.loads((Path(run.__file__).parents[3] / "configs" / "base.toml").read_text())
     options = read_options(config["omnisync"])
-    assert isinstance(options, SizedOptions) and options.objective == PAPER and options.steps == 80000
+    assert isinstance(options, SizedOptions)
+    assert options.objective == PAPER
+    assert options.steps == 80000
 
 
 @pytest.mark.parametrize(
@@ -197,4 +205,5 @@ def test_which_windows_a_batch_is_made_of(tmp_path):
     windows = Windows(small.write_set(tmp_path / "windows"), "train")
     options = read_options({**small.table(tmp_path)})
     names = run._names(windows, options, 5, 1)
-    assert len(names) == 2 and all(" from " in name for name in names)
+    assert len(names) == 2
+    assert all(" from " in name for name in names)

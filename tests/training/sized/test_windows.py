@@ -14,12 +14,14 @@ pytest.importorskip("pyarrow")
 
 def test_what_is_written_is_read(tmp_path):
     windows = Windows(small.write_set(tmp_path / "set"), "train")
-    assert len(windows) == 12 and windows.encoding == small.encoding()
+    assert len(windows) == 12
+    assert windows.encoding == small.encoding()
     wanted = small.rows("bob")[1]
     read = windows.read([row["id"] for row in windows.rows].index("bob@1"))
     np.testing.assert_allclose(read["latent"], wanted.latent, atol=2e-3)
     np.testing.assert_allclose(read["speech"], wanted.speech, atol=2e-3)
-    assert read["mouth"].shape == small.MOUTH and windows.captions == ["A person speaks."]
+    assert read["mouth"].shape == small.MOUTH
+    assert windows.captions == ["A person speaks."]
 
 
 def test_pairs_by_rule(tmp_path):
@@ -28,7 +30,8 @@ def test_pairs_by_rule(tmp_path):
     for pseudo in (True, False):
         for _ in range(60):
             target, source = (windows.rows[number] for number in windows.pair(pseudo, rng))
-            assert target["id"] != source["id"] and target["person"] == source["person"]
+            assert target["id"] != source["id"]
+            assert target["person"] == source["person"]
             assert not pseudo or target["pose"] == source["pose"]
             poses.add((pseudo, target["pose"] == source["pose"]))
     assert poses == {(True, True), (False, True), (False, False)}
@@ -40,7 +43,8 @@ def test_a_changed_clip_is_never_what_is_to_be_made(tmp_path):
     write_windows(tmp_path / "train_0.parquet", [true, *(replace(row, truth=False) for row in others)])
     windows, rng = Windows(tmp_path, "train"), np.random.default_rng(0)
     drawn = [windows.pair(pseudo, rng) for pseudo in (True, False) for _ in range(20)]
-    assert {target for target, _ in drawn} == {0} and {source for _, source in drawn} == {1, 2, 3}
+    assert {target for target, _ in drawn} == {0}
+    assert {source for _, source in drawn} == {1, 2, 3}
 
 
 def test_what_is_wrong_is_one_line(tmp_path):
@@ -62,4 +66,5 @@ def test_what_is_wrong_is_one_line(tmp_path):
     cut.write_bytes(cut.read_bytes()[:-40])
     with pytest.raises(InputError, match="is cut off or no Parquet") as error:
         Windows(folder, "train")
-    assert str(cut) in str(error.value) and "\n" not in str(error.value)
+    assert str(cut) in str(error.value)
+    assert "\n" not in str(error.value)
