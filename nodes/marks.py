@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from comfy_api.latest import Types, io, ui
 
 from ..omnisync_core.errors import InputError
@@ -41,6 +39,7 @@ class SignVideoNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, video, filename_prefix, source=None) -> io.NodeOutput:
+        from ..omnisync_core.files import replacing
         from ..omnisync_core.marks.credentials import Signer, read_claim
         from .host import video as files
 
@@ -49,15 +48,10 @@ class SignVideoNode(io.ComfyNode):
             raise InputError(f"no certificate: name the files in {CERTIFICATE} and {KEY} and start the host again")
         signer = Signer(*credentials)
         path, subfolder = files.saved_path(filename_prefix, ".mp4", *video.get_dimensions())
-        unsigned = path.with_suffix(".part.mp4")
-        try:
-            video.save_to(str(unsigned), format=Types.VideoContainer.MP4, codec=Types.VideoCodec.AUTO)
-            with files.working_folder() as folder:
-                made_from = None if source is None else files.open_video(source, folder, False).path
-                signer.sign(unsigned, path, made_from, {})
-            os.replace(unsigned, path)
-        finally:
-            unsigned.unlink(missing_ok=True)
+        with replacing(path, by_suffix=True) as part, files.working_folder() as folder:
+            video.save_to(str(part), format=Types.VideoContainer.MP4, codec=Types.VideoCodec.AUTO)
+            made_from = None if source is None else files.open_video(source, folder, False).path
+            signer.sign(part, path, made_from, {})
         claim = read_claim(path)
         report = f"{path.name}: signed by {claim.signer}; made from {', '.join(claim.sources) or 'what is not named'}"
         shown = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])

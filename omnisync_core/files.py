@@ -17,13 +17,18 @@ def part_of(path: Path) -> Path:
 
 
 @contextmanager
-def replacing(path: str | PathLike[str], *, durable: bool = False, shared: bool = False) -> Iterator[Path]:
+def replacing(
+    path: str | PathLike[str], *, durable: bool = False, shared: bool = False, by_suffix: bool = False
+) -> Iterator[Path]:
     """A path to write to: what is there takes the place of `path` on a clean exit, and is gone after an error.
 
     durable: on return it is on the disk. shared: other processes may write the same file at the same time.
+    by_suffix: it is written by something that goes by the name's end.
     """
     path = Path(path)
     part = part_of(path.with_name(f"{path.name}.{os.getpid()}") if shared else path)
+    if by_suffix:
+        part = part.with_suffix(f"{PART}{path.suffix}")
     try:
         yield part
         if durable:

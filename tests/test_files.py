@@ -19,6 +19,14 @@ def test_it_takes_its_place_when_it_is_whole(tmp_path, given):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_what_goes_by_suffix_finds_it(tmp_path):
+    with replacing(tmp_path / "a.mp4", by_suffix=True) as part:
+        part.write_text("x")
+        assert part.suffix == ".mp4"
+        assert part.name != "a.mp4"
+    assert os.listdir(tmp_path) == ["a.mp4"]
+
+
 @pytest.mark.parametrize("durable", [False, True])
 def test_after_an_error_nothing_is_changed(tmp_path, durable):
     path = tmp_path / "a.txt"

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ...omnisync_core import media
 from ...omnisync_core.errors import InputError
+from ...omnisync_core.files import replacing
 from ...omnisync_core.job.report import size
 from ...omnisync_core.marks.credentials import Signer, check_container
 from ...omnisync_core.marks.options import Marks
@@ -76,15 +77,12 @@ class SignedVideo(InputImpl.VideoFromFile):
         """As the host's. InputError: a container without Content Credentials; then nothing is saved."""
         if not isinstance(path, (str, Path)):  # memory, to be sent somewhere
             return super().save_to(path, *args, **kwargs)
-        path, part = Path(path), Path(path).with_suffix(f".part{Path(path).suffix}")
+        path = Path(path)
         check_container(path)
         signer = Signer(*Marks().credentials)
-        try:
+        with replacing(path, by_suffix=True) as part:
             super().save_to(str(part), *args, **kwargs)
             signer.sign(part, path, Path(self.get_stream_source()), {})
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def open_video(video, folder: Path, lossless: bool) -> media.Part:

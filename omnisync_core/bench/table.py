@@ -138,7 +138,7 @@ def markdown(benches: Sequence[Benched], paper: str | None = None) -> str:
     """The table of all benches; `paper`: also a paper's rows (of `PAPERS`) with their source."""
     printed = PAPERS[paper] if paper else []
     measured = {name for bench in benches for name in bench.columns} | {name for row in printed for name in row.values}
-    unmeasured = {metric for bench in benches for metric in bench.measured["lacking"]}
+    unmeasured = {metric for bench in benches for metric in bench.results["lacking"]}
     lacking = {column.name for metric in unmeasured for column in METRICS[metric].columns}
     names = [name for name in COLUMNS if name in measured | lacking]
     lines = [["", "clips", *(_head(name) for name in names), *(["source"] if printed else [])]]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..job.bars import Bars
 from .arguments import number, whole
+
+if TYPE_CHECKING:
+    from ..training.footage.encode import EncodeOptions
+    from ..training.footage.spread import Spread
 
 
 def add(commands: Any) -> None:
@@ -66,8 +70,8 @@ def run(options: argparse.Namespace) -> None:
             print(f"{options.out / 'encoded' / asked.name}: {count} windows")
 
 
-def _spread(options: argparse.Namespace) -> Any:
-    """How the work is handed out: a `training.footage.spread.Spread`."""
+def _spread(options: argparse.Namespace) -> Spread:
+    """How the work is handed out."""
     from ..training.footage.spread import Processes
 
     if options.address is None:
@@ -97,7 +101,7 @@ def _bootstrap(options: argparse.Namespace, bar: Callable[[int, int], None]) -> 
     print(f"{options.out}: {change(options.out, engine, on_clip=bar)} clips changed to another's sound")
 
 
-def _drawn(options: argparse.Namespace, asked: Any, bar: Callable[[int, int], None]) -> None:
+def _drawn(options: argparse.Namespace, asked: EncodeOptions | None, bar: Callable[[int, int], None]) -> None:
     from ..training.footage.drawn import encode_drawn
 
     if asked is None:

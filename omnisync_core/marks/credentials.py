@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,6 +19,7 @@ import cv2
 import numpy as np
 
 from ..errors import InputError, OutputError
+from ..files import replacing
 from .tag import SOURCE_TYPE
 
 FORMATS = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
@@ -62,20 +62,16 @@ class Signer:
         The source is the parent ingredient, with the credentials it carries (None: it is not named); `made_by` tells
         engine and model.
         """
-        signed = path.with_name(f"{path.name}.signed")
         try:
-            with self._builder(output.name, source is not None, made_by) as builder:
+            with replacing(path) as signed, self._builder(output.name, source is not None, made_by) as builder:
                 if source is not None:
                     _add_source(builder, source)
                 with open(path, "rb") as file, open(signed, "w+b") as result:
                     builder.sign(self._signer(), FORMATS[output.suffix.lower()], file, result)
-            os.replace(signed, path)
         except self._c2pa.C2paError as error:
             raise self._explained(error) from None
         except OSError as error:
-            raise OutputError(f"cannot write {signed}: {error.strerror or error}") from None
-        finally:
-            signed.unlink(missing_ok=True)
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
 
     def _try(self) -> None:
         """Sign one pixel, so that what is wrong shows before the work."""

@@ -6,7 +6,7 @@ al. 2019, Objects as Points), and at every peak the mouth's width, roll and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -57,8 +57,8 @@ def find_mouths(rgb_HWC: np.ndarray, sure: float = SURE, short_side: int = SHORT
     return faces
 
 
-def mouth_at(rgb_HWC: np.ndarray, x: float, y: float, reach: float) -> Face | None:
-    """The mouth whose middle is at most `reach` of its widths from a point, looked for from near and far."""
+def mouths_around(rgb_HWC: np.ndarray, x: float, y: float) -> list[Face]:
+    """The mouths that are seen from far and, around a point, from near: unsure ones too, and some of them twice."""
     found = list(find_mouths(rgb_HWC, LEAST_SURE))
     for view in VIEWS:
         half = view * min(rgb_HWC.shape[:2]) / 2
@@ -67,6 +67,11 @@ def mouth_at(rgb_HWC: np.ndarray, x: float, y: float, reach: float) -> Face | No
         if min(part.shape[:2]) >= 16:
             near = find_mouths(part, LEAST_SURE, VIEW)
             found += [replace(face, x=face.x + left, y=face.y + top) for face in near]
+    return found
+
+
+def mouth_at(found: Sequence[Face], x: float, y: float, reach: float) -> Face | None:
+    """Of the mouths that were found, the one whose middle is at most `reach` of its widths from a point."""
 
     def worth(face: Face) -> float:
         far = np.hypot(face.x - x, face.y - y) / face.width

@@ -5,7 +5,7 @@ Frames are taken one at a time and shrunk to SHORT_SIDE; what stays is a few num
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ..errors import InputError, NoMouthHereError
 from . import search
 from .detect import Face, FaceDetector, open_detector
 from .faces import track_faces
-from .finder import find_mouths, mouth_at
+from .finder import find_mouths, mouth_at, mouths_around
 from .guided import Guided
 from .lips import find_mouth
 from .observations import Seen
@@ -144,9 +144,10 @@ def _track_point(looks: Iterator[Look], point: Point, first: Look) -> MouthTrack
     record, guided, exact = Record(), None, point.width is not None
     for look in looks:
         if guided is None:
+            around = _around(look, point)
             if not exact:
-                _refuse_what_is_no_mouth(look, point)
-            pose = _first_pose(look, point)
+                _refuse_what_is_no_mouth(look, point, around)
+            pose = _first_pose(look, point, around)
             guided = Guided(look, pose, find_mouths, source="user", exact=exact)
             record.add(look, pose, 1.0, "user")
         else:
@@ -155,14 +156,19 @@ def _track_point(looks: Iterator[Look], point: Point, first: Look) -> MouthTrack
     return found if exact else replace(found, warnings=_far_from_point(found, point))
 
 
-def _refuse_what_is_no_mouth(look: Look, point: Point) -> None:
+def _around(look: Look, point: Point) -> list[Face]:
+    """The mouths at a user's point; they are not looked for where its width is known."""
+    return [] if point.width is not None else mouths_around(look.rgb, point.x * look.scale, point.y * look.scale)
+
+
+def _refuse_what_is_no_mouth(look: Look, point: Point, around: Sequence[Face]) -> None:
     """Where no mouth is sure the user knows better: a drawing, a profile, a hand before it."""
     x, y = point.x * look.scale, point.y * look.scale
     seen = [face for face in find_mouths(look.rgb) if np.hypot(face.x - x, face.y - y) > NEARBY * face.width]
     surest = max((face.confidence for face in seen), default=0.0)
     if surest < SURELY:
         return
-    here = mouth_at(look.rgb, x, y, NEARBY)
+    here = mouth_at(around, x, y, NEARBY)
     if here is not None and here.confidence >= DOUBTED * surest:
         return
     sure = [face for face in seen if face.confidence >= SURELY]
@@ -185,16 +191,16 @@ def _far_from_point(track: MouthTrack, point: Point) -> tuple[str, ...]:
     )
 
 
-def _first_pose(look: Look, point: Point) -> Pose:
+def _first_pose(look: Look, point: Point, around: Sequence[Face]) -> Pose:
     """The user's point; without a width, the mouth that the finder sees there, as wide as one that it sees beside it
     (half of it may be hidden), else what stands out there."""
     x, y = point.x * look.scale, point.y * look.scale
     if point.width is not None:
         return Pose(x, y, point.width * look.scale)
-    face = mouth_at(look.rgb, x, y, FAITHFUL)
+    face = mouth_at(around, x, y, FAITHFUL)
     if face is not None:
         return Pose(face.x, face.y, face.width, face.roll)
-    beside = mouth_at(look.rgb, x, y, NEARBY)
+    beside = mouth_at(around, x, y, NEARBY)
     if beside is not None:
         return Pose(x, y, beside.width, beside.roll)
     side = min(look.gray.shape)
@@ -258,4 +264,4 @@ def _track_seen(looks: Iterator[Look], seen: Seen, choice: Choice) -> MouthTrack
 
 
 def _start(choice: Choice) -> Callable[[Look], Pose]:
-    return lambda look: _first_pose(look, choice.point)
+    return lambda look: _first_pose(look, choice.point, _around(look, choice.point))

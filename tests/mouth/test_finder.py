@@ -113,10 +113,8 @@ def test_of_two_near_peaks_the_surer_counts():
 def test_the_mouth_at_a_point_is_the_sure_one_within_reach(monkeypatch):
     faces = [seen(100, 80, 24, 0.4), seen(118, 80, 24, 0.9), seen(30, 30, 24, 0.9)]
     finding(monkeypatch, lambda rgb: faces if rgb.shape[0] == SIZE[1] else [])
-    picture = textured()
-    assert finder.mouth_at(picture, 98, 81, 0.5) == faces[0]
-    assert finder.mouth_at(picture, 116, 81, 0.5) == faces[1]
-    assert finder.mouth_at(picture, 200, 120, 0.5) is None
+    for (x, y), face in (((98, 81), faces[0]), ((116, 81), faces[1]), ((200, 120), None)):
+        assert finder.mouth_at(finder.mouths_around(textured(), x, y), x, y, 0.5) == face
 
 
 # -- features and finder together

@@ -84,7 +84,7 @@ def footage(tmp_path, monkeypatch) -> Path:
 
 def test_a_set_is_made_once(footage, tmp_path, monkeypatch):
     out, done = tmp_path / "set", []
-    rows = prepare(footage, out, OPTIONS, done=lambda *counts: done.append(counts))
+    rows = prepare(footage, out, OPTIONS, on_source=lambda *counts: done.append(counts))
     assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
     clips = [row for row in rows if not row["problem"]]
     assert [(row["source"], row["person"], row["frames"]) for row in clips] == [
