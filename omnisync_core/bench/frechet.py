@@ -24,24 +24,22 @@ def distance(a_ND: np.ndarray, b_MD: np.ndarray) -> float:
     return float(apart + np.square(a).sum() + np.square(b).sum() - 2 * shared)
 
 
-def halves(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def halves(count: int) -> tuple[np.ndarray, np.ndarray]:
     """The clips' numbers in two halves, by chance."""
-    order = np.random.default_rng(seed).permutation(count)
+    order = np.random.default_rng(0).permutation(count)
     return np.sort(order[: count // 2]), np.sort(order[count // 2 :])
 
 
-def jackknife(
-    statistic: Callable[[np.ndarray], float], count: int, groups: int = 10, seed: int = 0
-) -> tuple[float, float, float]:
-    """The statistic of all clips and its 95 % interval, from leaving one of up to `groups` groups of clips out.
+def jackknife(statistic: Callable[[np.ndarray], float], count: int) -> tuple[float, float, float]:
+    """The statistic of all clips and its 95 % interval, from leaving one of up to 10 groups of clips out.
 
     A Frechet distance grows when clips are drawn twice, so that a bootstrap's interval would lie beside it.
     """
     value = float(statistic(np.arange(count)))
-    groups = min(groups, count)
+    groups = min(10, count)
     if groups < 3:
         return value, float("nan"), float("nan")
-    order = np.random.default_rng(seed).permutation(count)
+    order = np.random.default_rng(0).permutation(count)
     left_out: Sequence[np.ndarray] = np.array_split(order, groups)
     values = np.array([statistic(np.setdiff1d(np.arange(count), part)) for part in left_out])
     error = np.sqrt((groups - 1) / groups * np.square(values - values.mean()).sum())

@@ -131,15 +131,15 @@ def edit_joint(
     return video, audio
 
 
-def humo_sigmas(steps: int = 20, shift: float = 5.0) -> Tensor:
-    """(steps,) levels of the official HuMo schedule, 1 first, the trailing 0 left out; float32."""
+def humo_sigmas(steps: int = 20) -> Tensor:
+    """(steps,) levels of the official HuMo schedule (shift 5), 1 first, the trailing 0 left out; float32."""
     _check_steps(steps)
     u = torch.linspace(1, 0, steps + 1)[:-1]
-    return shift * u / (1 + (shift - 1) * u)
+    return 5 * u / (1 + 4 * u)
 
 
-def ltx_sigmas(steps: int = 40, shift: float = 2.05, terminal: float = 0.1) -> Tensor:
-    """(steps,) levels of LTX2Scheduler for 4096 tokens: shifted by exp(shift), stretched to end at `terminal`.
+def ltx_sigmas(steps: int = 40) -> Tensor:
+    """(steps,) levels of LTX2Scheduler for 4096 tokens: shifted by exp(2.05), stretched to end at 0.1.
 
     The trailing 0 is left out; float32.
     """
@@ -147,8 +147,8 @@ def ltx_sigmas(steps: int = 40, shift: float = 2.05, terminal: float = 0.1) -> T
     if steps == 1:
         return torch.ones(1)
     u = torch.linspace(1, 0, steps + 1)[:-1]
-    shifted = math.exp(shift) / (math.exp(shift) + (1 / u - 1))
-    return 1 - (1 - shifted) * ((1 - terminal) / (1 - shifted[-1]))
+    shifted = math.exp(2.05) / (math.exp(2.05) + (1 / u - 1))
+    return 1 - (1 - shifted) * (0.9 / (1 - shifted[-1]))
 
 
 @dataclass

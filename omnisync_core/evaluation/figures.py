@@ -175,15 +175,14 @@ def decibels(mean_squared_error: float) -> float:
     return float(-10 * np.log10(max(mean_squared_error, 1e-12)))
 
 
-def bootstrap(statistic: Callable[[np.ndarray], float], count: int, seed: int = 0) -> Figure:
+def bootstrap(statistic: Callable[[np.ndarray], float], count: int) -> Figure:
     """The statistic of all clips, and the middle 95 % of its values on clips drawn with replacement."""
     rows = np.arange(count)
     value = float(statistic(rows))
     if count < 2:
         return Figure(value, value, value)
-    rng = np.random.default_rng(seed)
     found = stats.bootstrap(
-        (rows,), statistic, n_resamples=RESAMPLES, vectorized=False, method="percentile", rng=rng
+        (rows,), statistic, n_resamples=RESAMPLES, vectorized=False, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
     return Figure(value, float(found.low), float(found.high))
 

@@ -52,7 +52,6 @@ def rope_table(
     grid: tuple[int, int, int],
     head_dim: int,
     device: torch.device | str | None,
-    theta: float = 10000.0,
     start: tuple[int, int, int] = (0, 0, 0),
 ) -> Tensor:
     """cos and sin of the 3D rotary embedding for every token of a (t, h, w) grid: (2, L, 1, head_dim / 2) float32.
@@ -61,7 +60,7 @@ def rope_table(
     """
     angles = []
     for axis, (length, channels) in enumerate(zip(grid, rope_axes(head_dim), strict=True)):
-        frequencies = theta ** (-torch.arange(0, channels, 2, device=device).float() / channels)
+        frequencies = 10000.0 ** (-torch.arange(0, channels, 2, device=device).float() / channels)
         shape = [1, 1, 1, channels // 2]
         shape[axis] = length
         places = torch.arange(start[axis], start[axis] + length, device=device)

@@ -21,6 +21,7 @@ from .whisper import WhisperEncoder
 
 SEGMENT_FRAMES = 3000
 """Mel frames (100 a second) that the encoder takes at once."""
+KEPT_SEGMENTS = 2
 
 
 class WholeSound:
@@ -34,10 +35,9 @@ class WholeSound:
         whisper: WhisperEncoder,
         wave: Wave,
         resident: Callable[[nn.Module], AbstractContextManager] = lambda module: nullcontext(),
-        kept_segments: int = 2,
         last_only: bool = False,
     ) -> None:
-        self._whisper, self._wave, self._resident, self._kept = whisper, wave, resident, kept_segments
+        self._whisper, self._wave, self._resident = whisper, wave, resident
         self._layers = last_state if last_only else layer_states
         self._samples = max(round(wave.duration * SAMPLE_RATE), MEL_WINDOW)
         self._frames = self._samples // MEL_HOP
@@ -74,7 +74,7 @@ class WholeSound:
             start = number * SEGMENT_FRAMES
             stop = min(start + SEGMENT_FRAMES, self._frames)
             self._segments[number] = self._encode(self.mel(start, stop))
-            while len(self._segments) > self._kept:
+            while len(self._segments) > KEPT_SEGMENTS:
                 self._segments.popitem(last=False)
         self._segments.move_to_end(number)
         return self._segments[number]

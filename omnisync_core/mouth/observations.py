@@ -53,7 +53,7 @@ class Seen:
             )
 
 
-def from_boxes(boxes: Any, frame_size: tuple[int, int], name: str = "bboxes") -> Seen:
+def from_boxes(boxes: Any, frame_size: tuple[int, int]) -> Seen:
     """BOUNDING_BOX: one dict, a list of them (several faces of one frame), or a list of such lists, one per frame.
 
     Boxes are in pixels (x, y, width, height) and hold faces; those labelled mouth or lips hold the mouth itself.
@@ -63,30 +63,30 @@ def from_boxes(boxes: Any, frame_size: tuple[int, int], name: str = "bboxes") ->
     elif isinstance(boxes, Sequence) and boxes and all(isinstance(box, Mapping) for box in boxes):
         boxes = [boxes]
     if not isinstance(boxes, Sequence) or not boxes:
-        raise InputError(f"{name} must be a box, boxes or boxes per frame, got {_kind(boxes)}")
-    with _worded(name, "boxes with x, y, width, height"):
-        frames = tuple(_faces(_from_box(box, frame_size, name) for box in frame or ()) for frame in boxes)
+        raise InputError(f"bboxes must be a box, boxes or boxes per frame, got {_kind(boxes)}")
+    with _worded("bboxes", "boxes with x, y, width, height"):
+        frames = tuple(_faces(_from_box(box, frame_size) for box in frame or ()) for frame in boxes)
         guessed = not any(_is_mouth(box) for frame in boxes for box in frame or ())
-    return Seen(frames, name, guessed)
+    return Seen(frames, "bboxes", guessed)
 
 
-def from_landmarks(landmarks: Any, name: str = "face_landmarks") -> Seen:
+def from_landmarks(landmarks: Any) -> Seen:
     """FACE_LANDMARKS: {"frames": faces per frame with "landmarks_xy" in pixels, "image_size": (H, W)}."""
-    with _worded(name, 'a dict with "frames" and "image_size"'):
+    with _worded("face_landmarks", 'a dict with "frames" and "image_size"'):
         size = tuple(landmarks["image_size"])[::-1]
         frames = tuple(_faces(face_of_mesh(face, size) for face in frame or ()) for frame in landmarks["frames"])
-    return _some(frames, name)
+    return _some(frames, "face_landmarks")
 
 
-def from_keypoints(keypoints: Any, name: str = "pose_keypoints") -> Seen:
+def from_keypoints(keypoints: Any) -> Seen:
     """POSE_KEYPOINT: OpenPose frames {canvas_width, canvas_height, people: [{face_keypoints_2d: x, y, score, ...}]}.
 
     Points are pixels of the canvas, or 0..1 where none of a face lies beyond 1.
     """
     keypoints = [keypoints] if isinstance(keypoints, Mapping) else keypoints
-    with _worded(name, "OpenPose frames"):
+    with _worded("pose_keypoints", "OpenPose frames"):
         frames = tuple(_faces(_people(frame)) for frame in keypoints)
-    return _some(frames, name)
+    return _some(frames, "pose_keypoints")
 
 
 def face_of_mesh(face: Mapping, size: tuple[int, int]) -> Face | None:
@@ -96,12 +96,12 @@ def face_of_mesh(face: Mapping, size: tuple[int, int]) -> Face | None:
     return _from_points(points[0], points[1], points.mean(0), float(face.get("score", 1.0)), size, head)
 
 
-def _from_box(box: Mapping, frame_size: tuple[int, int], name: str) -> Face | None:
+def _from_box(box: Mapping, frame_size: tuple[int, int]) -> Face | None:
     x, y, width, height = (float(box[key]) for key in ("x", "y", "width", "height"))
     if not (np.isfinite((x, y, width, height)).all() and width > 0 and height > 0):
         return None
     if str(box.get("label") or "").lower() == "person":
-        raise InputError(f'{name} holds boxes of whole persons (label "person"): connect boxes of faces or mouths')
+        raise InputError('bboxes holds boxes of whole persons (label "person"): connect boxes of faces or mouths')
     down, wide = (0.5, 1.0) if _is_mouth(box) else (MOUTH_DOWN, MOUTH_WIDE)
     score = _score(box.get("score"))
     across, along = frame_size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -23,8 +22,7 @@ SOURCES = ("user", "landmarks", "detector", "finder", "filled", "fallback")
 class Record:
     """A growing table, a few bytes per frame; lengths are over the frame's width."""
 
-    def __init__(self, warnings: Iterable[str] = ()) -> None:
-        self._warnings = tuple(warnings)
+    def __init__(self) -> None:
         self._table, self._heads, self._shot = array("d"), array("d"), 0
 
     def add(self, look: Look, pose: Pose, confidence: float, source: str, head: Head | None = None) -> None:
@@ -53,7 +51,7 @@ class Record:
             values[here], confidence[here], sources[here] = parts
         center, width, roll, shot = values[:, :2], values[:, 2], values[:, 3], shot.astype(int)
         return MouthTrack(
-            times, center, width, confidence, sources, shot, self._frame_size, self._warnings, roll_N=roll,
+            times, center, width, confidence, sources, shot, self._frame_size, (), roll_N=roll,
             head_N32=self._smooth_heads(times, shot),
         )  # fmt: skip
 

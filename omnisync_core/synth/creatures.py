@@ -89,13 +89,10 @@ def _ears(ch: Character, look: Look, species: str, pale: Color, rng: np.random.G
     fur, w, top = ch.skin, ch.head_width, ch.head_top
     inner, dark, b = mix(pale, (236, 150, 150), 0.5), darker(fur, 0.2), look.back
 
-    def pair(
-        outline: np.ndarray, shrink: float, color: Color = fur, inside: Color = inner,
-        depth: float = -0.15,
-    ) -> None:
-        b.extend(both(outline, color, depth))
+    def pair(outline: np.ndarray, shrink: float, color: Color = fur, inside: Color = inner) -> None:
+        b.extend(both(outline, color, -0.15))
         center = outline.mean(0)
-        b.extend(both((outline - center) * shrink + center + (0, 0.03), inside, depth + 0.02))
+        b.extend(both((outline - center) * shrink + center + (0, 0.03), inside, -0.13))
 
     if species in ("cat", "fox"):
         tall = 1.5 if species == "cat" else 1.72

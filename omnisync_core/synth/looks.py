@@ -74,8 +74,7 @@ def _face(shape: Shape, ch: Character, rng: np.random.Generator, light: Light, m
 
 
 def combed(
-    x: np.ndarray, y: np.ndarray, center: tuple[float, float], density: float, rng: np.random.Generator,
-    name: str = "strands",
+    x: np.ndarray, y: np.ndarray, center: tuple[float, float], density: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Noise over the points x (1, W), y (H, 1), combed away from a centre; `density` strands to the radian or so."""
     x, y = x - center[0], y - center[1]
@@ -83,7 +82,7 @@ def combed(
     across = np.arctan2(x, y) * density + start[0]
     along = np.sqrt(x * x + y * y) * (0.8 * density) + start[1]
     maps = [a.astype(np.float32) for a in (across, along)]
-    return cv2.remap(tiles()[name], *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    return cv2.remap(tiles()["strands"], *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
 def anime(ch: Character, rng: np.random.Generator) -> Look:

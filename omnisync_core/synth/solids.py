@@ -120,9 +120,9 @@ class _Face:
     def middle_of_eyes(self) -> np.ndarray:
         return np.array([0.0, self.eyes, self.deep])
 
-    def _spot(self, x: float, y: float, across: float, along: float, both: bool = True) -> np.ndarray:
+    def _spot(self, x: float, y: float, across: float, along: float) -> np.ndarray:
         spot = np.exp(-(((self.u - x) / across) ** 2) - ((self.v - y) / along) ** 2)
-        if both and x:
+        if x:
             spot = spot + np.exp(-(((self.u + x) / across) ** 2) - ((self.v - y) / along) ** 2)
         return spot * self.front
 

@@ -85,9 +85,9 @@ def _corner(mouth_3: np.ndarray, side: int, size: int, rng: np.random.Generator)
 
 
 @torch.no_grad()
-def psnr_sheet(vae: nn.Module, shard: dict, clips: int = 24) -> tuple[dict[str, float], np.ndarray]:
-    """PSNR on a shard's first clips, whole and at the mouth, and a picture: frames above, decoded below."""
-    frames, mouth = shard["frames"][:clips, 0], torch.as_tensor(shard["mouth"][:clips, 0]).float()
+def psnr_sheet(vae: nn.Module, shard: dict) -> tuple[dict[str, float], np.ndarray]:
+    """PSNR on a shard's first 24 clips, whole and at the mouth, and a picture: frames above, decoded below."""
+    frames, mouth = shard["frames"][:24, 0], torch.as_tensor(shard["mouth"][:24, 0]).float()
     video = torch.as_tensor(frames).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
     decoded = []
     for clip in video.split(4):

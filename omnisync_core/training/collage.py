@@ -24,9 +24,9 @@ TRUTH = 9
 """Channels of the truth: heat, weight of the heat, weight of the rest, then as the network's but the heat."""
 
 
-def collage(pool: Pool, rng: np.random.Generator, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
-    """A uint8 picture and its truth (TRUTH, side / CELL, side / CELL)."""
-    canvas = _backdrop(pool, rng, side)
+def collage(pool: Pool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A uint8 picture and its truth (TRUTH, SIDE / CELL, SIDE / CELL)."""
+    canvas = _backdrop(pool, rng, SIDE)
     for _ in range(rng.integers(0, 5)):
         _clutter(canvas, rng)
     for _ in range(int(rng.choice([0, 1, 3], p=[0.5, 0.3, 0.2]))):
@@ -39,7 +39,7 @@ def collage(pool: Pool, rng: np.random.Generator, side: int = SIDE) -> tuple[np.
         cover: Callable[..., np.ndarray] = (_hand, _clutter, _thing)[int(rng.integers(3))]
         covered = cover(canvas, rng, pool)
         mouths = [_hidden(mouth, covered) for mouth in mouths]
-    return _spoiled(canvas, rng), _truth(mouths, side)
+    return _spoiled(canvas, rng), _truth(mouths, SIDE)
 
 
 def mirrored(picture: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

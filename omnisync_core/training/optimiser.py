@@ -77,9 +77,9 @@ class MuonAdamW(Optimiser):
         super().__init__(parts, [p for _, p in named])
 
 
-def schedule(step: int, share: float, *, warmup: int = 100, flat: float = 0.25) -> float:
-    """Part of the peak rate at `share` of the stage: a short rise, flat, then linear to zero."""
-    return min(1.0, (step + 1) / warmup, (1 - share) / (1 - flat))
+def schedule(step: int, share: float) -> float:
+    """Part of the peak rate at `share` of the stage: a rise of 100 steps, a quarter flat, then linear to zero."""
+    return min(1.0, (step + 1) / 100, (1 - share) / 0.75)
 
 
 class Average(AveragedModel):

@@ -40,12 +40,12 @@ class VideoMAEConfig:
         return (self.side // self.patch) ** 2 * (self.frames // self.tube)
 
 
-def load_videomae(path: str | Path, config: VideoMAEConfig | None = None, *, checkpointed: bool = True) -> VideoMAE:
+def load_videomae(path: str | Path) -> VideoMAE:
     """A public file, frozen. CheckpointError: damaged, or of another size."""
     content = read_content(Path(path))
     tensors = tensors_of(content, "module" if "module" in content else "model", path)
     with torch.device("meta"):
-        network = VideoMAE(config or VideoMAEConfig(), checkpointed=checkpointed)
+        network = VideoMAE(VideoMAEConfig(), checkpointed=True)
     check_strictly(network, tensors, str(path))
     network.load_state_dict(tensors, assign=True)
     return network.float().eval().requires_grad_(False)
