@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 from scipy.io import wavfile
 
 from omnisync_core.engines.protocol import Edit, Engine, Excerpt, WindowEngine
@@ -98,6 +99,24 @@ def edit_alone(
     """One window through an engine."""
     window = Excerpt(frames_THWC, speech_TND, mouth_T3, seed)
     return next(engine.edit_group([window], anchor=anchor, on_step=on_step))
+
+
+def cancel_and_edit(edited, engine, fresh) -> None:
+    """An engine whose window (`edited`) was cancelled edits it as a fresh one does."""
+
+    def stop(step, steps):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        edited(engine, on_step=stop)
+    assert np.array_equal(edited(engine).edited_THWC, edited(fresh).edited_THWC)
+
+
+def drifting(frames: int, start: int, size: int, drift: float) -> np.ndarray:
+    """Soft square pictures; frame n is the same in every call."""
+    y, x = np.mgrid[:size, :size] / np.float32(size)
+    shown = [np.stack([x, y, (x + y) / 2], -1) * 0.6 + 0.2 + drift * number for number in range(start, start + frames)]
+    return np.stack(shown).astype(np.float32)
 
 
 def write_video(

@@ -81,6 +81,21 @@ class Host:
         window = self.module("omnisync_core.engines.protocol").Excerpt(frames_THWC, speech_TND, mouth_T3, seed)
         return next(engine.edit_group([window], anchor=anchor, on_step=on_step))
 
+    def clip(self, images_NHWC, rate: int) -> tuple:
+        """Images with somebody's mouth in all but the last three, and stereo sound at 48 kHz: (VIDEO, AUDIO, TRACK)."""
+        import numpy as np
+        import torch
+        from comfy_api.latest import InputImpl, Types
+
+        count, height, width = images_NHWC.shape[:3]
+        video = InputImpl.VideoFromComponents(Types.VideoComponents(images=images_NHWC, frame_rate=rate))
+        wave = torch.randn(1, 2, 24000, generator=torch.Generator().manual_seed(1)) * 0.2
+        track = self.module("omnisync_core.mouth").MouthTrack(
+            np.arange(count) / rate, np.tile([[0.5, 0.6]], (count, 1)), np.full(count, 0.2),
+            np.float32(np.arange(count) < count - 3), np.full(count, "user"), np.zeros(count, int), (width, height),
+        )  # fmt: skip
+        return video, {"waveform": wave, "sample_rate": 48000}, track
+
     def module(self, name: str):
         """A module of the pack as the host loaded it, e.g. `omnisync_core.pipeline` or `nodes.host.models`."""
         return importlib.import_module(f"{self.pack}.{name}")

@@ -1,6 +1,5 @@
 """LatentSync through the host: its published files as MODEL and AUDIO_ENCODER, and the engine in Lip Sync Video."""
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -101,21 +100,9 @@ class MeanColours:
 
 
 def clip(host) -> tuple:
-    """Nine pictures with somebody's mouth in all but three, and stereo sound at 48 kHz: (VIDEO, AUDIO, TRACK)."""
-    from comfy_api.latest import InputImpl, Types
-
+    """Nine soft pictures: (VIDEO, AUDIO, TRACK)."""
     pictures = torch.rand(9, 1, 1, 3, generator=torch.Generator().manual_seed(0)) * 0.1
-    pictures = pictures + torch.linspace(0.2, 0.8, 96)[:, None, None] * torch.ones(1, 1, 128, 3)
-    video = InputImpl.VideoFromComponents(Types.VideoComponents(images=pictures, frame_rate=25))
-    sound = {"waveform": torch.randn(1, 2, 24000, generator=torch.Generator().manual_seed(1)) * 0.2,
-             "sample_rate": 48000}  # fmt: skip
-    confidence = np.ones(9, np.float32)
-    confidence[6:] = 0
-    track = host.module("omnisync_core.mouth").MouthTrack(
-        np.arange(9) / 25, np.tile([[0.5, 0.6]], (9, 1)), np.full(9, 0.2), confidence, np.full(9, "user"),
-        np.zeros(9, int), (128, 96),
-    )  # fmt: skip
-    return video, sound, track
+    return host.clip(pictures + torch.linspace(0.2, 0.8, 96)[:, None, None] * torch.ones(1, 1, 128, 3), 25)
 
 
 def test_the_published_files_become_host_models(host, files):

@@ -96,29 +96,12 @@ def engine_nodes(host, **changed):
     return {
         "model": node("OmniSyncLoadXDub", **WEIGHTS),
         "vae": host.give(MeanColours()),
-        "ears": host.give(wav2vec2()),
+        "wav2vec2": host.give(wav2vec2()),
         "engine": node(
-            "OmniSyncXDubEngine", model=["model", 0], vae=["vae", 0], whisper=["model", 1], wav2vec2=["ears", 0],
+            "OmniSyncXDubEngine", model=["model", 0], vae=["vae", 0], whisper=["model", 1], wav2vec2=["wav2vec2", 0],
             **settings,
         ),
     }  # fmt: skip
-
-
-def clip(host) -> tuple:
-    """Nine pictures with somebody's mouth in all but three, and stereo sound at 48 kHz: (VIDEO, AUDIO, TRACK)."""
-    from comfy_api.latest import InputImpl, Types
-
-    pictures = torch.linspace(0.2, 0.8, 96)[:, None, None] * torch.ones(9, 1, 128, 3)
-    video = InputImpl.VideoFromComponents(Types.VideoComponents(images=pictures, frame_rate=30))
-    sound = {"waveform": torch.randn(1, 2, 24000, generator=torch.Generator().manual_seed(1)) * 0.2,
-             "sample_rate": 48000}  # fmt: skip
-    confidence = np.ones(9, np.float32)
-    confidence[6:] = 0
-    track = host.module("omnisync_core.mouth").MouthTrack(
-        np.arange(9) / 30, np.tile([[0.5, 0.6]], (9, 1)), np.full(9, 0.2), confidence, np.full(9, "user"),
-        np.zeros(9, int), (128, 96),
-    )  # fmt: skip
-    return video, sound, track
 
 
 def velocities(host, patcher, steps=2):
@@ -231,7 +214,7 @@ def synced(host, prompt, given):
 
 def test_lip_sync_video_through_the_engine(host, files):
     """Edited where there is a mouth, the source's own frames where there is none, and a report that says so."""
-    given = clip(host)
+    given = host.clip(torch.linspace(0.2, 0.8, 96)[:, None, None] * torch.ones(9, 1, 128, 3), 30)
     result, report, *_ = synced(host, engine_nodes(host), given)
     found, before = result.get_components().images, given[0].get_components().images
     assert found.shape == before.shape
@@ -245,9 +228,9 @@ def test_lip_sync_video_through_the_engine(host, files):
     ("changed", "message"),
     [
         ({"vae": "wide"}, "Wan 2.2"),
-        ({"ears": "other"}, "no wav2vec2"),
-        ({"ears": "large"}, "normalises by itself"),
-        ({"ears": "narrow"}, r"large-v2\.pt"),
+        ({"wav2vec2": "other"}, "no wav2vec2"),
+        ({"wav2vec2": "large"}, "normalises by itself"),
+        ({"wav2vec2": "narrow"}, r"large-v2\.pt"),
         ({"model": "ours"}, "not X-Dub's transformer"),
     ],
     ids=["vae", "no encoder", "large", "narrow", "model"],
@@ -259,8 +242,8 @@ def test_models_of_another_kind_are_told(host, files, changed, message):
         narrow.latent_channels = 16
         prompt["vae"] = host.give(narrow)
     kinds = {"other": lambda: object(), "large": lambda: wav2vec2(do_normalize=True), "narrow": lambda: wav2vec2(32)}
-    if "ears" in changed:
-        prompt["ears"] = host.give(kinds[changed["ears"]]())
+    if "wav2vec2" in changed:
+        prompt["wav2vec2"] = host.give(kinds[changed["wav2vec2"]]())
     if "model" in changed:
         prompt["ours"] = node("OmniSyncLoadModel", model_name="omnisync_mini (bundled)", weight_dtype="default")
         prompt["engine"]["inputs"]["model"] = ["ours", 0]

@@ -14,17 +14,14 @@ from omnisync_core.engines.latentsync.engine import PlacedUNet, Settings
 from omnisync_core.engines.latentsync.hearing import LayeredSpeech
 from omnisync_core.errors import InputError
 from tests.engines.latentsync import small
-from tests.fake import edit_alone
+from tests.fake import cancel_and_edit, drifting, edit_alone
 
 SIZE = Settings().spec.crop_size
 MOUTH = np.float32([0.5, 0.6, align.MOUTH_WIDTH / 112])
 
 
 def pictures(frames: int, start: int = 0) -> np.ndarray:
-    """Soft pictures that drift; frame n is the same in every call."""
-    y, x = np.mgrid[:SIZE, :SIZE] / np.float32(SIZE)
-    shown = [np.stack([x, y, (x + y) / 2], -1) * 0.6 + 0.2 + 0.01 * number for number in range(start, start + frames)]
-    return np.stack(shown).astype(np.float32)
+    return drifting(frames, start, SIZE, 0.01)
 
 
 def mouths(frames: int) -> np.ndarray:
@@ -127,14 +124,7 @@ def test_reuse_computes_every_third_step_in_full():
 
 
 def test_cancelling_leaves_the_engine_usable():
-    engine = small.engine()
-
-    def stop(step, steps):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        edited(engine, on_step=stop)
-    assert np.array_equal(edited(engine).edited_THWC, edited(small.engine()).edited_THWC)
+    cancel_and_edit(edited, small.engine(), small.engine())
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,14 @@ from omnisync_core.engines.xdub.noise import FARTHEST, distance
 from omnisync_core.errors import InputError
 from omnisync_core.models.whisper import WhisperEncoder
 from tests.engines.xdub import small
-from tests.fake import edit_alone
+from tests.fake import cancel_and_edit, drifting, edit_alone
 
 SIZE, WINDOW = small.SIZE, small.WINDOW
 MOUTH = np.float32([0.5, 0.65, 0.2])
 
 
 def pictures(frames: int, start: int = 0) -> np.ndarray:
-    """Soft pictures that drift; frame n is the same in every call."""
-    y, x = np.mgrid[:SIZE, :SIZE] / np.float32(SIZE)
-    shown = [np.stack([x, y, (x + y) / 2], -1) * 0.6 + 0.2 + 0.005 * number for number in range(start, start + frames)]
-    return np.stack(shown).astype(np.float32)
+    return drifting(frames, start, SIZE, 0.005)
 
 
 def spoken(frames: int, start: int = 0) -> np.ndarray:
@@ -173,14 +170,7 @@ def test_what_is_far_from_a_source():
 
 
 def test_cancelling_leaves_the_engine_usable():
-    engine = small.engine()
-
-    def stop(step, steps):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        edited(engine, on_step=stop)
-    assert np.array_equal(edited(engine).edited_THWC, edited(small.engine()).edited_THWC)
+    cancel_and_edit(edited, small.engine(), small.engine())
 
 
 @pytest.mark.parametrize(
