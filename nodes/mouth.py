@@ -26,25 +26,7 @@ class MouthTrackNode(io.ComfyNode):
             search_aliases=["mouth", "lips", "face tracking", "face detection", "speaker"],
             inputs=[
                 source_input(),
-                io.Mask.Input(
-                    "mask", optional=True,
-                    tooltip="The mouth, painted: on the first frame (it is followed from there) or on every frame.",
-                ),
-                io.BoundingBox.Input(
-                    "bboxes", optional=True, force_input=True,
-                    tooltip="Boxes of faces (or of mouths, if labelled so): one box or several of the first frame, or "
-                    "boxes of every frame.",
-                ),
-                io.Custom("FACE_LANDMARKS").Input(
-                    "face_landmarks", optional=True, tooltip="From Detect Face Landmarks (MediaPipe)."
-                ),
-                io.Custom("POSE_KEYPOINT").Input(
-                    "pose_keypoints", optional=True, tooltip="OpenPose keypoints with faces, from SDPose or DWPose."
-                ),
-                io.Custom("FACE_DETECTION_MODEL").Input(
-                    "face_detection_model", optional=True,
-                    tooltip="From Load Face Detection Model (MediaPipe): faces are looked for in every frame.",
-                ),
+                *_given(),
                 io.Combo.Input(
                     "speaker", options=list(SPEAKERS), default="largest",
                     tooltip="Who speaks. largest: the largest face of each shot. index: the one with this number. "
@@ -107,6 +89,31 @@ class MouthTrackNode(io.ComfyNode):
             show(cls.hidden.unique_id, refused(error))
             raise InputError(f"{error.problem}: {HINTS[error.hint]}") from error
         return io.NodeOutput(*outputs, ui=shown)
+
+
+def _given() -> list:
+    """What may say where the mouth is; the first that is connected does."""
+    return [
+        io.Mask.Input(
+            "mask", optional=True,
+            tooltip="The mouth, painted: on the first frame (it is followed from there) or on every frame.",
+        ),
+        io.BoundingBox.Input(
+            "bboxes", optional=True, force_input=True,
+            tooltip="Boxes of faces (or of mouths, if labelled so): one box or several of the first frame, or "
+            "boxes of every frame.",
+        ),
+        io.Custom("FACE_LANDMARKS").Input(
+            "face_landmarks", optional=True, tooltip="From Detect Face Landmarks (MediaPipe)."
+        ),
+        io.Custom("POSE_KEYPOINT").Input(
+            "pose_keypoints", optional=True, tooltip="OpenPose keypoints with faces, from SDPose or DWPose."
+        ),
+        io.Custom("FACE_DETECTION_MODEL").Input(
+            "face_detection_model", optional=True,
+            tooltip="From Load Face Detection Model (MediaPipe): faces are looked for in every frame.",
+        ),
+    ]  # fmt: skip
 
 
 class MouthCropNode(io.ComfyNode):

@@ -71,8 +71,7 @@ def edit(
     `start` = len(sigmas) leaves nothing to do: the source comes back. If both branches are the same and `end` reaches
     the last step, the source comes back too.
 
-    `on_step(done, Zt, s, e)` is called at the start (done = 0) and after each step, with the level and noise that
-    Zt is then at, and returns the Zt to go on from; raising in it cancels.
+    `on_step(done, Zt, s, e)`, at the start (done = 0) and after each step, gives the Zt to go on from; raising cancels.
     """
 
     def single(latents: tuple[Tensor], sigma: Tensor, branches: tuple[str, ...]) -> tuple[Tensor]:

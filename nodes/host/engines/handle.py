@@ -1,30 +1,23 @@
-"""What an ENGINE is, and what every kind of it checks of the host's models."""
+"""What every kind of ENGINE checks of the host's models, and says of them.
+
+An ENGINE is a frozen dataclass, small in itself. `get_models` gives the patchers of all models in use, which the host
+counts; `open` the core's `Engine`, once a job while its node runs. All that it loads goes through the host.
+"""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from inspect import isfunction
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ....omnisync_core.engines.protocol import Engine
 from ....omnisync_core.errors import InputError
 from ..digest import digest
 from ..encoders import AudioEncoder
 
 PLAIN = (str, int, float, bool, type(None))
-
-
-class EngineHandle(Protocol):
-    """The payload of an ENGINE socket: a frozen dataclass, small in itself."""
-
-    def get_models(self) -> list:
-        """Patchers of all models in use: the host counts them."""
-
-    def open(self) -> Engine:
-        """The core's engine, asked for once a job while its node runs; all that it loads goes through the host."""
 
 
 def check_vae(vae, remedy: str, **wanted: int) -> None:
