@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "workflows"
 BROWSER = sorted(FOLDER.glob("*.json"))
+BLUEPRINTS = sorted((ROOT / "subgraphs").glob("*.json"))
 API = sorted((FOLDER / "api").rglob("*.json"))
 PUBLIC = {
     "Real person with HuMo 1.7B", "Real person with HuMo 17B fp8", "Real person with LatentSync",
@@ -20,6 +21,8 @@ PUBLIC = {
 NOTES = ("MarkdownNote", "Note")
 TITLE = 30
 """Pixels of a node's title, above its position."""
+INPUTS, OUTPUTS = -10, -20
+"""What stands for a box's own inputs and outputs inside of it."""
 
 
 def read(path):
@@ -36,17 +39,59 @@ def twin(path):
     return folder / f"{title(path).lower().replace(' ', '_')}.json"
 
 
+def boxes_of(workflow):
+    """(the node that stands for it, what is inside) of every subgraph."""
+    inside = {graph["id"]: graph for graph in workflow.get("definitions", {}).get("subgraphs", ())}
+    return [(node, inside[node["type"]]) for node in workflow["nodes"] if node["type"] in inside]
+
+
+def graphs_of(workflow):
+    """The workflow and the insides of its boxes: all that lies on one plane each."""
+    return [workflow, *(inner for _, inner in boxes_of(workflow))]
+
+
 def nodes_of(workflow):
-    return {str(node["id"]): node for node in workflow["nodes"] if node["type"] not in NOTES}
+    """By the host's ids: a node inside a box is `box:node`."""
+    boxes = {node["id"]: inner["nodes"] for node, inner in boxes_of(workflow)}
+    whole = {str(node["id"]): node for node in workflow["nodes"] if node["id"] not in boxes}
+    whole |= {f"{box}:{node['id']}": node for box, nodes in boxes.items() for node in nodes}
+    return {key: node for key, node in whole.items() if node["type"] not in NOTES}
 
 
 def links_of(workflow):
-    """(source node, output, target node, input's name) of every link."""
+    """(source node, output, target node, input's name) of every link between nodes that are no boxes."""
     nodes = {node["id"]: node for node in workflow["nodes"]}
-    return {
-        (str(source), output, str(target), nodes[target]["inputs"][slot]["name"])
-        for _, source, output, target, slot, _ in workflow["links"]
+    boxes = {node["id"]: inner for node, inner in boxes_of(workflow)}
+
+    def source(node, output):
+        if node not in boxes:
+            return str(node), output
+        (link,) = (one for one in boxes[node]["links"] if (one["target_id"], one["target_slot"]) == (OUTPUTS, output))
+        return f"{node}:{link['origin_id']}", link["origin_slot"]
+
+    def targets(node, name):
+        if node not in boxes:
+            return [(str(node), name)]
+        slot = [given["name"] for given in boxes[node]["inputs"]].index(name)
+        ends = [one for one in boxes[node]["links"] if (one["origin_id"], one["origin_slot"]) == (INPUTS, slot)]
+        return [end(node, one) for one in ends]
+
+    def end(box, link):
+        inner = next(node for node in boxes[box]["nodes"] if node["id"] == link["target_id"])
+        return f"{box}:{inner['id']}", inner["inputs"][link["target_slot"]]["name"]
+
+    outer = {
+        (*source(origin, output), *target)
+        for _, origin, output, node, slot, _ in workflow["links"]
+        for target in targets(node, nodes[node]["inputs"][slot]["name"])
     }
+    inner = {
+        (f"{box}:{link['origin_id']}", link["origin_slot"], *end(box, link))
+        for box, graph in boxes.items()
+        for link in graph["links"]
+        if link["origin_id"] != INPUTS and link["target_id"] != OUTPUTS
+    }
+    return outer | inner
 
 
 def test_all_are_there():
@@ -82,8 +127,8 @@ def test_both_forms_say_the_same(path):
 @pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
 def test_the_graph_is_whole_and_lies_well(path):
     workflow = read(path)
-    ids = [node["id"] for node in workflow["nodes"]]
-    assert len(set(ids)) == len(ids)
+    ids = [node["id"] for graph in graphs_of(workflow) for node in graph["nodes"]]
+    assert len(set(ids)) == len(ids), "the host would number them anew"
     assert max(ids) == workflow["last_node_id"]
     assert workflow["last_link_id"] == len(workflow["links"])
     outputs = {link: (node["id"], slot) for node in workflow["nodes"] for slot, output in enumerate(node["outputs"])
@@ -93,13 +138,24 @@ def test_the_graph_is_whole_and_lies_well(path):
     for link, source, output, target, slot, _ in workflow["links"]:
         assert outputs[link] == (source, output)
         assert inputs[link] == (target, slot)
-    boxes = [(*node["pos"], *node["size"]) for node in workflow["nodes"]]
-    for number, (x, y, width, height) in enumerate(boxes):
-        for x2, y2, width2, height2 in boxes[:number]:
-            apart = x >= x2 + width2 or x2 >= x + width or y - TITLE >= y2 + height2 or y2 - TITLE >= y + height
-            assert apart, (path.stem, ids[number])
-    assert workflow["groups"]
+    assert all(graph["groups"] for graph in graphs_of(workflow))
     assert any(node["type"] in NOTES for node in workflow["nodes"])
+
+
+@pytest.mark.parametrize("path", BROWSER + BLUEPRINTS, ids=lambda path: path.stem)
+def test_nothing_lies_on_something_else(path):
+    for graph in graphs_of(read(path)):
+        ends = [graph[end]["bounding"] for end in ("inputNode", "outputNode") if end in graph]
+        lying = [(x, y - TITLE, width, height + TITLE) for x, y, width, height in map(box_of, graph["nodes"])]
+        for plane in (lying + ends, [group["bounding"] for group in graph.get("groups", ())] + ends):
+            for number, (x, y, width, height) in enumerate(plane):
+                for x2, y2, width2, height2 in plane[:number]:
+                    apart = x >= x2 + width2 or x2 >= x + width or y >= y2 + height2 or y2 >= y + height
+                    assert apart, (graph.get("name"), plane[number])
+
+
+def box_of(node):
+    return (*node["pos"], *node["size"])
 
 
 @pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
@@ -175,15 +231,15 @@ def test_the_example_s_mouth_is_clicked():
 
 @pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
 def test_nothing_sticks_out_of_its_group(path):
-    workflow = read(path)
-    for node in workflow["nodes"]:
-        if node["type"] in NOTES:
-            continue
-        (left, top), (wide, high) = node["pos"], node["size"]
-        assert any(
-            x <= left and y <= top - TITLE and left + wide <= x + width and top + high <= y + height
-            for x, y, width, height in (group["bounding"] for group in workflow["groups"])
-        ), node["id"]
+    for graph in graphs_of(read(path)):
+        for node in graph["nodes"]:
+            if node["type"] in NOTES:
+                continue
+            left, top, wide, high = box_of(node)
+            assert any(
+                x <= left and y <= top - TITLE and left + wide <= x + width and top + high <= y + height
+                for x, y, width, height in (group["bounding"] for group in graph["groups"])
+            ), node["id"]
 
 
 @pytest.mark.parametrize("path", BROWSER, ids=lambda path: path.stem)
@@ -220,20 +276,42 @@ def test_links_go_through_their_waypoints(path):
         assert len({sources[link] for link in passed[key]}) == 1, "one waypoint, two outputs"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "subgraphs").glob("*.json")), ids=lambda path: path.stem)
-def test_a_blueprint_is_whole(path):
-    (node,), (inner,) = read(path)["nodes"], read(path)["definitions"]["subgraphs"]
-    assert node["type"] == inner["id"]
-    assert path.stem == node["title"] == inner["name"]
-    assert [given["name"] for given in node["inputs"]] == [given["name"] for given in inner["inputs"]]
-    assert [given["name"] for given in node["outputs"]] == [given["name"] for given in inner["outputs"]]
+@pytest.mark.parametrize("path", BLUEPRINTS, ids=lambda path: path.stem)
+def test_a_blueprint_is_one_box_of_its_name(path):
+    ((box, inner),) = boxes_of(read(path))
+    assert [box] == read(path)["nodes"]
+    assert path.stem == box["title"] == inner["name"]
+
+
+def test_the_parts_lie_open():
+    """The method's six nodes are on the canvas; what prepares and puts back is in boxes."""
+    (path,) = (path for path in BROWSER if title(path) == "The parts")
+    workflow = read(path)
+    assert {
+        "OmniSyncLoadModel", "OmniSyncEncodeAudioWhisper", "OmniSyncEncodePromptT5", "OmniSyncProgressiveNoise",
+        "OmniSyncDSCFGSampler", "OmniSyncChunkedVideoDecode", "OmniSyncMouthTrack",
+    } <= {node["type"] for node in workflow["nodes"]}  # fmt: skip
+    assert len(boxes_of(workflow)) == 4
+
+
+BOXES = [(path, *box) for path in BROWSER + BLUEPRINTS for box in boxes_of(read(path))]
+
+
+@pytest.mark.parametrize(("path", "box", "inner"), BOXES, ids=[inner["name"] for _, _, inner in BOXES])
+def test_a_box_is_whole(path, box, inner):
+    """What stands for it has its inputs, outputs and values; inside, every link is known at both of its ends."""
+    assert box["title"] == inner["name"]
+    for side in ("inputs", "outputs"):
+        assert [(given["name"], given["type"]) for given in box[side]] == [
+            (given["name"], given["type"]) for given in inner[side]
+        ]
     nodes = {one["id"]: one for one in inner["nodes"]}
     for link in inner["links"]:
-        if link["origin_id"] == inner["inputNode"]["id"]:
+        if link["origin_id"] == INPUTS:
             assert link["id"] in inner["inputs"][link["origin_slot"]]["linkIds"]
         else:
             assert link["id"] in nodes[link["origin_id"]]["outputs"][link["origin_slot"]]["links"]
-        if link["target_id"] == inner["outputNode"]["id"]:
+        if link["target_id"] == OUTPUTS:
             assert link["id"] in inner["outputs"][link["target_slot"]]["linkIds"]
         else:
             assert nodes[link["target_id"]]["inputs"][link["target_slot"]]["link"] == link["id"]
@@ -241,6 +319,9 @@ def test_a_blueprint_is_whole(path):
         given for one in nodes.values() for given in one["inputs"] if "widget" not in given and "shape" not in given
     ]
     assert all(given["link"] for given in needed)
+    shown = [given["name"] for given in box["inputs"] if "widget" in given]
+    assert box["properties"]["proxyWidgets"] == [["-1", name] for name in shown]
+    assert len(box["widgets_values"]) == len(shown)
 
 
 @pytest.mark.parametrize("path", API, ids=lambda path: path.stem)

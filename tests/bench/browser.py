@@ -75,21 +75,25 @@ class Browser:
         return answer["result"]
 
     async def page(self, path: Path, width: int = 1200, height: int = 900) -> Page:
+        return await self.open(path.absolute().as_uri(), "typeof next === 'function'", width, height)
+
+    async def open(self, address: str, ready: str, width: int = 1200, height: int = 900, wait: int = PATIENCE) -> Page:
+        """A page once `ready` is true in it, `wait` seconds at most."""
         context = (await self.send("Target.createBrowserContext"))["browserContextId"]
         target = await self.send("Target.createTarget", url="about:blank", browserContextId=context)
         session = (await self.send("Target.attachToTarget", targetId=target["targetId"], flatten=True))["sessionId"]
-        page = Page(self, session, context)
+        page = Page(self, session, context, f"document.readyState === 'complete' && ({ready})")
         await self.send("Page.enable", session)
         await self.send("Emulation.setDeviceMetricsOverride", session, width=width, height=height,
                         deviceScaleFactor=1, mobile=width < 600)  # fmt: skip
-        await self.send("Page.navigate", session, url=path.absolute().as_uri())
-        await page.until("document.readyState === 'complete' && typeof next === 'function'")
+        await self.send("Page.navigate", session, url=address)
+        await page.until(page.ready, wait)
         return page
 
 
 class Page:
-    def __init__(self, browser: Browser, session: str, context: str) -> None:
-        self._browser, self._session, self._context = browser, session, context
+    def __init__(self, browser: Browser, session: str, context: str, ready: str) -> None:
+        self._browser, self._session, self._context, self.ready = browser, session, context, ready
 
     async def run(self, code: str) -> Any:
         answer = await self._browser.send("Runtime.evaluate", self._session, expression=code, returnByValue=True,
@@ -98,8 +102,8 @@ class Page:
             raise RuntimeError(answer["exceptionDetails"].get("exception", {}).get("description", str(answer)))
         return answer["result"].get("value")
 
-    async def until(self, code: str) -> None:
-        end = time.monotonic() + PATIENCE
+    async def until(self, code: str, wait: int = PATIENCE) -> None:
+        end = time.monotonic() + wait
         while time.monotonic() < end:
             try:
                 if await self.run(code):
@@ -118,7 +122,7 @@ class Page:
     async def reload(self) -> None:
         await self._browser.send("Page.reload", self._session)
         await asyncio.sleep(0.3)
-        await self.until("document.readyState === 'complete' && typeof next === 'function'")
+        await self.until(self.ready)
 
     async def save_into(self, folder: Path) -> None:
         await self._browser.send("Browser.setDownloadBehavior", behavior="allow", browserContextId=self._context,

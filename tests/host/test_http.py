@@ -102,7 +102,7 @@ def queue(server, *words):
         ("lip_sync_a_video", "4.point_x", 1.5),
         ("lip_sync_a_video", "4.point_y", math.nan),
         ("the_parts", "8.frame_count", -1),
-        ("the_parts", "5.size", 8),
+        ("the_parts", "26:5.size", 8),
     ],
 )
 def test_a_bad_value_is_refused_and_names_the_input(server, name, key, value):

@@ -56,10 +56,10 @@ def test_api_workflows_name_real_inputs(schemas, path):
 
 
 def nodes_of(path):
-    """Those of a workflow, or inside a blueprint."""
+    """Those of a workflow or a blueprint, and of the boxes in it."""
     whole = read(path)
-    inner = whole.get("definitions", {}).get("subgraphs", ())
-    return [node for graph in inner for node in graph["nodes"]] or whole["nodes"]
+    inner = {graph["id"]: graph["nodes"] for graph in whole.get("definitions", {}).get("subgraphs", ())}
+    return [node for nodes in (whole["nodes"], *inner.values()) for node in nodes if node["type"] not in inner]
 
 
 @pytest.mark.parametrize(

@@ -81,10 +81,30 @@ export function picture(url) {
   });
 }
 
-// A node's widgets by name; nothing where one of them is wired.
+// A node's widgets by name; nothing where one of them is wired to a node. One that a subgraph shows as its own is not:
+// the value is then the subgraph's.
 function given(node) {
-  const wired = node.inputs?.some((input) => input.widget && input.link != null);
-  return wired ? null : Object.fromEntries((node.widgets ?? []).map((widget) => [widget.name, widget.value]));
+  const values = Object.fromEntries((node.widgets ?? []).map((widget) => [widget.name, widget.value]));
+  for (const { widget, link } of node.inputs ?? []) {
+    if (!widget || link == null) continue;
+    const shown = shownOutside(node.graph, linkOf(node.graph, link));
+    if (!shown) return null;
+    values[widget.name] = shown.value;
+  }
+  return values;
+}
+
+// The widget by which a subgraph's own input is set, through the walls of all subgraphs around.
+function shownOutside(graph, link) {
+  for (let walls = 0; link && walls < FURTHEST; walls++) {
+    if (!graph.inputNode || link.origin_id !== graph.inputNode.id) return null;
+    const name = graph.inputs?.[link.origin_slot]?.name;
+    const holder = holderOf(graph, app.rootGraph ?? app.graph);
+    const input = holder?.inputs?.find((one) => one.name === name);
+    if (input?.link == null) return holder?.widgets?.find((widget) => widget.name === name) ?? null;
+    [graph, link] = [holder.graph, linkOf(holder.graph, input.link)];
+  }
+  return null;
 }
 
 // The node before an input, through the walls of subgraphs.
