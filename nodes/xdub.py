@@ -8,7 +8,7 @@ from .host import folders
 from .loaders import WHISPERS, weight_dtype_input, whisper_input
 from .types import ENGINE_OUT, EngineType, finite, rarely_touched
 
-DIT_FOLDER = "diffusion_models"
+DIT_FOLDER, DIT_SUFFIXES = "diffusion_models", (folders.SUFFIX, folders.GGUF)
 WHISPER_SUFFIXES = ".pt", ".safetensors"
 LICENCE = "Its authors publish X-Dub for academic research and technical demonstration only."
 
@@ -26,9 +26,10 @@ class LoadXDubNode(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model_name",
-                    options=folders.file_names(DIT_FOLDER),
-                    tooltip="X-Dub_model.safetensors in models/diffusion_models. The host's own loader takes it for a "
-                    f"Wan that hears nothing; this one does not. {LICENCE}",
+                    options=folders.file_names(DIT_FOLDER, suffixes=DIT_SUFFIXES),
+                    tooltip="X-Dub_model.safetensors in models/diffusion_models, or a GGUF of it where ComfyUI-GGUF is "
+                    "installed. The host's own loader takes it for a Wan that hears nothing; this one does not. "
+                    f"{LICENCE}",
                 ),
                 whisper_input("large-v2.pt", WHISPER_SUFFIXES),
                 weight_dtype_input(default="as in the file, or what this machine computes fastest"),
@@ -43,7 +44,7 @@ class LoadXDubNode(io.ComfyNode):
     def execute(cls, model_name, whisper_name, weight_dtype="default") -> io.NodeOutput:
         from .host.engines.xdub import load_xdub
 
-        dit = folders.file_path(DIT_FOLDER, model_name)
+        dit = folders.file_path(DIT_FOLDER, model_name, DIT_SUFFIXES)
         whisper = folders.file_path(WHISPERS, whisper_name, WHISPER_SUFFIXES)
         return io.NodeOutput(*load_xdub(dit, whisper, weight_dtype))
 

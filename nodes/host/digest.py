@@ -20,12 +20,19 @@ def model_digest(patcher) -> str:
     known = getattr(patcher.model, "digest", None)
     sha = hashlib.sha256(str((known, patcher.model_dtype())).encode())
     if known is None:
-        weights = {**patcher.model_state_dict(), **{key: kept.weight for key, kept in patcher.backup.items()}}
+        weights = {**_weights(patcher), **{key: kept.weight for key, kept in patcher.backup.items()}}
         for key in sorted(weights):
             _update(sha, [key, tuple(weights[key].shape), str(weights[key].dtype), _sample(weights[key])])
     for key in sorted(patcher.patches, key=str):
         _update(sha, [str(key), patcher.patches[key]])
     return sha.hexdigest()
+
+
+def _weights(patcher) -> dict[str, Tensor]:
+    """By name. ComfyUI-GGUF's layers tell the host nothing but sizes: theirs are taken from the layers themselves."""
+    told, held = patcher.model_state_dict(), dict(patcher.model.named_parameters())
+    empty = {key for key, value in told.items() if value.is_meta}
+    return {key: held[key] if key in empty else value for key, value in told.items() if key not in empty - held.keys()}
 
 
 def digest(tensor: Tensor) -> str:

@@ -23,6 +23,8 @@ EXAMPLES = {
 }
 """Name -> clip and sound."""
 SUFFIX = ".safetensors"
+GGUF = ".gguf"
+"""Files of these the host leaves to the packs that read them, and lists none."""
 LONGEST_NAME = 100
 PLAIN_NAME = re.compile(rf"(?!\.)[\w .-]{{1,{LONGEST_NAME}}}(?<![ .])")
 """No folder, nothing hidden, nothing that Windows cuts off."""
@@ -45,8 +47,16 @@ def bundle_path(name: str) -> Path:
 
 def file_names(*folders: str, suffixes: tuple[str, ...] = (SUFFIX,)) -> list[str]:
     """The safetensors (or other) files in folders of the host, each name once."""
-    names = (name for folder in folders for name in folder_paths.get_filename_list(folder))
+    names = [name for folder in folders for name in folder_paths.get_filename_list(folder)]
+    if GGUF in suffixes:
+        names += _gguf_names(folders)
     return list(dict.fromkeys(name for name in names if name.lower().endswith(suffixes)))
+
+
+def _gguf_names(folders: tuple[str, ...]) -> list[str]:
+    roots = (root for folder in folders for root in folder_paths.get_folder_paths(folder))
+    found = (name for root in roots for name in folder_paths.recursive_search(root, [".git"])[0])
+    return sorted(name for name in found if name.lower().endswith(GGUF))
 
 
 def file_path(folder: str, name: str, suffixes: tuple[str, ...] = (SUFFIX,)) -> Path:

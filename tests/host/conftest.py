@@ -106,6 +106,10 @@ class Host:
             path = str(HOST / "comfy_extras" / extra)
             assert asyncio.run(self._nodes.load_custom_node(path, module_parent="comfy_extras")), extra
 
+    def load_pack(self, path: Path) -> None:
+        """Load a node pack of others, a folder or one file, as the host's start does."""
+        assert asyncio.run(self._nodes.load_custom_node(str(path))), f"{path} did not load"
+
     @property
     def output(self) -> Path:
         return self.base / "output"

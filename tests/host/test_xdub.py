@@ -5,17 +5,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-WEIGHTS = {"model_name": "X-Dub_model.safetensors", "whisper_name": "large-v2.pt", "weight_dtype": "float32"}
+from tests.host.xdub_parts import HEARS, TEXT, WAV, WEIGHTS, listed, node, velocities, write_whisper
+
 OPTIONS = {
     "seed": 3, "length_policy": "source", "silence_policy": "close", "preview_seconds": 0.0, "resume": True,
     "lossless": True,
 }  # fmt: skip
-HEARS, WAV, TEXT = 16, 48, 32
 PROMPT = "xdub_empty_prompt.safetensors"
-
-
-def node(name, **inputs):
-    return {"class_type": name, "inputs": inputs}
 
 
 @pytest.fixture(scope="module")
@@ -39,21 +35,10 @@ def files(host):
               if value.dtype == torch.float8_e4m3fn}  # fmt: skip
     save_file({**marked, **scales}, folder / "diffusion_models" / "scaled.safetensors")
     (folder / "diffusion_models" / "broken.safetensors").write_bytes(b"no model")
-    whisper = host.module("omnisync_core.models.whisper").WhisperEncoder(
-        {"d_model": HEARS, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 16,
-         "num_mel_bins": 80, "max_source_positions": 1500}
-    )  # fmt: skip
-    content = {"dims": {"n_audio_head": 2}, "model_state_dict": whisper.state_dict()}
-    torch.save(content, folder / "audio_encoders" / "large-v2.pt")
+    write_whisper(host)
     save_file({"empty_prompt": torch.linspace(-1, 1, TEXT)[None]}, folder / "text_encoders" / PROMPT)
     listed()
     return state
-
-
-def listed():
-    import folder_paths
-
-    folder_paths.filename_list_cache.clear()
 
 
 def wav2vec2(width=WAV, **changed):
@@ -102,24 +87,6 @@ def engine_nodes(host, **changed):
             **settings,
         ),
     }  # fmt: skip
-
-
-def velocities(host, patcher, steps=2):
-    """Of all branches at one level, as the engine asks the host for them."""
-    xdub, engine = host.module("nodes.host.engines.xdub"), host.module("omnisync_core.engines.xdub.engine")
-    generator = torch.Generator().manual_seed(2)
-    source, latents = (torch.randn(1, 48, 3, 4, 4, generator=generator) for _ in range(2))
-    sound, text = torch.randn(1, 3, 8, HEARS + WAV, generator=generator), torch.randn(1, 5, TEXT, generator=generator)
-    given, found = engine.Given(source, text, sound, 1), []
-
-    def work(velocity):
-        found.append(velocity(latents, 0.6, ("none", "ref", "full")))
-        return latents
-
-    with torch.inference_mode():
-        settings = engine.Settings(steps=steps)
-        assert torch.equal(xdub.HostDenoiser(patcher, settings).run(given, work), latents)
-    return found[0], given, latents
 
 
 def test_the_published_files_become_host_models(host, files):

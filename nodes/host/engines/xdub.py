@@ -5,6 +5,7 @@ Shapes: latents (B, 48, f, h, w), audio (1, f, 8, 2048), context (1, 512, 4096).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ....omnisync_core.checkpoint import check_strictly, tensor_digest
-from ....omnisync_core.engines.xdub.config import XDubConfig, read_config
+from ....omnisync_core.engines.xdub.config import XDubConfig, hears, read_config
 from ....omnisync_core.engines.xdub.dit import XDubDiT
 from ....omnisync_core.engines.xdub.engine import Given, Settings, XDubEngine, check_hearing
 from ....omnisync_core.engines.xdub.sampling import BRANCHES, Velocity, sigmas
@@ -33,7 +34,8 @@ from ....omnisync_core.errors import CheckpointError, InputError
 from ....omnisync_core.models.whisper import read_whisper
 from ..digest import model_digest
 from ..encoders import AudioEncoder
-from ..folders import file_names, file_path, folder_of
+from ..folders import GGUF, file_names, file_path, folder_of
+from ..gguf import installed_pack
 from ..models import SPARE_CHANNELS, host_attention
 from ..patchers import stored, streamed_patcher
 from ..weights import chosen_dtype
@@ -46,6 +48,9 @@ TEXT_FOLDER = "text_encoders"
 SOURCE, SOUND, MOTION = "xdub_source", "xdub_sound", "xdub_motion"
 SCALES = (".weight_scale", ".input_scale", ".comfy_quant")
 """What the host keeps beside the weights of a scaled or quantised layer."""
+TABLES = (".pe", ".modulation")
+"""Tensors (1, rows, width)."""
+PATCHES = "patch_embedding.weight"
 
 
 def load_xdub(dit: Path, whisper: Path, weight_dtype: str = "default") -> tuple:
@@ -57,6 +62,8 @@ def load_xdub(dit: Path, whisper: Path, weight_dtype: str = "default") -> tuple:
 
 def load_dit_patcher(path: str, weight_dtype: str = "default", disable_dynamic: bool = False):
     """The MODEL alone, as the host rebuilds it for another device or without dynamic memory."""
+    if path.lower().endswith(GGUF):
+        return _load_gguf(path, weight_dtype)
     tensors, quantised = _read(path)
     config, device = XDubModelConfig(read_config(tensors)), memory.get_torch_device()
     plain = {key: value for key, value in tensors.items() if not key.endswith(SCALES)}
@@ -73,6 +80,30 @@ def load_dit_patcher(path: str, weight_dtype: str = "default", disable_dynamic: 
     model = XDubModel(config)
     patcher = streamed_patcher(model, device, memory.unet_offload_device(), disable_dynamic)
     model.load_model_weights(dict(tensors) if quantised else stored(tensors, kept), "", assign=patcher.is_dynamic())
+    patcher.cached_patcher_init = (load_dit_patcher, (path, weight_dtype))
+    return patcher
+
+
+def _load_gguf(path: str, weight_dtype: str):
+    """The MODEL of a GGUF file: ours on the layers and with the patcher of ComfyUI-GGUF. `weight_dtype` computes."""
+    pack, chosen = installed_pack(path), chosen_dtype(weight_dtype)
+    if chosen is not None and chosen.itemsize == 1:
+        raise InputError(f"{path} is quantised already, weight_dtype {weight_dtype} cannot be had of it: take default")
+    tensors = pack.read(path, TABLES)
+    if PATCHES not in tensors and hears(tensors):
+        raise CheckpointError(
+            f"{path} has no {PATCHES}, which the tools of ComfyUI-GGUF leave out at first: run their "
+            "fix_5d_tensors.py on it"
+        )
+    config, device = XDubModelConfig(read_config(tensors)), memory.get_torch_device()
+    check_strictly(XDubDiT(config.unet_config["config"], device="meta"), tensors, path)
+    numbers, kinds = sum(math.prod(value.shape) for value in tensors.values()), config.supported_inference_dtypes
+    computes = chosen or memory.unet_dtype(model_params=numbers, supported_dtypes=kinds)
+    config.set_inference_dtype(computes, memory.unet_manual_cast(computes, device, kinds), device=device)
+    config.custom_operations = pack.operations
+    model = XDubModel(config)
+    model.load_model_weights(tensors)
+    patcher = pack.patcher(model, load_device=device, offload_device=memory.unet_offload_device())
     patcher.cached_patcher_init = (load_dit_patcher, (path, weight_dtype))
     return patcher
 

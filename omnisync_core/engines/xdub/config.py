@@ -65,9 +65,14 @@ def read_config(
     return config
 
 
+def hears(state_dict: Mapping[str, Tensor]) -> bool:
+    """Whether names are X-Dub's, beside those of the Wan that it was made of."""
+    return "audio_embedding.proj_in.weight" in state_dict and "blocks.0.audio_attn.q.weight" in state_dict
+
+
 def _check_kind(state_dict: Mapping[str, Tensor]) -> None:
     """Says what a file is that is none of X-Dub's."""
-    if "audio_embedding.proj_in.weight" in state_dict and "blocks.0.audio_attn.q.weight" in state_dict:
+    if hears(state_dict):
         return
     kind = "this is another model"
     if "head.modulation" in state_dict and "blocks.0.self_attn.q.weight" in state_dict:
