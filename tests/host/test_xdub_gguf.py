@@ -164,7 +164,8 @@ def test_it_is_rebuilt_for_another_device(host, state, pack):
     pack.write(place(host, "again.gguf"), state)
     model = load(host, "again.gguf")
     again = model.deepclone_multigpu(torch.device("cpu"))
-    assert again.model is not model.model and type(again) is type(model)
+    assert again.model is not model.model
+    assert type(again) is type(model)
     assert torch.equal(velocities(host, again)[0], velocities(host, model)[0])
 
 
