@@ -133,6 +133,26 @@ class _Mean(Taking):
         return Taken({self._measure.column: float(np.mean(self._seen))})
 
 
+class OfWholeClip(Measure):
+    """What `figures(clip)` says of a clip, whose moments it does not see."""
+
+    sees_moments = False
+
+    def __init__(self, figures: Callable[[Clip], Taken], key: str = "1") -> None:
+        self.figures, self.key = figures, key
+
+    def begin(self, clip: Clip) -> Taking:
+        return _Whole(self.figures, clip)
+
+
+class _Whole(Taking):
+    def __init__(self, figures: Callable[[Clip], Taken], clip: Clip) -> None:
+        self._figures, self._clip = figures, clip
+
+    def finish(self) -> Taken:
+        return self._figures(self._clip)
+
+
 def opened(metrics: Sequence[Metric], folder: Path | None, device: str) -> tuple[dict[str, Measure], dict[str, str]]:
     """The measures that can be taken, and for each other metric the line that says why not."""
     measures, lacking = {}, {}

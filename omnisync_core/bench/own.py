@@ -13,7 +13,7 @@ from ..evaluation.figures import ClipFigures, clip_figures
 from ..sheets.reader import read_opening
 from ..synth.clips import read_clip
 from .clip import Clip, read_frames
-from .measure import Column, Measure, Metric, Taken, Taking
+from .measure import Column, Metric, OfWholeClip, Taken
 
 DRAWN = (
     Column("share", "recovered", digits=2), Column("sync_r", "sync r", digits=2), Column("leak", "leak", "lower", 2),
@@ -31,51 +31,31 @@ LEAST_CHANGED = 0.1
 
 def metrics() -> list[Metric]:
     return [
-        Metric("drawn", DRAWN, lambda folder, device: Drawn()),
-        Metric("cycle", CYCLE, lambda folder, device: Cycle()),
-        Metric("cost", COST, lambda folder, device: Cost()),
+        Metric("drawn", DRAWN, lambda folder, device: OfWholeClip(drawn_figures)),
+        Metric("cycle", CYCLE, lambda folder, device: OfWholeClip(cycle_figures)),
+        Metric("cost", COST, lambda folder, device: OfWholeClip(cost_figures)),
     ]
 
 
-class Drawn(Measure):
+def drawn_figures(clip: Clip) -> Taken:
     """What `evaluate synth` measures, of clips that the synthesiser drew."""
-
-    sees_moments = False
-
-    def begin(self, clip: Clip) -> Taking:
-        return _Drawn(clip)
-
-
-class _Drawn(Taking):
-    def __init__(self, clip: Clip) -> None:
-        self._clip = clip
-
-    def finish(self) -> Taken:
-        clip = self._clip
-        if clip.drawn is None:
-            return Taken(note="not a drawn clip: no exact truth of its mouth")
-        drawn, frames = read_clip(clip.drawn), np.stack(list(read_frames(clip.result)))
-        if frames.shape != drawn.truth_frames.shape:
-            raise InputError(f"the result is {_shape(frames)}, the drawn clip {_shape(drawn.truth_frames)}")
-        opening_T = read_opening(frames, drawn.center_T2, drawn.width)
-        found = clip_figures(
-            clip.row.id, drawn.family, drawn.occluded,
-            {"result": frames, "source": drawn.source_frames, "truth": drawn.truth_frames},
-            {"result": opening_T, "source": drawn.source_mouth_T5[:, 0], "truth": drawn.truth_mouth_T5[:, 0]},
-            drawn.box_T4, self._outside(frames, drawn.source_frames),
-        )  # fmt: skip
-        values, detail = drawn_values(found), asdict(found)
-        if clip.spec is None:  # whose edit it was is not known, nor where it was allowed to change something
-            detail["outside"] = None
-            del values["outside"]
-        return Taken(values, detail=detail)
-
-    def _outside(self, frames: np.ndarray, source: np.ndarray) -> float:
-        clip = self._clip
-        if clip.spec is None:
-            return float("nan")
-        how = clip.row.mouth or "auto"
-        return outside(frames, source, placement_of(clip.row.video, clip.row.audio, how, clip.spec))
+    if clip.drawn is None:
+        return Taken(note="not a drawn clip: no exact truth of its mouth")
+    drawn, frames = read_clip(clip.drawn), np.stack(list(read_frames(clip.result)))
+    if frames.shape != drawn.truth_frames.shape:
+        raise InputError(f"the result is {_shape(frames)}, the drawn clip {_shape(drawn.truth_frames)}")
+    opening_T = read_opening(frames, drawn.center_T2, drawn.width)
+    found = clip_figures(
+        clip.row.id, drawn.family, drawn.occluded,
+        {"result": frames, "source": drawn.source_frames, "truth": drawn.truth_frames},
+        {"result": opening_T, "source": drawn.source_mouth_T5[:, 0], "truth": drawn.truth_mouth_T5[:, 0]},
+        drawn.box_T4, _outside(clip, frames, drawn.source_frames),
+    )  # fmt: skip
+    values, detail = drawn_values(found), asdict(found)
+    if clip.spec is None:  # whose edit it was is not known, nor where it was allowed to change something
+        detail["outside"] = None
+        del values["outside"]
+    return Taken(values, detail=detail)
 
 
 def drawn_values(clip: ClipFigures) -> dict[str, float]:
@@ -87,50 +67,31 @@ def drawn_values(clip: ClipFigures) -> dict[str, float]:
     }  # fmt: skip
 
 
-class Cycle(Measure):
+def cycle_figures(clip: Clip) -> Taken:
     """`evaluate cycle` of one clip: edited to the row's sound and back to its own."""
-
-    sees_moments = False
-
-    def begin(self, clip: Clip) -> Taking:
-        return _Cycle(clip)
-
-
-class _Cycle(Taking):
-    def __init__(self, clip: Clip) -> None:
-        self._clip = clip
-
-    def finish(self) -> Taken:
-        clip = self._clip
-        if clip.back_path is None:
-            return Taken(note="no way back: another tool's result, a drawn clip, or a video without its own sound")
-        known = clip.track.confidence_N > 0
-        if not known.any():
-            return Taken(note="no mouth is known in this clip; point at it in the list (mouth_x, mouth_y)")
-        way = Way(*(boxes(path, clip.track) for path in (clip.row.video, clip.result_path, clip.back_path)))
-        cycle = figures([way], known)
-        if cycle["changed"] < LEAST_CHANGED:
-            return Taken(note="the edit changed nothing at the mouth, so that nothing can come back")
-        return Taken({"cycle": cycle["share"], "changed": cycle["changed"]})
+    if clip.back_path is None:
+        return Taken(note="no way back: another tool's result, a drawn clip, or a video without its own sound")
+    known = clip.track.confidence_N > 0
+    if not known.any():
+        return Taken(note="no mouth is known in this clip; point at it in the list (mouth_x, mouth_y)")
+    way = Way(*(boxes(path, clip.track) for path in (clip.row.video, clip.result_path, clip.back_path)))
+    cycle = figures([way], known)
+    if cycle["changed"] < LEAST_CHANGED:
+        return Taken(note="the edit changed nothing at the mouth, so that nothing can come back")
+    return Taken({"cycle": cycle["share"], "changed": cycle["changed"]})
 
 
-class Cost(Measure):
+def cost_figures(clip: Clip) -> Taken:
     """Seconds of work a second of video, the most memory that was held, and the frames that were left as they are."""
-
-    sees_moments = False
-
-    def begin(self, clip: Clip) -> Taking:
-        return _Cost(clip)
+    if not clip.cost:
+        return Taken(note="made by another tool: what it took is not known")
+    return Taken({name: float(value) for name, value in clip.cost.items() if value is not None})
 
 
-class _Cost(Taking):
-    def __init__(self, clip: Clip) -> None:
-        self._clip = clip
-
-    def finish(self) -> Taken:
-        if not self._clip.cost:
-            return Taken(note="made by another tool: what it took is not known")
-        return Taken({name: float(value) for name, value in self._clip.cost.items() if value is not None})
+def _outside(clip: Clip, frames: np.ndarray, source: np.ndarray) -> float:
+    if clip.spec is None:
+        return float("nan")
+    return outside(frames, source, placement_of(clip.row.video, clip.row.audio, clip.row.mouth or "auto", clip.spec))
 
 
 def _shape(frames_THWC: np.ndarray) -> str:

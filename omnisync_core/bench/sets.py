@@ -37,11 +37,13 @@ def metrics() -> list[Metric]:
     ]
 
 
-class Inception(Measure):
-    """Frames to (N, 2048)."""
-
+class _Network(Measure):
     def __init__(self, net: torch.nn.Module, key: str, device: str = "cpu") -> None:
         self.net, self.key, self.device = net, f"1 {key}", device
+
+
+class Inception(_Network):
+    """Frames to (N, 2048)."""
 
     def begin(self, clip: Clip) -> Taking:
         return _Frames(self)
@@ -52,11 +54,8 @@ class Inception(Measure):
             return self.net(batch, return_features=True).float().cpu().numpy()[0]
 
 
-class I3DFeatures(Measure):
+class I3DFeatures(_Network):
     """Runs of 16 frames to (N, 400)."""
-
-    def __init__(self, net: torch.nn.Module, key: str, device: str = "cpu") -> None:
-        self.net, self.key, self.device = net, f"1 {key}", device
 
     def begin(self, clip: Clip) -> Taking:
         return _Runs(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..audio import SpeechWave, Wave
 from ..errors import InputError
 from ..media import VideoInfo
 from .clip import Clip, face_crop, nearest, read_frames
-from .measure import Column, Measure, Metric, Taken, Taking, WeightFile, digest
+from .measure import Column, Measure, Metric, OfWholeClip, Taken, WeightFile, digest
 from .syncnet import FPS, SIDE, SyncNet, SyncScore, load_syncnet, score
 
 WEIGHTS = WeightFile(
@@ -28,34 +29,16 @@ def metric() -> Metric:
     return Metric("lse", COLUMNS, _build, "this project's SyncNet", (WEIGHTS,))
 
 
-class Sync(Measure):
-    sees_moments = False
-
-    def __init__(self, net: SyncNet, key: str) -> None:
-        self.net, self.key = net, f"1 {key}"
-
-    def begin(self, clip: Clip) -> Taking:
-        return _Sync(self.net, clip)
-
-
-class _Sync(Taking):
-    def __init__(self, net: SyncNet, clip: Clip) -> None:
-        self._net, self._clip = net, clip
-
-    def finish(self) -> Taken:
-        clip = self._clip
-        made = score_video(self._net, clip.result, self._faces(clip.result), SpeechWave(clip.sound))
-        floor = {}
-        if clip.source.has_audio:
-            floor = _values(score_video(self._net, clip.source, clip.faces_N3, SpeechWave(clip.row.video)))
-        return Taken(_values(made), floor)
-
-    def _faces(self, result: VideoInfo) -> np.ndarray:
-        """The source's faces at the result's frames, in its pixels: a tool may have scaled the picture."""
-        source = self._clip.source
-        faces = self._clip.faces_N3[self._clip.at_source(result.times_N)]
-        across, down = result.width / source.width, result.height / source.height
-        return faces * [across, down, across]
+def sync_figures(net: SyncNet, clip: Clip) -> Taken:
+    """Of the result with the new sound, and of the source with its own."""
+    source, result = clip.source, clip.result
+    across, down = result.width / source.width, result.height / source.height
+    faces = clip.faces_N3[clip.at_source(result.times_N)] * [across, down, across]  # a tool may have scaled the picture
+    made = score_video(net, result, faces, SpeechWave(clip.sound))
+    floor = {}
+    if source.has_audio:
+        floor = _values(score_video(net, source, clip.faces_N3, SpeechWave(clip.row.video)))
+    return Taken(_values(made), floor)
 
 
 def score_video(net: SyncNet, video: VideoInfo, faces_N3: np.ndarray, wave: Wave) -> SyncScore:
@@ -107,4 +90,5 @@ def _values(found: SyncScore) -> dict[str, float]:
 
 def _build(folder: Path | None, device: str) -> Measure:
     path = WEIGHTS.find(folder)
-    return Sync(load_syncnet(path).to(torch.device(device)), digest(path))
+    net = load_syncnet(path).to(torch.device(device))
+    return OfWholeClip(partial(sync_figures, net), f"1 {digest(path)}")

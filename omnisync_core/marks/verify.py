@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..media.frame import Frame
 from ..media.reader import read_frames
 from . import watermark
 from .credentials import Claim, read_claim
@@ -53,12 +52,8 @@ def verify(path: str | Path) -> Verdict:
     except InputError as error:
         problem = str(error)
     tagged = has_tag(path)
-    return Verdict(tagged, claim, problem, watermark.score(_some_frames(path)))
-
-
-def _some_frames(path: str | Path) -> Iterator[Frame]:
-    """The first frames; a video is marked wherever it was edited, so all of a short one are looked at."""
-    return read_frames(path, 0, watermark.FRAMES)
+    # A video is marked wherever it was edited: all frames of a short one are looked at.
+    return Verdict(tagged, claim, problem, watermark.score(read_frames(path, 0, watermark.FRAMES)))
 
 
 def _of_claim(claim: Claim) -> Iterator[str]:

@@ -25,7 +25,7 @@ from ..models.layers import attend, attend_plainly
 from ..models.vae import Source, VideoVAE
 from ..synth.archive import mapped
 from .adversary import Adversary, adversary_losses, balance
-from .latents import FeatureBank, as_video
+from .latents import FeatureBank, as_video, read_reels
 from .objective import cut_pieces
 from .stage import device_of
 
@@ -98,8 +98,7 @@ def mouth_box(mouth_T3: Tensor, size: int) -> tuple[slice, slice]:
 @torch.no_grad()
 def encode_reels(shard: Path, out: Path, vae: VideoVAE, bank: FeatureBank, batch: int = 12) -> None:
     """Latents of a shard's clips, as drawn and mirrored (R, K, 2, C, t, h, w), and the features of what each says."""
-    with np.load(shard) as data:
-        reel = {key: data[key] for key in data.files if key != "options"}
+    reel = read_reels(shard)
     count, clips, frames = reel["frames"].shape[:3]
     flat = torch.as_tensor(reel["frames"]).flatten(0, 1)
     device, parts = device_of(vae), []

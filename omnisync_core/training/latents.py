@@ -47,11 +47,16 @@ class FeatureBank:
         return self.known[utterance].at(np.asarray(times_T) + _LEAD)
 
 
+def read_reels(shard: Path) -> dict[str, np.ndarray]:
+    """The arrays of a shard of reels."""
+    with np.load(shard) as data:
+        return {key: data[key] for key in data.files if key != "options"}
+
+
 @torch.no_grad()
 def encode_shard(shard: Path, out: Path, vae: VideoVAE, bank: FeatureBank, batch: int = 16) -> None:
     """Write the latents and features of one shard of reels."""
-    with np.load(shard) as data:
-        reel = {key: data[key] for key in data.files if key != "options"}
+    reel = read_reels(shard)
     count, clips, frames = reel["frames"].shape[:3]
     flat, device = torch.as_tensor(reel["frames"]).flatten(0, 1), device_of(vae)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cpu"):

@@ -85,10 +85,7 @@ class Editor:
         groups = self._groups()
         if piece is not None:  # what starts anew inside a group is not changed by what was there before
             groups = [[window for window in group if window.index in piece] for group in groups]
-        return [group for group in groups if not all(map(self._is_done, group))]
-
-    def _is_done(self, window: Window) -> bool:
-        return self._store.has(window_name(window.index))
+        return [group for group in groups if not all(self._store.has(window_name(one.index)) for one in group)]
 
     def _follows(self, window: Window) -> bool:
         """Whether it shares frames with an edited window."""

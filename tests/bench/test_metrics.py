@@ -1,6 +1,7 @@
 """Every metric by a library through its own path, with small stand-in weights; and the geometry of our own ones."""
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,9 +11,9 @@ from torch import nn
 
 from omnisync_core.bench import identity, landmarks, measure, pictures, registry, sets
 from omnisync_core.bench.clip import Clip, Moment, face_crop, faces_of
-from omnisync_core.bench.measure import MeanOverMoments, Missing, library
+from omnisync_core.bench.measure import MeanOverMoments, Missing, OfWholeClip, library
 from omnisync_core.bench.run import take
-from omnisync_core.bench.sync import Sync, longest_stretch, score_video
+from omnisync_core.bench.sync import longest_stretch, score_video, sync_figures
 from omnisync_core.errors import CheckpointError, InputError
 from omnisync_core.manifest import read_manifest
 from omnisync_core.media import VideoInfo
@@ -269,14 +270,14 @@ def test_a_clip_shorter_than_syncnet_s_window_is_a_dash_with_its_reason(clips):
     write_video(clips / "short.mkv", read_video(clips / "v0.mkv")[:4], 25)
     clip = Clip(read_manifest(clips / "list.csv")[0], clips / "short.mkv")
     clip.__dict__["track"] = still_track(20, (64, 48))
-    assert "SyncNet needs 6 frames" in take(clip, {"lse": Sync(None, "x")})["lse"].note
+    assert "SyncNet needs 6 frames" in take(clip, {"lse": OfWholeClip(partial(sync_figures, None))})["lse"].note
 
 
 def test_a_clip_without_sound_is_a_dash_with_its_reason(clips):
     row = replace(read_manifest(clips / "list.csv")[0], audio=clips / "v1.mkv")
     clip = Clip(row, clips / "v0.mkv")
     clip.__dict__["track"] = still_track(20, (64, 48))
-    assert "sound" in take(clip, {"lse": Sync(None, "x")})["lse"].note
+    assert "sound" in take(clip, {"lse": OfWholeClip(partial(sync_figures, None))})["lse"].note
 
 
 def test_identity_is_the_cosine_of_two_faces():

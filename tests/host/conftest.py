@@ -81,6 +81,33 @@ class Host:
         window = self.module("omnisync_core.engines.protocol").Excerpt(frames_THWC, speech_TND, mouth_T3, seed)
         return next(engine.edit_group([window], anchor=anchor, on_step=on_step))
 
+    def edit_the_mouth(self, engine: dict, clip: tuple, **options) -> None:
+        """Lip Sync Video changes a `clip` where there is a mouth, and says where there is none."""
+        lip_sync = {"class_type": "OmniSyncLipSyncVideo", "inputs": {
+            "video": ["clip", 0], "audio": ["clip", 1], "mouth_track": ["clip", 2], "engine": ["engine", 0], **options,
+        }}  # fmt: skip
+        result, report, *_ = self.run({**engine, "clip": self.give(*clip), "synced": lip_sync})["synced"]
+        found, before = result.get_components().images, clip[0].get_components().images
+        assert found.shape == before.shape
+        change = (found - before).abs().amax((1, 2, 3))
+        assert change[:4].min() > 2 / 255
+        assert change[7:].max() <= 2 / 255
+        assert "no mouth" in str(report)
+
+    def random_patcher(self, config, scale: float):
+        """A patcher over a host model of random weights."""
+        import comfy.model_patcher
+        import torch
+
+        config.set_inference_dtype(torch.float32, None)
+        model, generator = config.get_model({}, ""), torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for weight in model.parameters():
+                fan = max(weight.shape[-1], 1)
+                weight.copy_(torch.randn(weight.shape, generator=generator) * (scale / fan**0.5))
+        cpu = torch.device("cpu")
+        return comfy.model_patcher.CoreModelPatcher(model, load_device=cpu, offload_device=cpu)
+
     def clip(self, images_NHWC, rate: int) -> tuple:
         """Images with somebody's mouth in all but the last three, and stereo sound at 48 kHz: (VIDEO, AUDIO, TRACK)."""
         import numpy as np

@@ -25,21 +25,13 @@ NEWER = TINY | {
 
 @pytest.fixture(scope="module")
 def ltx(host):
-    return network(TINY)
+    return network(host, TINY)
 
 
-def network(sizes):
-    import comfy.model_patcher
+def network(host, sizes):
     import comfy.supported_models
 
-    config = comfy.supported_models.LTXAV(sizes)
-    config.set_inference_dtype(torch.float32, None)
-    model, generator = config.get_model({}, ""), torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.copy_(torch.randn(weight.shape, generator=generator) * (0.4 / max(weight.shape[-1], 1) ** 0.5))
-    cpu = torch.device("cpu")
-    return comfy.model_patcher.CoreModelPatcher(model, load_device=cpu, offload_device=cpu)
+    return host.random_patcher(comfy.supported_models.LTXAV(sizes), 0.4)
 
 
 class VideoVAE:
@@ -227,7 +219,7 @@ def test_the_engine_edits_a_window(host, ltx):
 
 def test_ltx_2_3_edits_a_window(host):
     """The same for the newer transformer: equal sounds leave the picture, another sound changes it."""
-    newer = network(NEWER)
+    newer = network(host, NEWER)
     prompt = engine_prompt(host, newer)
     clip = Clip()
     clip.width = 64 + 32

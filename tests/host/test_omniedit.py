@@ -21,38 +21,25 @@ TINY_LTX = {
 }  # fmt: skip
 
 
-def patched(config):
-    """A patcher over a host model of random weights."""
-    import comfy.model_patcher
-
-    config.set_inference_dtype(torch.float32, None)
-    model, generator = config.get_model({}, ""), torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.copy_(torch.randn(weight.shape, generator=generator) * (0.5 / max(weight.shape[-1], 1) ** 0.5))
-    cpu = torch.device("cpu")
-    return comfy.model_patcher.CoreModelPatcher(model, load_device=cpu, offload_device=cpu)
-
-
 @pytest.fixture(scope="module", params=[16, 36], ids=["1.7B", "17B"])
 def humo(host, request):
     import comfy.supported_models
 
-    return patched(comfy.supported_models.WAN21_HuMo({**TINY_HUMO, "in_dim": request.param}))
+    return host.random_patcher(comfy.supported_models.WAN21_HuMo({**TINY_HUMO, "in_dim": request.param}), 0.5)
 
 
 @pytest.fixture(scope="module")
 def small_humo(host):
     import comfy.supported_models
 
-    return patched(comfy.supported_models.WAN21_HuMo({**TINY_HUMO, "in_dim": 16}))
+    return host.random_patcher(comfy.supported_models.WAN21_HuMo({**TINY_HUMO, "in_dim": 16}), 0.5)
 
 
 @pytest.fixture(scope="module")
 def ltx(host):
     import comfy.supported_models
 
-    return patched(comfy.supported_models.LTXAV(TINY_LTX))
+    return host.random_patcher(comfy.supported_models.LTXAV(TINY_LTX), 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -390,7 +377,7 @@ def test_a_long_sound_is_encoded_in_layer_groups(host):
 def test_wrong_models_are_told_before_anything_runs(host, small_humo, ltx, vae):
     import comfy.supported_models
 
-    i2v = patched(comfy.supported_models.WAN21_I2V({**TINY_HUMO, "model_type": "i2v", "in_dim": 36}))
+    i2v = host.random_patcher(comfy.supported_models.WAN21_I2V({**TINY_HUMO, "model_type": "i2v", "in_dim": 36}), 0.5)
     other = SimpleNamespace(latent_channels=4, latent_dim=2, patcher=None)
     for models, message in (
         ((i2v, vae, None), "image-to-video"), ((ltx, vae, None), "not HuMo"), ((small_humo, other, None), "Wan 2.1"),

@@ -11,7 +11,7 @@ import torch
 from ...errors import InputError
 from ...models.vae import VideoVAE
 from ...synth.speech import CAPTIONS, load_corpus
-from ..latents import FeatureBank, as_video
+from ..latents import FeatureBank, as_video, read_reels
 from ..reels import POSE_A, STYLES
 from ..sized.parts import digest_of, open_vae, open_whisper
 from ..sized.windows import Encoding, WindowRow, write_encoding, write_windows
@@ -52,8 +52,7 @@ def encode_drawn(
 
 @torch.no_grad()
 def _rows(shard: Path, vae: VideoVAE, bank: FeatureBank) -> Iterator[WindowRow]:
-    with np.load(shard) as data:
-        reels = {key: data[key] for key in data.files if key != "options"}
+    reels = read_reels(shard)
     for reel, clips in enumerate(reels["frames"]):
         person = f"drawn {int(reels['scene'][reel])}"
         latents = vae.encode(as_video(torch.as_tensor(clips))).float().numpy()
