@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import uuid
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -308,3 +309,54 @@ def parts(host):
 
     prompt.pictures, prompt.sound, prompt.track, prompt.weights, prompt.node = pictures, sound, track, weights, node
     return prompt
+
+
+@pytest.fixture
+def clip(host, tmp_path):
+    from tests.host.painted import FPS, pictures
+
+    path = tmp_path / "clip.mp4"
+    host.module("omnisync_core.media").write_pictures(path, pictures().numpy(), Fraction(FPS), "yuv420p")
+    return path
+
+
+@pytest.fixture
+def sync(host, monkeypatch):
+    """Run Lip Sync Video; its result's path and report. `engine` None paints. Without a track the finder, which sees
+    no mouth on these pictures, sees one in the middle."""
+    from tests.host.painted import OPTIONS, painter
+
+    face = host.module("omnisync_core.mouth.detect").Face
+
+    def middle(rgb, *_):
+        height, width = rgb.shape[:2]
+        return [face(0.5 * width, 0.62 * height, 0.2 * min(width, height), 0.0, 0.9, "finder")]
+
+    monkeypatch.setattr(host.module("omnisync_core.mouth.tracking"), "find_mouths", middle)
+
+    def run(video, audio=None, engine=None, mouth_track=None, speakers=None, **options):
+        from comfy_api.latest import InputImpl
+
+        video = InputImpl.VideoFromFile(str(video)) if isinstance(video, (str, Path)) else video
+        given = [video, audio, engine or painter(host), mouth_track, speakers]
+        names = ("video", "audio", "engine", "mouth_track", "speakers")
+        linked = {name: ["given", place] for place, name in enumerate(names) if given[place] is not None}
+        node = {"class_type": "OmniSyncLipSyncVideo", "inputs": {**linked, **OPTIONS, **options}}
+        result, report = host.run({"given": host.give(*given), "sync": node})["sync"]
+        return result.get_stream_source(), report
+
+    return run
+
+
+@pytest.fixture
+def left(host):
+    """What jobs left behind in the host's folders: working folders and unfinished windows."""
+
+    def names():
+        import folder_paths
+
+        temp, unfinished = Path(folder_paths.get_temp_directory()), host.output / "omnisync_unfinished"
+        kept = [path.name for path in temp.iterdir() if path.is_dir()] if temp.exists() else []
+        return kept, sorted(unfinished.iterdir()) if unfinished.exists() else []
+
+    return names

@@ -12,7 +12,7 @@ import torch
 
 from tests import odd
 from tests.clips import pictures
-from tests.host.test_lipsync import OPTIONS, painter, sound
+from tests.host.painted import OPTIONS, painter, sound
 
 WIDTH, HEIGHT, FRAMES = 64, 48, 10
 

@@ -47,7 +47,7 @@ def test_without_a_certificate_nothing_is_saved(host, monkeypatch):
 @pytest.fixture
 def saved(host, tmp_path):
     """Lip Sync Video with a mark, then the host's own Save Video: the saved file and the report."""
-    from tests.host.test_lipsync import OPTIONS, painter, pictures, sound, track
+    from tests.host.painted import OPTIONS, painter, pictures, sound, track
 
     host.load("nodes_video.py")
     clip = tmp_path / "clip.mp4"
