@@ -30,9 +30,9 @@ def model_digest(patcher) -> str:
 
 def _weights(patcher) -> dict[str, Tensor]:
     """By name. ComfyUI-GGUF's layers tell the host nothing but sizes: theirs are taken from the layers themselves."""
-    told, held = patcher.model_state_dict(), dict(patcher.model.named_parameters())
-    empty = {key for key, value in told.items() if value.is_meta}
-    return {key: held[key] if key in empty else value for key, value in told.items() if key not in empty - held.keys()}
+    state, held = patcher.model_state_dict(), dict(patcher.model.named_parameters())
+    empty = {key for key, value in state.items() if value.is_meta}
+    return {key: held[key] if key in empty else value for key, value in state.items() if key not in empty - held.keys()}
 
 
 def digest(tensor: Tensor) -> str:
