@@ -26,7 +26,7 @@ class JobBar:
         self, preview: Callable[[], tuple | None] = lambda: None, parts: Mapping[str, tuple[int, int]] = PARTS
     ) -> None:
         self._preview, self._parts = preview, parts
-        self._bar, self._reached = comfy.utils.ProgressBar(1000), 0
+        self._bar, self._reached, self._shown = comfy.utils.ProgressBar(1000), 0, None
 
     def __call__(self, progress: Progress) -> None:
         memory.throw_exception_if_processing_interrupted()
@@ -35,4 +35,10 @@ class JobBar:
         start, stop = self._parts[progress.stage]
         value = start + round((stop - start) * progress.done / max(1, progress.total))
         self._reached = max(self._reached, value)
-        self._bar.update_absolute(self._reached, 1000, self._preview() if progress.stage == "editing" else None)
+        self._bar.update_absolute(self._reached, 1000, self._new_picture(progress.stage in ("editing", "writing")))
+
+    def _new_picture(self, is_of_the_job: bool) -> tuple | None:
+        """A picture that was not shown yet. What lies there before the edit is the estimate's, of grey frames."""
+        latest, before = self._preview(), self._shown
+        self._shown = latest
+        return latest if is_of_the_job and latest is not before else None

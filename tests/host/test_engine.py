@@ -169,6 +169,24 @@ def test_previews_are_shown_where_the_host_is_asked_for_them(host, handle, monke
     assert longest > 0
 
 
+def test_a_picture_is_shown_once_and_never_the_estimate_s(host, monkeypatch):
+    import comfy.utils
+
+    shown, latest = [], ["grey"]
+    monkeypatch.setattr(
+        comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, preview, node_id=None: shown.append(preview)
+    )
+    told = host.module("omnisync_core.job.report").Progress
+    bar = host.module("nodes.host.progress").JobBar(lambda: latest[-1])
+    for stage, picture in (
+        ("reading", "grey"), ("planned", "grey"), ("editing", "grey"), ("editing", "window 0"), ("editing", "window 0"),
+        ("writing", "window 1"), ("writing", "window 1"),
+    ):  # fmt: skip
+        latest.append(picture)
+        bar(told(stage, 1, 2))
+    assert [picture for picture in shown if picture] == ["window 0", "window 1"]
+
+
 def test_one_bar_over_the_whole_job(host, clip, sync, monkeypatch):
     import comfy.utils
 
