@@ -39,7 +39,7 @@ class GGUFPack:
         try:
             tensors = self.reader(path)
             return {key: self._as_used(value, key.endswith(tables)) for key, value in tensors.items()}
-        except (ValueError, RuntimeError, OSError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        except Exception as error:  # a reader of others, which tells damage by whatever it stumbles over
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CheckpointError(
                 f"{path} is damaged or nothing that the installed ComfyUI-GGUF reads ({reason}); make it with that "
@@ -59,7 +59,8 @@ def installed_pack(path: str) -> GGUFPack:
     node = nodes.NODE_CLASS_MAPPINGS.get(NODE)
     if node is None:
         raise CheckpointError(
-            f"{path} is a GGUF file, which the node pack ComfyUI-GGUF (city96) reads: install it and restart, {REMEDY}"
+            f"{path} is a GGUF file, which the node pack ComfyUI-GGUF (city96) reads: install it and its Python "
+            f"package gguf and restart, {REMEDY}"
         )
     module = sys.modules.get(node.__module__)
     reader = getattr(module, "gguf_sd_loader", None)

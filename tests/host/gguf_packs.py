@@ -23,6 +23,8 @@ def as_quantised(key: str, tensor: torch.Tensor) -> torch.Tensor:
 
 class StandIn:
     kinds = ("rows of bytes",)
+    some = 2_200_000
+    """Bytes of which the host takes some of the test's weights onto a device, and not all."""
 
     def load(self, host) -> None:
         host.load_pack(HERE / "gguf_stand_in.py")
@@ -44,9 +46,14 @@ class StandIn:
 
 class Real:
     kinds = ("F16", "BF16", "Q8_0", "Q4_0", "Q4_K")
+    some = 3_200_000
+
+    @staticmethod
+    def is_there() -> bool:
+        return REAL.is_dir() and importlib.util.find_spec("gguf") is not None
 
     def load(self, host) -> None:
-        if not REAL.is_dir() or importlib.util.find_spec("gguf") is None:
+        if not self.is_there():
             pytest.skip(
                 "GGUF IS TESTED WITH A STAND-IN ONLY: name a checkout of ComfyUI-GGUF in COMFYUI_GGUF_PATH, and give "
                 "the host's python the package gguf"

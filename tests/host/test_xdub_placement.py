@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tests.host.xdub_parts import HEARS, TEXT, WAV, WEIGHTS, listed, node, write_whisper
+from tests.host.xdub_parts import HEARS, TEXT, WAV, WEIGHTS, held_within, listed, node, velocities, write_whisper
 
 CARD = torch.device("cuda", 0)
 PLACES = {1: {"cpu"}, 300_000: {"cpu", "cuda:0"}, 1 << 40: {"cuda:0"}}
@@ -38,6 +38,26 @@ def load(host):
     return host.run({"m": node("OmniSyncLoadXDub", **{**WEIGHTS, "model_name": "small.safetensors"})})["m"][0]
 
 
+def with_lora(patcher):
+    import comfy.sd
+
+    generator = torch.Generator().manual_seed(5)
+    down, up = torch.randn(2, 64, generator=generator), torch.randn(192, 2, generator=generator)
+    key = "diffusion_model.head.head"
+    lora = {f"{key}.lora_A.weight": down, f"{key}.lora_B.weight": up}
+    return comfy.sd.load_lora_for_models(patcher, None, lora, 1.0, 0)[0]
+
+
+@pytest.mark.parametrize("budget", [1, 300_000], ids=["nothing loaded", "some loaded"])
+def test_partly_loaded_it_gives_the_same(host, files, budget):
+    plain = load(host)
+    patched = with_lora(plain)
+    whole = velocities(host, patched)[0]
+    found = held_within(patched, budget, lambda: velocities(host, patched)[0])
+    torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
+    assert (whole - velocities(host, plain)[0]).abs().max() > 1e-3
+
+
 def put(module, device):
     """`Module.to`, which for fake tensors wants to swap what others still hold."""
     for part in module.modules():
@@ -50,13 +70,9 @@ def put(module, device):
 @pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="OFFLOADING IS NOT TESTED: this torch knows no cuda")
 def test_no_operation_meets_two_devices(host, files, monkeypatch, budget):
     import comfy.ldm.modules.attention as attention
-    import comfy.sd
 
     monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: None)
-    down, up = torch.randn(2, 64), torch.randn(64, 2)
-    lora = {"diffusion_model.blocks.0.self_attn.q.lora_A.weight": down,
-            "diffusion_model.blocks.0.self_attn.q.lora_B.weight": up}  # fmt: skip
-    patcher = comfy.sd.load_lora_for_models(load(host), None, lora, 1.0, 0)[0]
+    patcher = with_lora(load(host))
     model = patcher.model
     monkeypatch.setattr(torch.nn.Module, "to", put)
     options = {"optimized_attention_override": lambda _, *given, **more: attention.attention_pytorch(*given, **more)}

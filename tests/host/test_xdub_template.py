@@ -14,6 +14,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.host import gguf_packs
+
 TEMPLATE = Path(__file__).resolve().parents[2] / "workflows" / "api" / "public" / "real_person_with_x-dub.json"
 HEARS, WAV, TEXT, FRAMES = 16, 768, 32, 9
 FOLDERS = ("diffusion_models", "audio_encoders", "text_encoders", "vae")
@@ -59,7 +61,8 @@ def files(host, smaller):
     for folder in models.values():
         folder.mkdir(exist_ok=True)
     config = sizes.XDubConfig(16, 1, 1, 32, 48, TEXT, 32, HEARS + WAV, 16, 1, 1, 100)
-    save_file(random(xdub.XDubDiT(config), 1.0), models["diffusion_models"] / "X-Dub_model.safetensors")
+    state = random(xdub.XDubDiT(config), 1.0)
+    save_file(state, models["diffusion_models"] / "X-Dub_model.safetensors")
     whisper = host.module("omnisync_core.models.whisper").WhisperEncoder(
         {"d_model": HEARS, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 16,
          "num_mel_bins": 80, "max_source_positions": 1500}
@@ -81,16 +84,42 @@ def files(host, smaller):
     media.write_samples(host.base / "input" / "sound.wav", wave, 16000)
     host.load("nodes_video.py", "nodes_audio.py", "nodes_audio_encoder.py", "nodes_preview_any.py")
     folder_paths.filename_list_cache.clear()
+    return state
 
 
 @pytest.mark.parametrize("weight_dtype", ["default", "fp8_e4m3fn"])
 def test_the_template(host, files, weight_dtype):
-    prompt = json.loads(TEMPLATE.read_text(encoding="utf-8"))
-    kinds = {entry["class_type"]: key for key, entry in prompt.items()}
-    prompt[kinds["OmniSyncLoadXDub"]]["inputs"]["weight_dtype"] = weight_dtype
+    prompt, kinds = the_prompt(weight_dtype=weight_dtype)
     done = host.run(prompt)
     network = done[kinds["OmniSyncLoadXDub"]][0].model.diffusion_model
     assert (network.blocks[0].ffn[0].weight.dtype == torch.float8_e4m3fn) == (weight_dtype != "default")
+    check(host, done, kinds)
+
+
+def test_the_template_with_a_gguf_file(host, files, monkeypatch):
+    """With ComfyUI-GGUF, or its stand-in where that is not at hand."""
+    import nodes
+
+    pack = gguf_packs.Real() if gguf_packs.Real.is_there() else gguf_packs.StandIn()
+    monkeypatch.setattr(nodes, "NODE_CLASS_MAPPINGS", dict(nodes.NODE_CLASS_MAPPINGS))
+    pack.load(host)
+    pack.write(host.base / "models" / "diffusion_models" / "X-Dub-Q8_0.gguf", files)
+    prompt, kinds = the_prompt(model_name="X-Dub-Q8_0.gguf")
+    done = host.run(prompt)
+    network = done[kinds["OmniSyncLoadXDub"]][0].model.diffusion_model
+    assert network.blocks[0].ffn[2].weight.dtype == torch.uint8
+    check(host, done, kinds)
+
+
+def the_prompt(**loaded) -> tuple[dict, dict]:
+    """The template with a loader's inputs changed, and its nodes by kind."""
+    prompt = json.loads(TEMPLATE.read_text(encoding="utf-8"))
+    kinds = {entry["class_type"]: key for key, entry in prompt.items()}
+    prompt[kinds["OmniSyncLoadXDub"]]["inputs"].update(loaded)
+    return prompt, kinds
+
+
+def check(host, done, kinds):
     vae = done[kinds["VAELoader"]][0]
     assert type(vae.first_stage_model).__module__ == "comfy.ldm.wan.vae2_2"
     assert vae.latent_channels == 48

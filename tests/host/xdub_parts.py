@@ -41,3 +41,29 @@ def velocities(host, patcher, steps=2):
         settings = engine.Settings(steps=steps)
         assert torch.equal(xdub.HostDenoiser(patcher, settings).run(given, work), latents)
     return found[0], given, latents
+
+
+def held_within(patcher, budget, work):
+    """What `work` gives while the host holds but `budget` bytes of a model on the device, as with little VRAM."""
+    import comfy.model_management as memory
+
+    memory.unload_all_models()
+    if budget is None:
+        return work()
+    loaded = []
+
+    def partially(device_to, extra_memory=0, force_patch_weights=False):
+        patcher.patch_model(device_to, lowvram_model_memory=budget, force_patch_weights=force_patch_weights)
+        assert patcher.model.model_lowvram
+        loaded.append(patcher.model.model_loaded_weight_memory)
+        return loaded[-1]
+
+    patcher.partially_load = partially
+    try:
+        result = work()
+    finally:
+        memory.unload_all_models()
+        del patcher.partially_load
+    assert loaded
+    assert (loaded[0] > 0) == (budget > 1)
+    return result
