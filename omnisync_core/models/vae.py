@@ -5,7 +5,7 @@ convolutions run in channels-last layout. Nothing is normalised over time; each 
 frames in a `Memory`, which is all that a later chunk needs of an earlier one.
 
 With `skips` the decoder also sees the source, the clip that the latents are an edit of, through the encoder's features,
-and chooses for every pixel between what it paints and the source's own, moved: what does not change stays sharp.
+and chooses for every pixel between what it paints and the source's own: what does not change stays sharp.
 """
 
 from __future__ import annotations
@@ -245,33 +245,16 @@ class Decoder(nn.Module):
 
 
 class Blend(nn.Module):
-    """The decoder's choice, for every pixel, between what it painted and the source's own, moved; float32."""
-
-    REACH = 0.1
-    """How far they may be moved, over the picture's side."""
+    """The decoder's choice, for every pixel, between what it painted and the source's own; float32."""
 
     def __init__(self, width: int, make: dict, operations: Any) -> None:
         super().__init__()
-        self.outer = Conv3x3(width, 6, make, operations)
+        self.outer = Conv3x3(width, 4, make, operations)
 
     def forward(self, x_BTHWC: Tensor, painted: Tensor, source: Tensor) -> Tensor:
-        blend = self.outer(x_BTHWC).float()
-        share = rearrange(blend[..., :4], "b t h w (p q) -> b 1 t (h p) (w q)", p=2, q=2).sigmoid()
-        kept = self.move(source.float(), blend[..., 4:].tanh() * self.REACH)
+        share = rearrange(self.outer(x_BTHWC).float(), "b t h w (p q) -> b 1 t (h p) (w q)", p=2, q=2).sigmoid()
+        kept = source.float()
         return kept + share * (painted.float() - kept)
-
-    @staticmethod
-    def move(video_BCTHW: Tensor, by_BTHW2: Tensor) -> Tensor:
-        """Every pixel from where `by` says (x, y over the picture's sides, at half its size); edges repeat."""
-        frames = rearrange(video_BCTHW, "b c t h w -> (b t) c h w")
-        by = rearrange(by_BTHW2, "b t h w k -> (b t) k h w")
-        by = F.interpolate(by, size=frames.shape[-2:], mode="bilinear", align_corners=False)
-        height, width = frames.shape[-2:]
-        y = (torch.arange(height, device=by.device) + 0.5) / height * 2 - 1
-        x = (torch.arange(width, device=by.device) + 0.5) / width * 2 - 1
-        at = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], -1) + 2 * by.permute(0, 2, 3, 1)
-        moved = F.grid_sample(frames, at, mode="bilinear", padding_mode="border", align_corners=False)
-        return rearrange(moved, "(b t) c h w -> b c t h w", t=video_BCTHW.shape[2])
 
 
 class Block(nn.Module):
