@@ -61,7 +61,8 @@ def _train_part(
     name: str, part: dict, seed: int, work: Path, model: Generator, reels: dict[str, Reels], texts: dict,
     write: Callable[[Generator], Path],
 ) -> Generator:  # fmt: skip
-    """One part of the training from the average of the one before."""
+    """One part of the training from the average of the one before; with `interpolation`, only so far towards what it
+    learned."""
     objective = GeneratorOptions(**part.get("objective", {}))
     model.dit.requires_grad_(objective.latent_weight > 0)
     model.vae.decoder.requires_grad_(part["decoded"] > 0)
@@ -81,10 +82,22 @@ def _train_part(
         print(f"{name}, step {step}: {said}", flush=True)
         write(average)
 
-    return run_stage(
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    learned = run_stage(
         name, work, model, loss_of, steps=part["steps"], lr=part["lr"], seed=seed, decay=0.995,
         matrices={"muon_ratio": 2.0, "muon_decay": 0.1}, save_minutes=6.0, sheet=sheet,
     )  # fmt: skip
+    learned.load_state_dict(interpolated(before, learned.state_dict(), part.get("interpolation", 1.0)))
+    return learned
+
+
+def interpolated(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor], share: float) -> dict:
+    """Weights on the straight line from before (0) to after (1): what a short training costs goes faster along it than
+    what it gains (Wortsman et al., Robust fine-tuning of zero-shot models, 2022)."""
+    return {
+        key: before[key].to(value).lerp(value, share) if value.is_floating_point() else value
+        for key, value in after.items()
+    }
 
 
 def _prepared(networks: dict[str, nn.Module]) -> Generator:

@@ -11,7 +11,7 @@ from omnisync_core.checkpoint import read_bundle, write_bundle
 from omnisync_core.engines.omnisync import load_engine
 from omnisync_core.training import loop, one_step
 from omnisync_core.training.encoders import SpeechReader, fit_head
-from omnisync_core.training.generator import GeneratorOptions, corners, cut, pixel_loss
+from omnisync_core.training.generator import Generator, GeneratorOptions, corners, cut, pixel_loss
 from tests import tiny
 from tests.fake import edit_alone
 from tests.training.stub import HEAD, utterances, write_shard
@@ -152,3 +152,21 @@ def test_a_right_picture_costs_nothing_and_a_flicker_more_than_a_shift():
     flicker = 0.1 * torch.tensor([1.0, -1, 1, -1, 1])[:, None, None]
     shifted, flickering = (pixel_loss(target + by, target, mouth, options) for by in (0.1, flicker))
     assert flickering > 1.5 * shifted
+
+
+def test_a_part_can_go_only_so_far_towards_what_it_learned(monkeypatch, tmp_path):
+    networks = tiny.networks()
+    model = Generator(networks["dit"], networks["vae"])
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+
+    def learn(name, work, model, loss_of, **options):
+        with torch.no_grad():
+            for value in model.parameters():
+                value += 1
+        return model
+
+    monkeypatch.setattr(one_step, "run_stage", learn)
+    part = {"steps": 1, "batch": 1, "decoded": 1, "lr": 0.1, "interpolation": 0.25}
+    found = one_step._train_part("part", part, 0, tmp_path, model, {}, {}, lambda trained: tmp_path)
+    for name, value in found.named_parameters():
+        assert torch.allclose(value, before[name] + 0.25, atol=1e-5), name
