@@ -20,6 +20,8 @@ STYLES = ("realistic", "stylised", "atypical")
 NEEDED = ("id", "video", "audio")
 COLUMNS = (*NEEDED, "truth", "mouth_x", "mouth_y", "style")
 LONGEST_ID = 120
+LONGEST_NAME = 300
+"""Of a file, in messages."""
 FORBIDDEN = frozenset('/\\:*?"<>|')
 """An id becomes the name of a file, on any system."""
 
@@ -109,8 +111,14 @@ def _file(key: str, value: Any, folder: Path, problems: list[str]) -> Path | Non
     except (OSError, ValueError):  # a name that is too long, or holds a zero
         is_there = False
     if not is_there:
-        problems.append(f"there is no {key} file {value}")
+        problems.append(f"there is no {key} file {_shown(value)}")
     return path
+
+
+def _shown(value: Any) -> str:
+    """A cell for a message: one line, whatever it holds."""
+    text = str(value)
+    return text[:LONGEST_NAME] if text.isprintable() else repr(text[:LONGEST_NAME])
 
 
 def _mouth(x: Any, y: Any, problems: list[str]) -> tuple[float, float] | None:

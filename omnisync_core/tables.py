@@ -26,8 +26,9 @@ def read_table(path: str | Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise InputError(f"no such table: {path}; give a .parquet or .csv file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = str(error).splitlines()[0].strip()
         raise InputError(
-            f"{path} cannot be read as a table ({error}); save it again as CSV (UTF-8) or Parquet"
+            f"{path} cannot be read as a table ({reason}); save it again as CSV (UTF-8) or Parquet"
         ) from None
 
 
@@ -64,6 +65,9 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
     if not lines:
         return []
     head = [name.strip() for name in lines[0]]
+    twice = next((name for name in head if name and head.count(name) > 1), None)
+    if twice:
+        raise csv.Error(f"two columns are called {twice!r}")
     rows = []
     for number, line in enumerate(lines[1:], 1):
         if len(line) > len(head):

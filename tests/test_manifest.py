@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from omnisync_core import tables
 from omnisync_core.errors import InputError, OutputError
 from omnisync_core.manifest import Row, read_manifest, write_manifest
 from omnisync_core.tables import read_table, write_table
@@ -43,6 +44,7 @@ def test_what_may_be_left_out_may_be_left_out(folder):
     [
         ("two,gone.mp4,a.wav,,,,", "row 2: there is no video file gone.mp4"),
         ("two,b.mp4,gone.wav,,,,", "there is no audio file gone.wav"),
+        ('two,"go\nne.mp4",a.wav,,,,', r"there is no video file 'go\nne.mp4'"),
         ("two,b.mp4,a.wav,gone.mp4,,,", "there is no truth file gone.mp4"),
         ("two,b.mp4,,,,,", "it names no audio"),
         ("one,b.mp4,a.wav,,,,", "row 1 has the same id 'one'"),
@@ -71,6 +73,7 @@ def test_a_bad_row_says_what_is_wrong_and_the_rest_is_whole(folder, line, messag
         ("id,video\none,a.mp4\n", "has no column audio"),
         ("id,video,audio\none,a.mp4,a.wav,more\n", "row 1 has 4 cells"),
         ('id,video,audio\none,"a.mp4,a.wav\n', "cannot be read as a table"),
+        ("id,video,audio,video\none,a.mp4,a.wav,b.mp4\n", "two columns are called 'video'"),
     ],
 )
 def test_what_is_no_list_of_clips_is_refused_in_one_line(folder, text, message):
@@ -119,3 +122,12 @@ def test_a_parquet_file_that_is_none(folder):
 def test_a_table_that_cannot_be_written_is_told(folder):
     with pytest.raises(OutputError, match="cannot write"):
         write_table(folder / "a.mp4" / "x.csv", [{"a": math.pi}])
+
+
+def test_a_library_s_many_lines_are_one(folder, monkeypatch):
+    def torn(path):
+        raise OSError("Couldn't read\nit all\n")
+
+    monkeypatch.setattr(tables, "_read_parquet", torn)
+    with pytest.raises(InputError, match=r"cannot be read as a table \(Couldn't read\); save it again"):
+        read_manifest(folder / "list.parquet")

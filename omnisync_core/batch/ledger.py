@@ -96,8 +96,9 @@ class Ledger:
     def _read(self, id: str) -> dict | None:
         try:
             record = json.loads(self._path(id).read_text(encoding="utf-8"))
-            return record if record["outcome"]["id"] == id else None
-        except (OSError, ValueError, KeyError, TypeError):
+            is_whole = {"key", "bytes"} <= record.keys() and Outcome(**record["outcome"]).id == id
+            return record if is_whole else None
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
 
     def _write(self, id: str, record: dict) -> None:

@@ -93,8 +93,10 @@ def read_study(paths: Sequence[str | Path], key: str | Path | None = None) -> St
             read.append((path, _read_answers(path)))
         except InputError as error:
             notes.append(str(error))
+    if not read:
+        raise InputError(" ".join(["there are no answers that can be used.", *notes]))
     found = _read_key(Path(key)) if key else _find_key(paths, [one["study"] for _, one in read])
-    videos = {token: Video(**one) for token, one in found["videos"].items()}
+    videos = found["videos"]
     by_rater: dict[str, tuple[int, Path, Rater]] = {}
     for path, one in read:
         if one["study"] != found["study"]:
@@ -292,7 +294,7 @@ def _read_answers(path: Path) -> dict[str, Any]:
                 "answers": file["answers"]}  # fmt: skip
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         raise InputError(f"{path} holds no answers of a study; give the .json files that people saved") from None
 
 
@@ -307,7 +309,7 @@ def _rater(file: dict[str, Any], videos: dict[str, Video], criteria: int) -> tup
             if not isinstance(said, bool):
                 raise ValueError
             scores[token], sync[token] = np.array(given, float), said
-        except (KeyError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError, OverflowError):
             wrong += 1
     checks = [sync[token] for token in sync if videos[token].method is None]
     rater = Rater(file["name"] or file["rater"][:8], scores, sync, sum(checks), len(checks))
@@ -339,10 +341,10 @@ def _find_key(paths: Sequence[str | Path], studies: Sequence[str]) -> dict[str, 
 def _read_key(path: Path) -> dict[str, Any]:
     try:
         key = json.loads(path.read_text(encoding="utf-8"))
-        if key["format"] != FORMAT or not all(name in key for name in ("study", "names", "criteria", "videos")):
+        if key["format"] != FORMAT or not (key["names"] and key["criteria"] and str(key["study"])):
             raise ValueError
-        return key
-    except (OSError, ValueError, KeyError, TypeError):
+        return key | {"videos": {token: Video(**one) for token, one in key["videos"].items()}}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{path} is no key of a study; it lies beside the page as PAGE.key.json") from None
 
 

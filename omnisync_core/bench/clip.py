@@ -77,6 +77,12 @@ class Clip:
     def truth(self) -> VideoInfo | None:
         return None if self.row.truth is None else media.probe_video(self.row.truth)
 
+    def check(self) -> None:
+        """InputError: one of its videos cannot be read, whatever metric would look at it."""
+        for video in (self.result, self.source, self.truth):
+            if video is not None and not video.frame_count:
+                raise InputError(f"{video.path} has no frames")
+
     @cached_property
     def drawn(self) -> Path | None:
         """The folder of a clip that the synthesiser drew, which holds its exact truth."""

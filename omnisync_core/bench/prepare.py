@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import media
 from ..errors import InputError
-from ..manifest import FORBIDDEN, STYLES, Row, write_manifest
+from ..manifest import FORBIDDEN, LONGEST_ID, STYLES, Row, write_manifest
 from ..tables import read_table
 from .clip import LABEL
 
@@ -34,8 +34,22 @@ def prepare(kind: str, source: str | Path, out: str | Path, *, names: str | Path
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; give the one that holds the clips")
     rows = {"hdtf": _hdtf, "aigc": _aigc, "folder": _folder}[kind](folder, names, np.random.default_rng(seed))
-    write_manifest(out, [replace(row, number=number) for number, row in enumerate(rows, 1)])
+    write_manifest(out, _apart(rows))
     return len(rows)
+
+
+def _apart(rows: Sequence[Row]) -> list[Row]:
+    """Numbered, each with an id of its own that can name a file: `a.mp4` and `a.mov` are two clips."""
+    seen: set[str] = set()
+    found = []
+    for number, row in enumerate(rows, 1):
+        name = row.id[:LONGEST_ID].strip(" .") or f"clip {number}"
+        if name.casefold() in seen:
+            ending = f" ({row.video.suffix[1:]} {number})"
+            name = f"{name[: LONGEST_ID - len(ending)]}{ending}"
+        seen.add(name.casefold())
+        found.append(replace(row, number=number, id=name))
+    return found
 
 
 def _hdtf(folder: Path, names: str | Path | None, rng: np.random.Generator) -> list[Row]:
@@ -81,7 +95,7 @@ def _cross_paired(videos: Sequence[Path], folder: Path, rng: np.random.Generator
     """Each with the sound of another video, by chance: nobody keeps their own."""
     if len(videos) < 2:
         raise InputError(f"{folder} holds one video; to give it another's sound put a second one or a sound file there")
-    mute = [video for video in videos if not media.probe_video(video).has_audio]
+    mute = [video for video in videos if not _has_sound(video)]
     heard = [video for video in videos if video not in set(mute)]
     if not heard:
         raise InputError(f"no video in {folder} has sound; put sound files ({', '.join(SOUNDS)}) beside them")
@@ -94,14 +108,27 @@ def _cross_paired(videos: Sequence[Path], folder: Path, rng: np.random.Generator
     return rows
 
 
+def _has_sound(video: Path) -> bool:
+    """Not of a file that is broken; `bench run` says so in its row."""
+    try:
+        return media.probe_video(video).has_audio
+    except InputError:
+        return False
+
+
 def _drawn(clip: Path, folder: Path) -> Row:
-    label = json.loads((clip / LABEL).read_text(encoding="utf-8"))
-    x, y = np.rint(label["mouth_center_xy"][0]).tolist()  # between the lips, where `evaluate synth` clicks
-    style = "realistic" if label["family"].startswith("person") else "stylised"
+    try:
+        label = json.loads((clip / LABEL).read_text(encoding="utf-8"))
+        x, y = np.rint(label["mouth_center_xy"][0]).tolist()  # between the lips, where `evaluate synth` clicks
+        style = "realistic" if label["family"].startswith("person") else "stylised"
+        other = {"prompt": label["caption"], "family": label["family"]}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        raise InputError(
+            f"{clip / LABEL} is damaged or no drawn clip's; draw the clips again, or move it away"
+        ) from None
     row = _row(clip / "source.mkv", clip / "target.wav", folder, style)
     return replace(
-        row, id=_name(clip, folder), truth=clip / "truth.mkv", mouth=(x, y),
-        other={"prompt": label["caption"], "family": label["family"]},
+        row, id=_name(clip, folder), truth=clip / "truth.mkv", mouth=(x, y), other=other
     )  # fmt: skip
 
 

@@ -70,6 +70,7 @@ def run(
     for name, line in lacking.items():
         say(f"{name}: left out, it {line}")
     bench = Bench(Path(out), maker, measures, lacking, frames, say)
+    _check_own(bench)
     try:
         for folder in ("results", "clips"):
             (bench.out / folder).mkdir(parents=True, exist_ok=True)
@@ -80,6 +81,15 @@ def run(
             raise
         raise OutputError(f"cannot write to {out}: {error.strerror or error}") from error
     return records
+
+
+def _check_own(bench: Bench) -> None:
+    """InputError: the folder holds what another engine made, which would be lost."""
+    before = _read(bench.out / "results.json").get("engine", bench.maker.name)
+    if before != bench.maker.name:
+        raise InputError(
+            f"{bench.out} holds the bench of {before!r}, this one is of {bench.maker.name!r}: give another --out"
+        )
 
 
 def _record(bench: Bench, row: Row, place: str) -> dict[str, Any]:
@@ -132,6 +142,7 @@ def _measure(bench: Bench, row: Row, record: dict[str, Any]) -> None:
         record |= {"made": made, "metrics": {}}
         _keep(bench, record)
     clip = Clip(row, Path(made["path"]), bench.frames, bench.maker.spec, cost=made["cost"])
+    clip.check()
     if "cycle" in bench.measures and "back" not in made and clip.drawn is None:
         back = bench.maker.bring_back(row, clip.result_path)
         made["back"] = str(back) if back else None

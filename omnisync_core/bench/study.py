@@ -138,7 +138,8 @@ def _methods(benches: Sequence[Benched], names: Sequence[str] | None) -> list[st
         raise InputError(f"{len(methods)} names for {len(benches)} folders; give --names one each, with commas between")
     twice = [name for name in methods if methods.count(name) > 1]
     if twice or not all(methods):
-        raise InputError(f"two methods are called {(twice or [''])[0]!r}; give each a --names of its own")
+        what = f"two methods are called {twice[0]!r}" if all(methods) else f"a name of {methods} is empty"
+        raise InputError(f"{what}; give each a --names of its own")
     return methods
 
 

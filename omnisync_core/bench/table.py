@@ -24,6 +24,8 @@ from .registry import COLUMNS, METRICS
 from .sets import pooled as pooled_set
 
 FORMAT = 1
+PARTS = {"engine", "metrics", "lacking", "rows"}
+ROW = {"id", "state", "reason", "metrics"}
 DASH = "–"
 SETS = ("fid", "fvd")
 DRAWN_NAMES = {
@@ -125,11 +127,15 @@ def read_bench(folder: str | Path) -> Benched:
     path = Path(folder) / "results.json"
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-        if results["format"] != FORMAT:
+        if (
+            results["format"] != FORMAT
+            or not results.keys() >= PARTS
+            or not all(row.keys() >= ROW for row in results["rows"])
+        ):
             raise ValueError
     except FileNotFoundError:
         raise InputError(f"{folder} holds no results.json: give the --out of a `bench run` that ended") from None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise InputError(f"{path} is damaged or of another version; run the bench again, it goes on") from None
     return Benched(Path(folder), results)
 

@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> None:
     with Bar(batch.rows, len(batch.finished) + len(batch.refused)) as bar:
         states = run_batch(batch, runner, bar.tell)
     print(f"{options.out / RESULTS}: {in_words(states)}; {clock(time.monotonic() - bar.began)}")
+    if not states["done"] + states["passed"]:
+        raise InputError(f"none of the {batch.rows} clips has a result; {options.out / RESULTS} says why")
     marked, *more = batch.marks
     print("\n".join([f"edited clips are {marked}", *more]))
 

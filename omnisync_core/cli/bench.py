@@ -78,10 +78,12 @@ def prepare(options: argparse.Namespace) -> None:
 def run(options: argparse.Namespace) -> None:
     from ..bench.run import run as bench
 
-    bench(
+    records = bench(
         options.manifest, options.engine, options.out, metrics=options.metrics, limit=options.limit,
         frames=options.frames, device=options.device, host=options.host, settings=options.settings,
     )  # fmt: skip
+    if all(record["state"] != "done" for record in records):
+        raise InputError(f"none of the {len(records)} clips is done; the first: {records[0]['reason']}")
 
 
 def table(options: argparse.Namespace) -> None:

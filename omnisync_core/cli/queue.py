@@ -46,6 +46,8 @@ def _run_list(options: argparse.Namespace, hosts: Sequence[str]) -> None:
     with Bar(len(rows), 0) as bar:
         states = queue_batch(options.workflow, rows, hosts, options.settings, options.out, bar.tell)
     print(f"{options.out / RESULTS}: {in_words(states)}")
+    if not states["done"]:
+        raise InputError(f"none of the {len(rows)} clips has a result; {options.out / RESULTS} says why")
 
 
 def _stopped(options: argparse.Namespace, again: str) -> str:

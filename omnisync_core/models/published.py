@@ -28,7 +28,8 @@ def read_content(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # Only its first sentence: torch goes on to advise what would run code from the file.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
         raise CheckpointError(f"{path} is damaged or holds more than tensors ({reason}); download it again") from None
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds {type(content).__name__}, expected a dictionary of tensors")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -187,17 +188,17 @@ class _Training:
     def _load(self) -> int:
         if not self.path.exists():
             return 0
-        state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        state = self._read()
         if state.get("sharded", False) != self.sharded:
             kinds = ("a whole", "a sharded") if self.sharded else ("a sharded", "a whole")
             raise InputError(
                 f"{self.path} is the state of {kinds[0]} training, this is {kinds[1]} one: set shard as it was"
             )
-        frozen, known = _frozen(self.model), state["model"].keys()
-        if self.model.state_dict().keys() - frozen != known - frozen or ("average" in state) != bool(self.average):
-            raise InputError(
-                f"{self.path} is the state of another training; give another `out`, or remove it to begin anew"
-            )
+        frozen = _frozen(self.model)
+        own, saved = ({key: value.shape for key, value in kept.items() if key not in frozen}
+                      for kept in (self.model.state_dict(), state["model"]))  # fmt: skip
+        if own != saved or ("average" in state) != bool(self.average):
+            raise self._of_another()
         for network, part in ((self.model, "model"), *([(self.average.module, "average")] if self.average else [])):
             load_full(network, state[part], self.sharded)
         if self.average:
@@ -205,8 +206,26 @@ class _Training:
         if self.sharded:
             load_states(self.model, self.optimiser.parts, state["optimiser"])
         else:
-            self.optimiser.load_state_dict(state["optimiser"])
+            try:
+                self.optimiser.load_state_dict(state["optimiser"])
+            except (ValueError, KeyError):
+                raise self._of_another() from None
         return state["step"]
+
+    def _read(self) -> dict[str, Any]:
+        """The state that was saved. InputError: it is damaged."""
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            if state.keys() >= {"step", "model", "optimiser"}:
+                return state
+        except (OSError, RuntimeError, ValueError, LookupError, EOFError, AttributeError, UnpicklingError):
+            pass
+        raise InputError(f"{self.path} is damaged or no state of a training: bring it back, or remove it to begin anew")
+
+    def _of_another(self) -> InputError:
+        return InputError(
+            f"{self.path} is the state of another training; give another `out`, or remove it to begin anew"
+        )
 
 
 def _frozen(model: nn.Module) -> set[str]:

@@ -21,7 +21,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from ..checkpoint import write_bundle
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from ..files import replacing
 from ..models import text, whisper
 from ..models.dit import MINI, DiT
@@ -35,6 +35,7 @@ from .latentsync.run import train_latentsync
 from .objective import ObjectiveOptions, cut_pieces, draw_batch, flow_loss
 from .one_step import train_generator
 from .reels import ReelOptions, write_reels
+from .settings import check_number
 from .sized import train_sized
 from .sized.options import read_options
 from .sized.parts import text_width
@@ -56,6 +57,8 @@ _KEYS = {
     "sampling": ("steps", "tau", "guidance"),
 }
 
+_SHARES, _TABLES = ("seconds", "lr", "tau"), ("guidance", "parts")
+"""Of these keys: what need not be a whole number, and what is none."""
 _GENERATOR_KEYS = {part: _KEYS[part] for part in ("corpus", "reels", "sampling")} | {"generator": ("parts",)}
 
 
@@ -63,7 +66,10 @@ def train(path: str | Path) -> Path:
     """Run every stage of the configuration at `path`; returns the bundle's path."""
     config = _read(Path(path))
     work = Path(config["out"])
-    work.mkdir(parents=True, exist_ok=True)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {work}: {error.strerror}") from None
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))
     if "latentsync" in config:
         return train_latentsync(config["latentsync"], work, config["seed"])
@@ -132,16 +138,42 @@ def _read(path: Path) -> dict:
         config = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"no such file: {path}; configs/mini.toml is an example") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); give a TOML file such as configs/mini.toml"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is no valid TOML: {error}") from None
+    unknown = sorted(config.keys() - {"out", "seed", "latentsync", "omnisync", *_KEYS, "generator"})
+    kinds = sorted(config.keys() & {"latentsync", "omnisync", "generator"})
+    if unknown or len(kinds) > 1:
+        what = (
+            f"unknown {', '.join(unknown)}" if unknown else f"{' and '.join(kinds)}, which are trainings of their own"
+        )
+        raise InputError(f"{path} has {what}; compare it with those in configs/")
     keys = {} if config.keys() & {"latentsync", "omnisync"} else _GENERATOR_KEYS if "generator" in config else _KEYS
     if "speech" in config:
         keys = keys | {"speech": _KEYS["speech"]}
     missing = [name for name in ("out", "seed", *keys) if name not in config]
+    wrong = [part for part in keys if not isinstance(config.get(part, {}), dict)]
+    if wrong:
+        raise InputError(f"{path}: {wrong[0]} must be a table, got {config[wrong[0]]!r}")
     missing += [f"{part}.{name}" for part, names in keys.items() for name in names if name not in config.get(part, {})]
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}; compare it with configs/mini.toml")
+    _check_values(config, keys)
     return config
+
+
+def _check_values(config: dict, keys: dict[str, tuple[str, ...]]) -> None:
+    """InputError: a number that is none, or cannot be."""
+    if not isinstance(config["out"], str) or not config["out"]:
+        raise InputError(f"out must be the name of a folder, got {config['out']!r}")
+    check_number("seed", config["seed"], 0, whole=True)
+    for part, names in keys.items():
+        for name in names:
+            if name not in _TABLES:
+                check_number(f"{part}.{name}", config[part][name], 0, whole=name not in _SHARES, least=False)
 
 
 def _fresh(build: Callable[[], nn.Module], seed: int) -> nn.Module:

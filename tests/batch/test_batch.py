@@ -1,5 +1,6 @@
 """A batch in one process: a row of outcome and at most one file for each row, whatever stops it."""
 
+import json
 import os
 from dataclasses import replace
 
@@ -182,6 +183,20 @@ def test_a_file_of_somebody_else_stays(rows, tmp_path):
     assert states == {"refused": 1, "done": 1}
     assert "not from this batch" in table["v0"].reason
     assert mine.read_bytes() == before
+
+
+@pytest.mark.parametrize("change", [{"key": None}, {"outcome": {"id": "clip0", "colour": 3}}, {"outcome": 3}])
+def test_a_damaged_record_costs_its_clip_alone(rows, tmp_path, change):
+    """Nobody knows any more that the file is this batch's: it stays, and is told."""
+    run(rows, tmp_path / "out")
+    path = ledgers.Ledger(tmp_path / "out")._path("clip0")
+    record = json.loads(path.read_text(encoding="utf-8")) | change
+    path.write_text(json.dumps({name: value for name, value in record.items() if value is not None}), encoding="utf-8")
+    before = digests(tmp_path / "out")
+    table, states = run(rows, tmp_path / "out")
+    assert states == {"refused": 1, "done": 2}
+    assert "not from this batch" in table["clip0"].reason
+    assert digests(tmp_path / "out") == before
 
 
 def test_rows_that_cannot_be_are_rows(rows, tmp_path):

@@ -31,6 +31,19 @@ def test_results_of_other_tools_are_found_by_their_ids(clips, seen):
     assert np.allclose(values, [50, 90], atol=1)
 
 
+def test_a_broken_result_is_a_row_whatever_is_measured(clips, seen):
+    """Also where no metric looks at it: the table, the sheet and the others are there."""
+    folder = clips / "theirs"
+    folder.mkdir()
+    for at in (0, 2):
+        write_video(folder / f"clip {at}.mkv", np.full((20, 48, 64, 3), 50, np.uint8), 25)
+    (folder / "clip 1.mp4").write_bytes(b"torn")
+    records = bench_of(clips, f"results:{folder}", metrics=("cost",))
+    assert [record["state"] for record in records] == ["done", "refused", "done"]
+    assert "clip 1.mp4" in records[1]["reason"]
+    assert "clip 1: refused: " in (clips / "out" / "table.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -74,6 +74,32 @@ def test_a_folder_s_sounds_are_said_by_the_videos_of_their_names(speaking, tmp_p
     assert rows["p0"] == "other.wav"
 
 
+def test_two_files_of_one_name_are_two_clips(speaking, tmp_path):
+    shutil.copy(speaking / "p0.mkv", speaking / "p0.mp4")
+    (speaking / "q").mkdir()
+    for name in ("q/1.mkv", "q_1.mkv", f"{'x' * 200}.mkv", f"{'x' * 201}.mkv"):
+        shutil.copy(speaking / "p1.mkv", speaking / name)
+    prepare("folder", speaking, tmp_path / "list.csv")
+    rows = read_manifest(tmp_path / "list.csv")
+    assert len(rows) == len({row.id for row in rows}) == 10
+    assert not [row.problem for row in rows if row.problem]
+
+
+def test_a_broken_video_costs_its_row_alone(speaking, tmp_path):
+    (speaking / "p2.mkv").write_bytes(b"torn")
+    assert prepare("hdtf", speaking, tmp_path / "list.csv") == 5
+    assert "p2.mkv" not in {row.audio.name for row in read_manifest(tmp_path / "list.csv")}
+
+
+@pytest.mark.parametrize("label", ["", "[]", '{"mouth_center_xy": []}'])
+def test_a_drawn_clip_whose_label_is_damaged(tmp_path, label):
+    (tmp_path / "clip").mkdir()
+    for name, text in (("source.mkv", ""), ("mouth.json", label)):
+        (tmp_path / "clip" / name).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"mouth\.json is damaged"):
+        prepare("folder", tmp_path, tmp_path / "list.csv")
+
+
 def test_folders_that_give_no_list_are_told(tmp_path):
     with pytest.raises(InputError, match="there is no folder"):
         prepare("folder", tmp_path / "gone", tmp_path / "list.csv")

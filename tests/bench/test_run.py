@@ -17,6 +17,7 @@ from omnisync_core.bench.prepare import prepare
 from omnisync_core.bench.run import run
 from omnisync_core.bench.sheet import write_sheet
 from omnisync_core.bench.table import markdown, read_bench
+from omnisync_core.cli import main
 from omnisync_core.errors import InputError
 from omnisync_core.evaluation import bench as evaluation
 from omnisync_core.evaluation.figures import ClipFigures, pooled
@@ -116,6 +117,15 @@ def test_broken_clips_are_rows_with_the_reason(clips, seen):
     rows = read_table(clips / "out" / "results.parquet")
     assert [row["reason"] for row in rows[:2]] == [record["reason"] for record in records[:2]]
     assert "clip 0: refused: row 1" in (clips / "out" / "table.md").read_text(encoding="utf-8")
+
+
+def test_where_no_clip_is_done_the_command_says_so(clips, capsys):
+    """The table is there all the same, with each row's reason."""
+    given = ["bench", "run", str(clips / "list.csv"), "--out", str(clips / "out")]
+    (clips / "theirs").mkdir()
+    assert main([*given, "--engine", f"results:{clips / 'theirs'}", "--metrics", "cost"]) == 2
+    assert "error: none of the 3 clips is done; the first: " in capsys.readouterr().err
+    assert {row["state"] for row in read_table(clips / "out" / "results.parquet")} == {"refused"}
 
 
 def test_a_missing_file_in_row_37_is_row_37_s(clips):
@@ -230,9 +240,19 @@ def test_several_benches_and_a_paper_stand_in_one_table(clips, seen):
 def test_a_folder_that_is_no_bench_is_told(tmp_path):
     with pytest.raises(InputError, match=r"holds no results\.json"):
         read_bench(tmp_path)
-    (tmp_path / "results.json").write_text('{"format": 99}')
-    with pytest.raises(InputError, match="damaged or of another version"):
-        read_bench(tmp_path)
+    whole = {"format": 1, "engine": "e", "metrics": [], "lacking": {}, "rows": [{}]}
+    for text in ('{"format": 99}', "[]", '{"format": 1}', "{", json.dumps(whole), json.dumps(whole | {"rows": [3]})):
+        (tmp_path / "results.json").write_text(text)
+        with pytest.raises(InputError, match="damaged or of another version"):
+            read_bench(tmp_path)
+
+
+def test_the_bench_of_another_engine_stays(clips, seen):
+    bench_of(clips)
+    before = (clips / "out" / "results.json").read_bytes()
+    with pytest.raises(InputError, match=r"holds the bench of .* this one is of 'truth': give another --out"):
+        bench_of(clips, "truth")
+    assert (clips / "out" / "results.json").read_bytes() == before
 
 
 @pytest.fixture(scope="module")

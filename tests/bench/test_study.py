@@ -344,11 +344,37 @@ def test_files_that_cannot_be_used_are_lines_and_the_rest_is_read(tmp_path):
         assert any(part in note for note in found.notes), part
 
 
+@pytest.mark.parametrize(
+    "change", [{"videos": {"a": {"clip": "c"}}}, {"videos": []}, {"names": []}, {"videos": {"a": 3}}, {"format": 9}]
+)
+def test_a_key_that_is_damaged_is_told(tmp_path, change):
+    (path,) = study_of(tmp_path, {"a": (lambda m, c: 4, yes)})
+    key = tmp_path / "study.key.json"
+    key.write_text(json.dumps(json.loads(key.read_text()) | change))
+    with pytest.raises(InputError, match="is no key of a study"):
+        read_study([path], key)
+    with pytest.raises(InputError, match=r"give --key PAGE\.key\.json"):
+        read_study([path])
+
+
+def test_scores_beyond_all_numbers_are_left_out(tmp_path):
+    (path,) = study_of(tmp_path, {"a": (lambda m, c: 4, yes)})
+    sent = json.loads(path.read_text())
+    for at, score in enumerate((float("inf"), float("nan"), None, [])):
+        sent["answers"][at]["scores"] = [score] * 5
+    path.write_text(json.dumps(sent))
+    found = read_study([path])
+    assert len(found.raters[0].scores) == 8
+    assert "4 of 12 answers make no sense" in found.notes[0]
+
+
 def test_without_key_or_answers_it_is_told(tmp_path):
     (path,) = study_of(tmp_path, {"a": (lambda m, c: 4, yes)})
     (tmp_path / "study.key.json").rename(tmp_path / "hidden")
     with pytest.raises(InputError, match=r"give --key PAGE\.key\.json"):
         read_study([path])
+    with pytest.raises(InputError, match=r"no answers that can be used\. .*gone\.json cannot be read"):
+        read_study([tmp_path / "gone.json"])
     with pytest.raises(InputError, match="no answers that can be used"):
         read_study([tmp_path / "gone.json"], tmp_path / "hidden")
     assert read_study([path], tmp_path / "hidden").raters

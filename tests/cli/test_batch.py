@@ -165,3 +165,10 @@ def test_public_files_as_an_engine(tmp_path, capsys):
     (row,) = read_results(tmp_path / "out" / RESULTS)
     assert row.state == "done"
     assert row.sha256 == file_digest(tmp_path / "one.mkv")
+
+
+def test_where_no_clip_has_a_result_the_command_says_so(tmp_path, capsys):
+    (tmp_path / "list.csv").write_text("id,video,audio\na,gone.mp4,gone.wav\n", encoding="utf-8")
+    assert cli.main(["batch", str(tmp_path / "list.csv"), "--out", str(tmp_path / "out")]) == 2
+    assert "error: none of the 1 clips has a result; " in capsys.readouterr().err
+    assert [row.state for row in read_results(tmp_path / "out" / RESULTS)] == ["refused"]

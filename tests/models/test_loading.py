@@ -1,5 +1,7 @@
 """Published encoders from folders as transformers writes them."""
 
+import pickle
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -19,6 +21,7 @@ from transformers import (
 from omnisync_core.checkpoint import write_bundle
 from omnisync_core.engines.omnisync import load_engine
 from omnisync_core.errors import CheckpointError
+from omnisync_core.models.published import read_content
 from omnisync_core.models.text import load_text
 from omnisync_core.models.whisper import load_whisper
 from tests import tiny
@@ -149,3 +152,10 @@ def test_a_bundle_with_a_t5_brings_its_tokenizer(t5, tmp_path):
 def test_what_is_no_text_encoder_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="no text encoder"):
         load_text(tmp_path)
+
+
+def test_torch_s_advice_to_run_a_file_s_code_is_not_passed_on(tmp_path):
+    (tmp_path / "tiny.pt").write_bytes(pickle.dumps(print))
+    with pytest.raises(CheckpointError, match="is damaged or holds more than tensors") as error:
+        read_content(tmp_path / "tiny.pt")
+    assert "weights_only" not in str(error.value)

@@ -8,7 +8,7 @@ from torch import nn
 
 from omnisync_core.errors import InputError
 from omnisync_core.training.fit import Course, fit, step_rng
-from omnisync_core.training.optimiser import AdamW
+from omnisync_core.training.optimiser import AdamW, MuonAdamW
 
 
 def fresh() -> nn.Module:
@@ -76,6 +76,28 @@ def test_the_state_of_another_training_is_refused(tmp_path):
     fitted("a", tmp_path, fresh(), loss_of, steps=1, lr=1e-2)
     with pytest.raises(InputError, match="state of another training"):
         fitted("a", tmp_path, fresh().requires_grad_(True), loss_of, steps=2, lr=1e-2)
+
+
+@pytest.mark.parametrize("content", [b"", b"no state", None])
+def test_a_state_that_is_damaged_stays_and_is_named(tmp_path, content):
+    fitted("a", tmp_path, fresh(), loss_of, steps=1, lr=1e-2)
+    path = tmp_path / "a.pt"
+    path.write_bytes(path.read_bytes()[:500] if content is None else content)
+    left = path.read_bytes()
+    with pytest.raises(InputError, match=r"a\.pt is damaged .* remove it to begin anew"):
+        fitted("a", tmp_path, fresh(), loss_of, steps=2, lr=1e-2)
+    assert path.read_bytes() == left
+
+
+def test_the_state_of_another_size_or_optimiser_is_refused(tmp_path):
+    fitted("a", tmp_path, fresh(), loss_of, steps=1, lr=1e-2)
+    larger = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3))
+    larger[0].requires_grad_(False)
+    with pytest.raises(InputError, match="state of another training"):
+        fitted("a", tmp_path, larger, loss_of, steps=2, lr=1e-2)
+    course = Course(steps=2, optimiser=lambda model: MuonAdamW(model, 1e-2))
+    with pytest.raises(InputError, match="state of another training"):
+        fit("a", tmp_path, fresh(), loss_of, course)
 
 
 def test_a_sharded_state_is_refused_by_one_process(tmp_path):

@@ -1,6 +1,7 @@
 """The whole training at the smallest size, on stub voices and drawings: a TOML file in, a bundle that works out."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from omnisync_core.audio import ArrayWave
 from omnisync_core.checkpoint import read_bundle
 from omnisync_core.diffusion.guidance import Guidance
 from omnisync_core.engines.omnisync import Sampling, load_engine
-from omnisync_core.errors import InputError
+from omnisync_core.errors import InputError, OutputError
 from omnisync_core.models.dit import MINI
 from omnisync_core.models.vae import VideoVAE
 from omnisync_core.synth.speech import CAPTIONS, caption
@@ -150,6 +151,11 @@ def test_the_shipped_configuration_is_complete():
         ("out = ", "no valid TOML"),
         ("seed = 1", "lacks out, corpus, reels"),
         (CONFIG.replace("lr", "rate"), "lacks speech.lr"),
+        ("out = 'o'\nseed = 1\n[omnisink]\nsteps = 1", "has unknown omnisink"),
+        ("out = 'o'\nseed = 1\n[omnisync]\n[latentsync]", "latentsync and omnisync, which are trainings of their own"),
+        ("out = 3\nseed = 1\n[omnisync]", "out must be the name of a folder, got 3"),
+        ("out = 'o'\nseed = 'one'\n[omnisync]", "seed must be a whole number from 0, got 'one'"),
+        (re.sub("lr = .*", "lr = nan", CONFIG), r"\.lr must be a number above 0, got nan"),
     ],
 )
 def test_configurations_that_are_refused(tmp_path, text, words):
@@ -159,3 +165,25 @@ def test_configurations_that_are_refused(tmp_path, text, words):
         loop.train(path)
     with pytest.raises(InputError, match="no such file"):
         loop.train(tmp_path / "absent.toml")
+    with pytest.raises(InputError, match="cannot be read"):
+        loop.train(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [("omnisync = 3", r"\[omnisync\] must be a table"), ("latentsync = 3", r"\[latentsync\] must be a table")],
+)
+def test_a_training_that_is_no_table(tmp_path, table, words):
+    path = tmp_path / "bad.toml"
+    path.write_text(f"out = '{tmp_path / 'out'}'\nseed = 1\n{table}", encoding="utf-8")
+    with pytest.raises(InputError, match=words):
+        loop.train(path)
+
+
+def test_an_out_that_is_a_file_stays(tmp_path):
+    path, out = tmp_path / "a.toml", tmp_path / "out"
+    path.write_text(f"out = '{out}'\nseed = 1\n[omnisync]", encoding="utf-8")
+    out.write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputError, match="cannot make the folder"):
+        loop.train(path)
+    assert out.read_text(encoding="utf-8") == "mine"

@@ -31,7 +31,7 @@ def change(
     """
     folder = Path(folder)
     table = folder / "clips.parquet" if (folder / "clips.parquet").exists() else folder / "clips.csv"
-    clips = [row for row in read_table(table) if not row["problem"]]
+    clips = [row for row in read_table(table) if not row.get("problem")]
     if len(clips) < 2:
         raise InputError(f"{folder} has {len(clips)} clips; a clip is changed to another's sound: prepare two or more")
     rows = []

@@ -7,6 +7,7 @@ known of them, as webdataset reads it. A shard that is there is not made again.
 from __future__ import annotations
 
 import hashlib
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from ...tables import read_table
 from ..latents import as_video
 from ..sized.parts import digest_of, open_vae, open_whisper
 from ..sized.windows import Encoding, WindowRow, write_encoding, write_windows
+from .changed import CHANGED
 from .crops import read_beside
 from .spread import HERE, Spread
 from .stretches import FPS
@@ -52,6 +54,8 @@ class EncodeOptions:
     """A table of `source` and `caption`; else the sound's level makes one."""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.name):  # it is a folder's, in which shards of before are removed
+            raise InputError(f"windows are encoded under a plain name (letters, digits, _ . -), got {self.name!r}")
         if self.frames < 5 or self.frames % 4 != 1:
             raise InputError(f"a window has 1 + 4k frames, 5 or more, got {self.frames}")
 
@@ -65,6 +69,7 @@ def encode(
     """Encode every crop of a set; returns the number of windows. InputError: no set, or a VAE that does not fit it."""
     folder = Path(folder)
     clips = _clips(folder)
+    _captions(options)
     vae, whisper = _networks(options)
     out = folder / "encoded" / options.name
     size = _size(folder / clips[0]["path"])
@@ -126,13 +131,28 @@ def _clips(folder: Path) -> list[Row]:
     tables = [path for path in (folder / "clips.parquet", folder / "clips.csv") if path.exists()]
     if not tables:
         raise InputError(f"{folder} is no set: it has no clips.csv; make it with `prepare FOOTAGE --out {folder}`")
-    rows = [row for row in read_table(tables[0]) if not row["problem"]]
-    changed = [row for path in [folder / "changed.csv"] if path.exists() for row in read_table(path)]
-    return sorted(rows + changed, key=lambda row: row["path"])
+    rows = [row for row in _listed(tables[0], "path", "source", "split", "problem") if not row["problem"]]
+    changed = [row for path in [folder / CHANGED] if path.exists() for row in _listed(path, "path", "of")]
+    clips = sorted(rows + changed, key=lambda row: row["path"])
+    gone = [row["path"] for row in clips if not (folder / row["path"]).is_file()]
+    if gone or not clips:
+        what = f"{len(gone)} of the {len(clips)} clips that it lists (first: {gone[0]})" if gone else "any clip"
+        raise InputError(f"{folder} lacks {what}; run `prepare FOOTAGE --out {folder}` again, it makes what is gone")
+    return clips
+
+
+def _listed(table: Path, *columns: str) -> list[Row]:
+    """InputError: a table of something else."""
+    rows = read_table(table)
+    lacking = [name for name in columns if rows and name not in rows[0]]
+    if lacking:
+        raise InputError(f"{table} has no column {', '.join(lacking)}; it has {', '.join(map(str, rows[0]))}")
+    return rows
 
 
 def _captions(options: EncodeOptions) -> dict[str, str]:
-    return {row["source"]: row["caption"] for row in read_table(options.captions)} if options.captions else {}
+    rows = _listed(Path(options.captions), "source", "caption") if options.captions else []
+    return {row["source"]: row["caption"] for row in rows}
 
 
 def _size(clip: Path) -> int:

@@ -39,6 +39,7 @@ from .sync import measure_sync
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".ts")
 ROWS = ".rows"
+SPLITS = ("train", "test")
 PAIRS = ("none", "folder")
 Row = dict[str, Any]
 
@@ -90,12 +91,14 @@ def prepare(
     videos, or nothing in any of them to learn from.
     """
     folder, out = Path(folder), Path(out)
-    sources = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
-    sources = [path for path in sources if not path.is_relative_to(out)]
-    if not sources:
-        raise InputError(f"no videos in {folder}; expected footage ({', '.join(SUFFIXES)}), a folder for each person")
-    for name in ("train", "test", ROWS):
-        (out / name).mkdir(parents=True, exist_ok=True)
+    sources = _sources(folder, out)
+    if options.syncnet:
+        _syncnet(options.syncnet)  # a file that does not serve is no fault of the footage
+    try:
+        for name in (*SPLITS, ROWS):
+            (out / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {out}: {error.strerror or error}") from None
     if len({_person(source.relative_to(folder)) for source in sources}) == 1:
         options = replace(options, test_share=0.0)
     found: dict[int, list[Row]] = {}
@@ -115,7 +118,7 @@ def prepare(
 def summary(rows: list[Row]) -> str:
     """Counts in one line."""
     parts = []
-    for split in ("train", "test"):
+    for split in SPLITS:
         clips = [row for row in rows if row["split"] == split and not row["problem"]]
         people, minutes = len({row["person"] for row in clips}), sum(row["frames"] for row in clips) / FPS / 60
         parts.append(f"{split}: {len(clips)} clips of {people} people, {minutes:.1f} min")
@@ -124,29 +127,51 @@ def summary(rows: list[Row]) -> str:
     return "; ".join(parts) + f"; left out: {left_out}{alone}"
 
 
+def _sources(folder: Path, out: Path) -> list[Path]:
+    """Videos to work on; what an earlier run made is none. InputError: there are none."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
+    sets = {out.resolve(), *(path.parent.resolve() for path in folder.rglob(ROWS))}
+    made = {one / split for one in sets for split in SPLITS}
+    sources = [path for path in found if path.parent.resolve() not in made]
+    if not sources:
+        made = f" but the {len(found)} clips that `prepare` made" if found else ""
+        expected = f"footage ({', '.join(SUFFIXES)}), a folder for each person"
+        raise InputError(f"no videos in {folder}{made}; expected {expected}")
+    return sources
+
+
 def _rows_of(folder: Path, out: Path, options: PrepareOptions, source: Path) -> list[Row]:
     """A source's rows; what is wrong with it alone is a row with a problem."""
     name = source.relative_to(folder)
     person = _person(name)
-    kept = out / ROWS / f"{_digest(source, options)}.json"
-    if kept.is_file():
-        rows = json.loads(kept.read_text(encoding="utf-8"))
-        if all(row["problem"] or (out / row["path"]).is_file() for row in rows):
-            return rows
     pose = name.parent.as_posix() if options.pairs == "folder" else ""
     row = {"source": name.as_posix(), "person": person, "pose": pose, "split": _split(person, options.test_share)}
     try:
+        kept = out / ROWS / f"{_digest(source, options)}.json"
+        rows = _kept(kept)
+        if rows and all(row["problem"] or (out / row["path"]).is_file() for row in rows):
+            return rows
         clips = [row | one for one in _clips(source, out, row["split"], options)]
     except OutputError:
         raise
-    except (InputError, OSError) as error:
+    except InputError as error:
         clips = [_left_out(row, str(error).splitlines()[0])]
+    except OSError as error:  # of the disk, maybe: the next run tries again
+        return [_left_out(row, f"{source} cannot be worked on ({error.strerror or error})")]
     if not clips:
         reason = f"no mouth is seen for {options.least_seconds:g} s in one shot"
         clips = [_left_out(row, reason)]
     with replacing(kept) as part:
         part.write_text(json.dumps(clips), encoding="utf-8")
     return clips
+
+
+def _kept(path: Path) -> list[Row]:
+    """A source's rows of before; none where they are not there or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
 
 
 def _person(name: Path) -> str:

@@ -22,6 +22,7 @@ from ...models.picture_vae import read_picture_vae
 from ..fit import Course, Report, fit, log_unseen
 from ..lora import add_lora, linear_layers, write_lora
 from ..optimiser import AdamW
+from ..settings import check_kinds, check_number
 from ..stage import device_of, step_rng
 from .codec import Codec
 from .contrastive import Crossed, Pairs, contrastive_loss, crossed_loss, draw_pairs
@@ -78,6 +79,12 @@ class LatentSyncOptions:
                 raise InputError(f"latentsync.{name} must be one of {', '.join(allowed)}, got {value!r}")
         if self.resolution % 8 or self.resolution < 48:
             raise InputError(f"latentsync.resolution must be a multiple of 8 from 48 on, got {self.resolution}")
+        for name in ("steps", "batch"):
+            check_number(f"latentsync.{name}", getattr(self, name), 1, whole=True)
+        check_number("latentsync.lr", self.lr, 0, least=False)
+        check_number("latentsync.lora_rank", self.lora_rank, 0, whole=True)
+        if not 0 <= self.ema < 1:
+            raise InputError(f"latentsync.ema must be from 0 to below 1, got {self.ema}")
         if self.lora_rank and self.stage == SYNCNET:
             raise InputError("latentsync.lora_rank is for the UNet's stages; leave it out for syncnet")
         missing = [name for name in self.needed if not getattr(self, name)]
@@ -97,11 +104,15 @@ class LatentSyncOptions:
 
 def read_options(table: dict) -> LatentSyncOptions:
     """From the TOML file's table. InputError: an unknown or missing name, or a stage without the files it needs."""
+    if not isinstance(table, dict):
+        raise InputError(f"[latentsync] must be a table, got {table!r}")
     known = {field.name for field in fields(LatentSyncOptions)}
     unknown, missing = sorted(table.keys() - known), sorted({"stage", "clips", "steps"} - table.keys())
     if unknown or missing:
         raise InputError(f"[latentsync] lacks {missing or 'nothing'} and has unknown {unknown or 'nothing'}")
-    return LatentSyncOptions(**{**table, "stage": str(table["stage"])})
+    table = {**table, "stage": str(table["stage"])}
+    check_kinds(LatentSyncOptions, table, "latentsync")
+    return LatentSyncOptions(**table)
 
 
 def train_latentsync(table: dict, work: Path, seed: int) -> Path:

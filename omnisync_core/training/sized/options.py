@@ -8,6 +8,7 @@ from typing import Any
 
 from ...errors import InputError
 from ..objective import PAPER, ObjectiveOptions
+from ..settings import check_kinds, check_number
 
 OBJECTIVES = {"paper": PAPER, "ours": ObjectiveOptions()}
 OPTIMISERS = ("adamw", "muon")
@@ -55,6 +56,12 @@ class SizedOptions:
         for name in ("steps", "batch", "accumulate"):
             if getattr(self, name) < 1:
                 raise InputError(f"omnisync.{name} must be 1 or more, got {getattr(self, name)}")
+        check_number("omnisync.lr", self.lr, 0, least=False)
+        check_number("omnisync.weight_decay", self.weight_decay, 0)
+        for name in ("warmup", "lora_rank"):
+            check_number(f"omnisync.{name}", getattr(self, name), 0, whole=True)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"omnisync.betas must be from 0 to below 1, got {list(self.betas)}")
         if self.optimiser not in OPTIMISERS:
             raise InputError(f"omnisync.optimiser must be one of {', '.join(OPTIMISERS)}, got {self.optimiser!r}")
         if self.optimiser == "muon" and self.shard:
@@ -67,11 +74,14 @@ class SizedOptions:
 
 def read_options(table: Mapping[str, Any]) -> SizedOptions:
     """InputError: an unknown or missing name, or a value out of its bounds."""
+    if not isinstance(table, Mapping):
+        raise InputError(f"[omnisync] must be a table, got {table!r}")
     known = {one.name for one in fields(SizedOptions)}
     unknown = sorted(table.keys() - known)
     missing = sorted({"data", "vae", "whisper", "text", "steps"} - table.keys())
     if unknown or missing:
         raise InputError(f"[omnisync] lacks {missing or 'nothing'} and has unknown {unknown or 'nothing'}")
+    check_kinds(SizedOptions, table, "omnisync")
     settings = dict(table)
     if "objective" in settings:
         settings["objective"] = _objective(settings["objective"])
@@ -89,4 +99,5 @@ def _objective(table: Mapping[str, Any]) -> ObjectiveOptions:
         raise InputError(
             f"[omnisync.objective] has unknown {unknown or 'nothing'}; like must be one of {', '.join(OBJECTIVES)}"
         )
+    check_kinds(ObjectiveOptions, changes, "omnisync.objective")
     return replace(OBJECTIVES[like], **changes)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...checkpoint import check_strictly, read_bundle
+from ...configuration import TRANSFORMER, BadConfiguration
 from ...errors import CheckpointError, InputError
 from ...models.dit import BASE, MINI, DiT, DiTConfig
 from ...models.humo import HUMO, convert
@@ -29,10 +30,14 @@ def describe(size: str, changes: Mapping[str, object], speech: tuple[int, int], 
     """A size by name with changes; `speech` is (features a frame, their width), both of the encoders at hand."""
     if size not in SIZES:
         raise InputError(f"omnisync.size must be one of {', '.join(SIZES)}, got {size!r}")
-    try:
-        config = replace(SIZES[size], **changes)
-    except TypeError as error:
-        raise InputError(f"[omnisync.dit]: {str(error).split('__init__() ')[-1]}") from None
+    for name, value in changes.items():
+        if name not in TRANSFORMER:
+            raise InputError(f"[omnisync.dit] has no {name!r}; there are {', '.join(TRANSFORMER)}")
+        try:
+            TRANSFORMER[name].check(f"omnisync.dit.{name}", value)
+        except BadConfiguration as error:
+            raise InputError(str(error)) from None
+    config = replace(SIZES[size], **changes)
     if config.width % config.heads or config.width // config.heads % 2:
         raise InputError(f"a width of {config.width} gives {config.heads} heads no even width")
     return replace(config, speech_tokens=speech[0], speech_dim=speech[1], text_dim=text_dim)

@@ -150,12 +150,22 @@ def test_what_does_not_serve_is_one_line(crops, tmp_path):
         (lambda: encode.encode(faces, asked(tmp_path)), "nothing says where the mouth is"),
         (lambda: encode_drawn(tmp_path, tmp_path / "x", asked(tmp_path)), "no reels_train"),
         (lambda: EncodeOptions("a", "v", "w", frames=16), "1 \\+ 4k frames"),
+        (lambda: EncodeOptions("../..", "v", "w"), r"a plain name .* got '\.\./\.\.'"),
+        (lambda: EncodeOptions("..", "v", "w"), "a plain name"),
+        (lambda: encode.encode(crops, asked(tmp_path, captions=str(crops / "clips.csv"))), "has no column caption"),
         (lambda: PrepareOptions(crops=40), "multiple of 16"),
         (lambda: PrepareOptions(pairs="all"), "none, folder"),
     ):
         with pytest.raises(InputError, match=reason) as error:
             give()
         assert "\n" not in str(error.value)
+
+
+def test_a_clip_that_is_gone_is_named(crops, tmp_path):
+    path = read_table(crops / "clips.csv")[0]["path"]
+    (crops / path).unlink()
+    with pytest.raises(InputError, match=f"lacks 1 of the 2 clips that it lists .*{path}.* run `prepare"):
+        encode.encode(crops, asked(tmp_path))
 
 
 def test_from_footage_to_a_video(crops, tmp_path, monkeypatch):

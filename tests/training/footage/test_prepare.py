@@ -14,7 +14,7 @@ import pytest
 from omnisync_core.audio import SpeechWave
 from omnisync_core.cli import main
 from omnisync_core.engines.latentsync import align
-from omnisync_core.errors import InputError
+from omnisync_core.errors import InputError, OutputError
 from omnisync_core.media import probe_video, read_frames
 from omnisync_core.mouth import MouthTrack
 from omnisync_core.tables import read_table
@@ -180,6 +180,38 @@ def test_sound_that_is_off(footage, tmp_path, monkeypatch, crops):
     assert not list((tmp_path / "off" / "train").iterdir())
 
 
+def test_sets_inside_the_footage_are_no_footage(footage, tmp_path, monkeypatch):
+    """By whatever path they are named; and a set alone holds nothing to work on."""
+    inside = footage / "set"
+    rows = prepare(footage, inside, OPTIONS)
+    monkeypatch.chdir(tmp_path)
+    assert prepare("footage", inside, OPTIONS) == rows
+    assert len(prepare(footage, tmp_path / "other", OPTIONS)) == len(rows)
+    with pytest.raises(InputError, match=r"no videos in .* but the 2 clips that `prepare` made"):
+        prepare(inside, tmp_path / "again", OPTIONS)
+
+
+def test_a_broken_disk_is_not_remembered(footage, tmp_path, monkeypatch):
+    """What failed for another reason than the footage is tried again; a link that leads nowhere is a row."""
+    module = import_module("omnisync_core.training.footage.prepare")
+    write = module.write_faces
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    (footage / "bob" / "link.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    monkeypatch.setattr(module, "write_faces", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        prepare(footage, tmp_path / "set", OPTIONS)
+    monkeypatch.setattr(module, "write_faces", write)
+    rows = prepare(footage, tmp_path / "set", OPTIONS)
+    assert [row["source"] for row in rows if not row["problem"]] == ["anna/one.mp4", "bob/one.mp4"]
+    assert "No such file" in next(row["problem"] for row in rows if row["source"] == "bob/link.mp4")
+    for kept in (tmp_path / "set" / ".rows").iterdir():
+        kept.write_text('[{"prob', encoding="utf-8")
+    assert prepare(footage, tmp_path / "set", OPTIONS) == rows, "damaged notes are made again"
+
+
 def test_what_does_not_serve_is_one_line(tmp_path, footage):
     for give, reason in (
         (lambda: prepare(tmp_path / "nowhere", tmp_path / "a"), "no videos in"),
@@ -187,13 +219,16 @@ def test_what_does_not_serve_is_one_line(tmp_path, footage):
             lambda: prepare(film(tmp_path / "mute" / "a.mp4", sound=False).parent, tmp_path / "b"),
             "nothing in the 1 videos",
         ),
+        (lambda: prepare(footage, footage / "broken.mp4" / "set"), "cannot make the folder"),
+        (lambda: prepare(footage, tmp_path / "c", PrepareOptions(syncnet="gone.pt")), "gone.pt"),
         (lambda: PrepareOptions(resolution=100), "multiple of 8"),
         (lambda: PrepareOptions(test_share=1), "below 1"),
         (lambda: PrepareOptions(least_seconds=30), "got 30 to 20 s"),
     ):
-        with pytest.raises(InputError, match=reason) as error:
+        with pytest.raises((InputError, OutputError), match=reason) as error:
             give()
         assert "\n" not in str(error.value)
+    assert not (tmp_path / "c").exists()
 
 
 def test_the_command_says_what_came_of_it(footage, tmp_path, capsys):

@@ -193,7 +193,12 @@ def test_the_shipped_configuration_is_complete():
     [({"rate": 1}, r"unknown \['rate'\]"), ({"batch": 0}, "batch must be 1 or more"),
      ({"optimiser": "sgd"}, "adamw, muon"), ({"optimiser": "muon", "shard": True}, "Muon needs whole matrices"),
      ({"lora_rank": 4}, "a LoRA is learned over a bundle"), ({"objective": {"like": "theirs"}}, "paper, ours"),
-     ({"ema": 1.0}, "from 0 to below 1")],
+     ({"ema": 1.0}, "from 0 to below 1"), ({"steps": "50"}, "steps must be a whole number, got '50'"),
+     ({"batch": 1.5}, "batch must be a whole number"), ({"lr": float("nan")}, "lr must be a finite number"),
+     ({"lr": -1}, "lr must be a number above 0"), ({"betas": [0.9]}, "betas must be a list of 2 numbers"),
+     ({"betas": [0.9, 1]}, "betas must be from 0 to below 1"), ({"shard": "yes"}, "shard must be true or false"),
+     ({"objective": "paper"}, "objective must be a table"), ({"weight_decay": -1}, "weight_decay must be a number"),
+     ({"objective": {"tau_least": "0.9"}}, "objective.tau_least must be a finite number")],
 )  # fmt: skip
 def test_a_wrong_table_is_one_line(more, reason):
     with pytest.raises(InputError, match=reason) as error:

@@ -28,7 +28,8 @@ def test_sizes_by_name():
     changed = describe("humo", {"width": 192, "depth": 4, "heads": 6}, (4, 1024), 512)
     assert (changed.width, changed.depth, changed.speech_tokens, changed.text_dim) == (192, 4, 4, 512)
     for size, changes, reason in (("huge", {}, "must be one of mini, base, humo"), ("base", {"wide": 1}, "wide"),
-                                ("base", {"heads": 7}, "7 heads no even width")):  # fmt: skip
+                                ("base", {"heads": 7}, "7 heads no even width"),
+                                  ("base", {"width": "wide"}, "width must be a whole number from 2 to")):  # fmt: skip
         with pytest.raises(InputError, match=reason):
             describe(size, changes, (4, 1024), 1024)
 
