@@ -130,7 +130,7 @@ FLAG = (True, False)
 WIDTH, HEADS = 16384, 256
 CHANNELS = _Whole(1, 256, 16)
 
-TRANSFORMER = {
+TRANSFORMER: dict[str, Any] = {
     "width": _Whole(2, WIDTH),
     "depth": _Whole(1, 128),
     "heads": _Whole(1, HEADS),

@@ -134,9 +134,9 @@ def _sources(folder: Path, out: Path) -> list[Path]:
     made = {one / split for one in sets for split in SPLITS}
     sources = [path for path in found if path.parent.resolve() not in made]
     if not sources:
-        made = f" but the {len(found)} clips that `prepare` made" if found else ""
+        others = f" but the {len(found)} clips that `prepare` made" if found else ""
         expected = f"footage ({', '.join(SUFFIXES)}), a folder for each person"
-        raise InputError(f"no videos in {folder}{made}; expected {expected}")
+        raise InputError(f"no videos in {folder}{others}; expected {expected}")
     return sources
 
 
