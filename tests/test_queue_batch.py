@@ -191,5 +191,5 @@ def test_stopped_it_says_how_to_go_on(run, tmp_path, capsys):
 )
 def test_bad_settings(run, capsys, more, says):
     with serving(Server()) as host:
-        rows = run(host, status=2 if not more else 0, more=more)
+        rows = run(host, status=2, more=more)
     assert says in (rows["clip0"].reason if rows else capsys.readouterr().err)
