@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then moved there."""
+"""Files that appear whole or not at all: written beside their place, then moved there; folders for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
+from .errors import OutputError
+
 PART = ".part"
+
+
+def make_folder(path: Path) -> None:
+    """The folder and those above it, where they are not there. OutputError: it cannot be had."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path}: {error.strerror}") from None
 
 
 def part_of(path: Path) -> Path:

@@ -18,6 +18,7 @@ from .batch.ledger import FOLDER, Ledger
 from .batch.outcome import RESULTS, Outcome, write_results
 from .batch.plan import duration_of, key_of
 from .errors import InputError, JobError, OutputError
+from .files import make_folder
 from .job.lock import Lock
 from .job.manifest import file_digest
 from .manifest import Row
@@ -63,7 +64,7 @@ def queue_batch(
     prompt = read_workflow(workflow)
     if not any("{" in text for text in settings):
         raise InputError("--manifest needs --set with a column in braces, e.g. --set 1.file={video}")
-    _folder(out)
+    make_folder(out)
     ledger, lock = Ledger(out.absolute()), Lock(out.absolute() / FOLDER)
     lock.take()
     found: dict[str, Outcome] = {}
@@ -86,13 +87,6 @@ def queue_batch(
         write_results(out / RESULTS, [found[row.id] for row in rows if row.id in found])
         lock.release()
     return Counter(outcome.state for outcome in found.values())
-
-
-def _folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {out}: {error.strerror}") from None
 
 
 def _clip(row: Row, prompt: dict[str, dict], settings: Sequence[str], ledger: Ledger) -> Clip:

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from omnisync_core.files import replacing
+from omnisync_core.errors import OutputError
+from omnisync_core.files import make_folder, replacing
 
 
 @pytest.mark.parametrize("given", [{}, {"durable": True}, {"shared": True}, {"durable": True, "shared": True}])
@@ -51,3 +52,15 @@ def test_what_is_durable_was_synced_before_it_was_moved(tmp_path, monkeypatch):
         part.write_text("x")
     assert seen[0] is False
     assert seen[1:] == ([True] if os.name == "posix" else [])
+
+
+def test_a_folder_is_made_with_those_above_it(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_folder_that_cannot_be_had_is_named(tmp_path):
+    (tmp_path / "a").write_text("a file")
+    with pytest.raises(OutputError, match=r"cannot make the folder .*a: File exists"):
+        make_folder(tmp_path / "a")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import folder_paths
 
-from ...omnisync_core.errors import CheckpointError, InputError, OutputError
+from ...omnisync_core.errors import CheckpointError, InputError
+from ...omnisync_core.files import make_folder
 
 FOLDER, ADAPTERS = "omnisync", "omnisync_adapters"
 METRICS = "metrics"
@@ -79,10 +80,7 @@ def adapter_output(name: str) -> Path:
         )
     listed = folder_paths.get_full_path(ADAPTERS, stem + SUFFIX)
     path = Path(listed) if listed else folder_of(ADAPTERS) / (stem + SUFFIX)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {path.parent}: {error.strerror}") from None
+    make_folder(path.parent)
     return path
 
 

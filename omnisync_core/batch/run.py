@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError, OutputError
+from ..files import make_folder
 from ..job.lock import Lock
 from ..job.options import SyncOptions
 from ..job.report import Progress, clock
@@ -59,10 +60,7 @@ def open_batch(rows: Sequence[Row], out: Path, suffix: str, options: SyncOptions
     need_parquet()
     options = replace(options, marks=options.marks.anywhere())
     marking = Marking(options.marks, out / f"result{suffix}", lossless=options.lossless)  # once, not for every row
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {out}: {error.strerror}") from None
+    make_folder(out)
     tasks, refused = plan_tasks(rows, out, suffix, options, engine)
     ledger, left, finished = Ledger(out.absolute()), [], []
     for task in tasks:

@@ -21,8 +21,8 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from ..checkpoint import write_bundle
-from ..errors import InputError, OutputError
-from ..files import replacing
+from ..errors import InputError
+from ..files import make_folder, replacing
 from ..models import text, whisper
 from ..models.dit import MINI, DiT
 from ..models.vae import VAEConfig, VideoVAE
@@ -66,10 +66,7 @@ def train(path: str | Path) -> Path:
     """Run every stage of the configuration at `path`; returns the bundle's path."""
     config = _read(Path(path))
     work = Path(config["out"])
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {work}: {error.strerror}") from None
+    make_folder(work)
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))
     if "latentsync" in config:
         return train_latentsync(config["latentsync"], work, config["seed"])

@@ -320,6 +320,18 @@ def clip(host, tmp_path):
     return path
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A host in a process of its own, over HTTP."""
+    from tests.host.serving import Server
+
+    started = Server(tmp_path_factory.mktemp("server"))
+    try:
+        yield started.start()
+    finally:
+        started.kill()
+
+
 @pytest.fixture
 def sync(host, monkeypatch):
     """Run Lip Sync Video; its result's path and report. `engine` None paints. Without a track the finder, which sees

@@ -6,7 +6,6 @@ import json
 import pytest
 
 from tests.bench.browser import Browser, find_browser
-from tests.host.serving import Server
 from tests.test_workflows import BROWSER, FOLDER, read, twin
 
 START_SECONDS = 600
@@ -22,15 +21,6 @@ FIRST_FRAME = """(async () => {
 })()"""
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="NO BROWSER: templates in it (apt install chromium)")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    started = Server(tmp_path_factory.mktemp("server"))
-    try:
-        yield started.start()
-    finally:
-        started.kill()
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from omnisync_core.engines.latents import LatentEngine
-from tests.host.serving import ROOT, Server
+from tests.host.serving import ROOT
 
 API = ROOT / "workflows" / "api"
 ASSETS = ROOT / "omnisync_core" / "assets" / "demo"
@@ -49,15 +49,6 @@ def result_of(server, history):
     saved = [item for output in history["outputs"].values() for item in output.get("images", ())]
     (video,) = [item for item in saved if item["type"] == "output"]
     return server.base / "output" / video["subfolder"] / video["filename"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    started = Server(tmp_path_factory.mktemp("server"))
-    try:
-        yield started.start()
-    finally:
-        started.kill()
 
 
 @pytest.mark.parametrize("name", FRAMES)

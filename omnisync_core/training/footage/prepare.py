@@ -24,7 +24,7 @@ from ... import mouth
 from ...audio import SAMPLE_RATE, SpeechWave
 from ...engines.latentsync import align
 from ...errors import InputError, OutputError
-from ...files import replacing
+from ...files import make_folder, replacing
 from ...media import Frame, VideoInfo, probe_video
 from ...mouth.looks import hearing, small_frames
 from ...tables import write_table
@@ -94,11 +94,8 @@ def prepare(
     sources = _sources(folder, out)
     if options.syncnet:
         _syncnet(options.syncnet)  # a file that does not serve is no fault of the footage
-    try:
-        for name in (*SPLITS, ROWS):
-            (out / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {out}: {error.strerror or error}") from None
+    for path in (out, *(out / name for name in (*SPLITS, ROWS))):
+        make_folder(path)
     if len({_person(source.relative_to(folder)) for source in sources}) == 1:
         options = replace(options, test_share=0.0)
     found: dict[int, list[Row]] = {}
