@@ -70,14 +70,14 @@ class Choice:
         return tiny.engine(Sampling(steps=1))
 
 
-def make_clips(folder: Path, count: int) -> Path:
-    """A list of small clips that all differ, 9 to 17 frames of `SIZE` x `SIZE`."""
+def make_clips(folder: Path, count: int, least: int = 9) -> Path:
+    """A list of small clips that all differ, `least` frames of `SIZE` x `SIZE` and up to eight more."""
     from tests.fake import write_sound, write_video
 
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(count):
-        frames = 9 + number % 9
+        frames = least + number % 9
         video = write_video(folder / f"v{number}.mkv", frames, size=(SIZE, SIZE), cuts=(number % 7 + 1,))
         sound = folder / f"a{number}.wav"
         if not sound.exists():
@@ -137,8 +137,8 @@ def prove(clips: int, out: Path, engine: str) -> int:
 
 
 def throughput(clips: int, out: Path, engine: str) -> int:
-    """Clips a second from the first finished one on; workers that compute have a core and a thread each."""
-    manifest, rates = make_clips(out / "in", clips), {}
+    """Clips (of two seconds) a second from the first finished one on; a worker that computes has a core, a thread."""
+    manifest, rates = make_clips(out / "in", clips, least=50), {}
     cluster, _ = start_cluster(1)
     try:
         for count in (1, 2):
