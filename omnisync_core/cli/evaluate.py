@@ -15,6 +15,7 @@ def add(commands: Any) -> None:
     drawn = what.add_parser("synth", help="on drawn characters with exact ground truth")
     add_clips(drawn, clips=64)
     drawn.add_argument("--grid", action="store_true", help="also over guidance settings")
+    drawn.add_argument("--syncnet", type=Path, metavar="FILE", help="a small SyncNet of drawn characters judges too")
     drawn.set_defaults(command=synth)
     _add_cycle(
         what.add_parser("cycle", help="on a real clip: changed to other sounds and back, against the clip itself")
@@ -36,7 +37,7 @@ def _add_cycle(command: argparse.ArgumentParser) -> None:
 def synth(options: argparse.Namespace) -> None:
     from ..evaluation.synth import evaluate
 
-    evaluate(options.out, clips=options.clips, seed=options.seed, grid=options.grid)
+    evaluate(options.out, clips=options.clips, seed=options.seed, grid=options.grid, syncnet=options.syncnet)
 
 
 def cycle(options: argparse.Namespace) -> None:

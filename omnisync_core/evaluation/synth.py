@@ -16,7 +16,9 @@ from ..diffusion.guidance import Guidance
 from ..engines.omnisync import Sampling
 from ..synth.clips import caption_of, read_clip, write_clips
 from ..synth.speech import AMPLITUDE
+from ..training.latentsync.syncnet import SMALL, load_syncnet
 from . import bench
+from .agreement import judge, table_rows
 from .bench import Engines, Measured
 from .figures import Figure, bootstrap, pooled
 from .sheet import write_sheet
@@ -40,14 +42,15 @@ def evaluate(
     size: int = 256,
     seconds: float = 3.0,
     prompts: bool = True,
+    syncnet: str | os.PathLike | None = None,
 ) -> dict:
     """Edit `clips` test clips of a seed as a user would, print and write the figures; returns the report.
 
     `out` gets the clips with their results, report.json, report.md and sheet.png. What was done there before by the
     same engine is not done again. engines, sampling: the shipped bundle's where None; the codec's ceiling is left out
-    for those without an autoencoder.
+    for those without an autoencoder. syncnet: the file of a small SyncNet of drawn characters, which then judges too.
     """
-    out = Path(out)
+    out, judging = Path(out), load_syncnet(syncnet, SMALL, checkpointed=False) if syncnet else None
     engines, sampling = engines or bench.bundled(), sampling or bench.own()
     folders = _clips(out, clips, seed, size, seconds)
     main = bench.run(folders, engines, "result", sampling, keep=True)
@@ -64,6 +67,10 @@ def evaluate(
     best = pooled([one.figures for one in main])
     title = f"Recovered {best['share'].value:.2f}, sync {best['sync_r'].value:.2f}"
     write_sheet(out / "sheet.png", main, "result", title)
+    if judging:
+        judged = judge(folders, "result", judging)
+        report["syncnet"] = {name: [asdict(one) for one in row] for name, row in judged.items()}
+        tables += [f"## SyncNet ({Path(syncnet).name}) with the new sound", _markdown(table_rows(judged))]
     if prompts:
         report["prompt"] = evaluate_prompt(folders[:PROMPT_CLIPS], engines, sampling)
         tables += ["## Prompt", prompt_table(report["prompt"])]

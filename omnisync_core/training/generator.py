@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..diffusion import flow
 from ..diffusion.guidance import gaussian, mouth_per_latent_frame
+from ..errors import InputError
 from ..files import replacing
 from ..models.dit import DiT
 from ..models.layers import attend, attend_plainly
@@ -26,7 +27,11 @@ from ..models.vae import Source, VideoVAE
 from ..synth.archive import mapped
 from .adversary import Adversary, adversary_losses, balance
 from .latents import FeatureBank, as_video, read_reels
+from .latentsync.drawn import Voices, draw_stretch, sampled_faces
+from .latentsync.losses import sync_loss
+from .latentsync.syncnet import StableSyncNet
 from .objective import cut_pieces
+from .settings import check_number
 from .stage import device_of
 
 
@@ -51,8 +56,18 @@ class GeneratorOptions:
     adversary_weight: float = 0.0
     """How hard the judge of patches pulls at the pictures, over how hard `pixel_loss` does: with it what does not
     follow from the speech is painted sharply too."""
+    sync_weight: float = 0.0
+    """How hard a frozen SyncNet (`[generator] syncnet`) pulls at what is decoded from predictions (`sync_figure`)."""
     joint_dropout: float = 0.05
     text_dropout: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name == "sigma_least" or name.endswith(("_share", "_dropout")):
+                if not 0 <= value <= 1:
+                    raise InputError(f"objective.{name} must be from 0 to 1, got {value}")
+            elif not isinstance(value, bool):
+                check_number(f"objective.{name}", value, int(name == "piece"))
 
 
 class Generator(nn.Module):
@@ -61,6 +76,7 @@ class Generator(nn.Module):
     def __init__(self, dit: DiT, vae: VideoVAE) -> None:
         super().__init__()
         self.dit, self.vae, self.adversary = dit, vae, Adversary()
+        self.syncnet: StableSyncNet | None = None
         vae.encoder.requires_grad_(False)
         for block in dit.blocks:
             for part in (block.self_attention, block.speech_attention, block.text_attention):
@@ -115,20 +131,26 @@ def encode_reels(shard: Path, out: Path, vae: VideoVAE, bank: FeatureBank, batch
 
 
 class Reels:
-    """Drawn frames beside their latents, shard by shard; frames are mapped from the disk."""
+    """Drawn frames beside their latents, shard by shard; frames are mapped from the disk.
 
-    def __init__(self, drawn: Sequence[Path], encoded: Sequence[Path]) -> None:
-        self.shards = []
+    `voices`: what a SyncNet hears of them.
+    """
+
+    def __init__(self, drawn: Sequence[Path], encoded: Sequence[Path], voices: Voices | None = None) -> None:
+        self.shards, self.voices = [], voices
         for frames, latents in zip(drawn, encoded, strict=True):
-            with np.load(latents) as data:
-                self.shards.append({key: data[key] for key in data.files} | {"frames": mapped(frames, "frames")})
+            with np.load(latents) as data, np.load(frames) as said:
+                shard = {key: data[key] for key in data.files} | {
+                    key: said[key] for key in ("fps", "utterance", "start")
+                }
+            self.shards.append(shard | {"frames": mapped(frames, "frames")})
 
     def draw(
         self, batch: int, texts: dict, options: GeneratorOptions, rng: np.random.Generator, seen: int | None = None
     ) -> dict[str, Tensor]:
         """Random pseudo-pairs, half of them mirrored; `texts`: style -> list of encoded captions (L, D).
 
-        The first `seen` (None: all) come with their frames.
+        The first `seen` (None: all) come with their frames, and where a SyncNet counts with what it hears of a stretch.
         """
         rows: dict[str, list] = defaultdict(list)
         for row in range(batch):
@@ -149,6 +171,12 @@ class Reels:
             if mirrored:
                 mouth_T3[:, 0] = 1 - mouth_T3[:, 0]
             rows["mouth"].append(mouth_T3)
+            if self.voices and options.sync_weight and (seen is None or row < seen):
+                late, at_F = draw_stretch(self.voices.config.frames, shard["fps"][reel], len(mouth_T3), rng)
+                said, begin = (shard[name][reel, target] for name in ("utterance", "start"))
+                rows["sync_frames"].append(at_F)
+                rows["mel"].append(self.voices.mel(int(said), begin + late)[None])
+                rows["heard"].append(heard)
             rows["sigma"].append(rng.uniform(options.sigma_least, 1))
         whole = {name: torch.as_tensor(np.stack(value)) for name, value in rows.items()}
         return {name: value if "frames" in name else value.float() for name, value in whole.items()}
@@ -188,6 +216,9 @@ def generator_loss(
     pixels = pixel_loss(result, frames["target"], mouth, options)
     figures["codec" if plain else "truth" if given else "pixels"] = pixels
     loss = options.pixel_weight * pixels + (options.latent_weight * figures["latents"] if learns else 0)
+    if options.sync_weight and not given and batch["heard"].any():
+        figures["sync"] = sync_figure(model, result, batch, [(x * scale, y * scale) for x, y in pieces])
+        loss = loss + options.sync_weight * figures["sync"]
     if options.adversary_weight and not plain:
         figures |= (judged := adversary_losses(model.adversary, result, frames["target"]))
         share = options.adversary_weight * options.pixel_weight
@@ -233,6 +264,23 @@ def pixel_loss(result: Tensor, target: Tensor, mouth_BT3: Tensor, options: Gener
             change = difference.narrow(axis, step, size) - difference.narrow(axis, 0, size)
             loss = loss + (weight.narrow(axis, 0, size) * change.abs()).mean() / step
     return loss
+
+
+def sync_figure(
+    model: Generator, result: Tensor, batch: dict[str, Tensor], at: Sequence[tuple[int, int]]
+) -> Tensor:  # fmt: skip
+    """How little the SyncNet believes that decoded pieces, at pixels x, y of the target's frames, say what was heard.
+
+    `result` (B, 3, T, side, side); of the batch its first B, of them those whose prediction heard anything.
+    """
+    whole = as_video(batch["target_frames"])
+    for row, (piece, (x, y)) in enumerate(zip(result, at, strict=True)):
+        whole[row, ..., y : y + piece.shape[-2], x : x + piece.shape[-1]] = piece
+    shown_BF, rows_B1 = batch["sync_frames"], torch.arange(len(whole), device=whole.device)[:, None]
+    mouth_BF3 = batch["mouth"][rows_B1, shown_BF]
+    faces = sampled_faces(whole.transpose(1, 2)[rows_B1, shown_BF], mouth_BF3, model.syncnet.config.resolution)
+    heard = batch["heard"] > 0
+    return sync_loss(model.syncnet, faces[heard], batch["mel"][heard])
 
 
 def corners(mouth_BT3: Tensor, size: int, piece: int, rng: np.random.Generator) -> list[tuple[int, int]]:

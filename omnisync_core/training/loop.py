@@ -21,6 +21,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from ..checkpoint import write_bundle
+from ..diffusion.guidance import Guidance
 from ..errors import InputError
 from ..files import make_folder, replacing
 from ..models import text, whisper
@@ -33,9 +34,9 @@ from .encoders import WORDS, CaptionReader, SpeechReader, caption_loss, train_re
 from .latents import FeatureBank, encode_shard, latent_statistics
 from .latentsync.run import train_latentsync
 from .objective import ObjectiveOptions, cut_pieces, draw_batch, flow_loss
-from .one_step import train_generator
+from .one_step import check_generator, train_generator
 from .reels import ReelOptions, write_reels
-from .settings import check_number
+from .settings import check_number, check_table
 from .sized import train_sized
 from .sized.options import read_options
 from .sized.parts import text_width
@@ -171,6 +172,12 @@ def _check_values(config: dict, keys: dict[str, tuple[str, ...]]) -> None:
         for name in names:
             if name not in _TABLES:
                 check_number(f"{part}.{name}", config[part][name], 0, whole=name not in _SHARES, least=False)
+    if "sampling" in keys:
+        check_table(Guidance, config["sampling"]["guidance"], "sampling.guidance")
+    if "dit" in keys:
+        check_table(ObjectiveOptions, config["dit"].get("objective", {}), "dit.objective")
+    if "generator" in keys:
+        check_generator(config["generator"])
 
 
 def _fresh(build: Callable[[], nn.Module], seed: int) -> nn.Module:

@@ -17,17 +17,23 @@ from torch import nn
 
 from ..checkpoint import Bundle, read_bundle, write_bundle
 from ..engines.omnisync import BUNDLED, build_networks, build_spec
+from ..errors import InputError
 from ..models.vae import VideoVAE
 from ..models.whisper import WhisperEncoder
 from .encoders import SpeechReader, fit_head, speech_batch, train_reader
 from .generator import Generator, GeneratorOptions, Reels, edited, encode_reels, generator_loss, mouth_box
 from .latents import FeatureBank
+from .latentsync.drawn import Voices
+from .latentsync.syncnet import SMALL, load_syncnet
 from .reels import POSE_A, ReelOptions, write_reels
+from .settings import check_number, check_table
 from .stage import device_of, run_stage, step_rng
 
 BUNDLE = "omnisync_one_step.safetensors"
 SHEET_CLIPS = 40
 HEAD_SAYINGS = 96
+_PART = {"steps": 0, "batch": 1, "decoded": 0, "seed": 0}
+"""Whole numbers of a part, and the least they can be."""
 Captions = Callable[[nn.Module], dict[int, list[np.ndarray]]]
 
 
@@ -35,10 +41,16 @@ def train_generator(config: dict, corpora: dict[str, list], texts_of: Captions, 
     """Draw, encode, train part by part; returns the bundle's path. `texts_of(encoder)`: style -> encoded captions."""
     bundle = read_bundle(config["generator"].get("init") or BUNDLED)
     networks = build_networks(bundle)
+    _check_pieces(config, networks["vae"].spatial_stride)
+    judge, voices = config["generator"].get("syncnet"), dict.fromkeys(corpora)
+    if judge:
+        judge = load_syncnet(judge, SMALL, checkpointed=False)
+        voices = {split: Voices(corpus, SMALL) for split, corpus in corpora.items()}
     if "speech" in config:
         networks["whisper"] = _hear_on(config["speech"], config["seed"], work, networks["whisper"], corpora)
     model = _prepared(networks)
-    reels = {split: _reels(config, work, split, networks, corpora[split]) for split in ("train", "test")}
+    model.syncnet = judge or None
+    reels = {split: _reels(config, work, split, networks, corpora[split], voices[split]) for split in ("train", "test")}
     texts = texts_of(networks["text"])
 
     def write(trained: Generator) -> Path:
@@ -47,6 +59,58 @@ def train_generator(config: dict, corpora: dict[str, list], texts_of: Captions, 
     for number, part in enumerate(config["generator"]["parts"]):
         model = _train_part(f"generator_{number}", part, config["seed"], work, model, reels, texts, write)
     return write(model)
+
+
+def check_generator(table: dict) -> None:
+    """InputError: the table `[generator]` has names that are none, or values that cannot be."""
+    if unknown := sorted(table.keys() - {"init", "syncnet", "parts"}):
+        raise InputError(f"[generator] has unknown {', '.join(unknown)}; there are init, syncnet, parts")
+    for name in ("init", "syncnet"):
+        if not isinstance(table.get(name, ""), str):
+            raise InputError(f"generator.{name} must be the name of a file, got {table[name]!r}")
+    parts = table["parts"]
+    if not isinstance(parts, list) or not parts or not all(isinstance(part, dict) for part in parts):
+        raise InputError(f"generator.parts must be tables [[generator.parts]], one or more, got {parts!r}")
+    for number, part in enumerate(parts, 1):
+        try:
+            _check_part(part)
+        except InputError as error:
+            raise InputError(f"part {number} of generator.parts: {error}") from None
+        if part.get("objective", {}).get("sync_weight") and not table.get("syncnet"):
+            raise InputError(f"part {number} of generator.parts: sync_weight needs a SyncNet's file, generator.syncnet")
+
+
+def _check_part(part: dict) -> None:
+    known = {*_PART, "lr", "interpolation", "compiled", "objective"}
+    unknown, missing = sorted(part.keys() - known), sorted({"steps", "batch", "decoded", "lr"} - part.keys())
+    if unknown or missing:
+        raise InputError(
+            f"it lacks {', '.join(missing) or 'nothing'} and has unknown {', '.join(unknown) or 'nothing'}"
+        )
+    for name in _PART.keys() & part.keys():
+        check_number(name, part[name], _PART[name], whole=True)
+    check_number("lr", part["lr"], 0, least=False)
+    check_number("interpolation", share := part.get("interpolation", 1.0), 0)
+    if share > 1:
+        raise InputError(f"interpolation must be a number from 0 to 1, got {share:g}")
+    if part["decoded"] > part["batch"]:
+        raise InputError(f"decoded must be at most the batch of {part['batch']}, got {part['decoded']}")
+    if not isinstance(part.get("compiled", False), bool):
+        raise InputError(f"compiled must be true or false, got {part['compiled']!r}")
+    check_table(GeneratorOptions, part.get("objective", {}), "objective")
+
+
+def _check_pieces(config: dict, stride: int) -> None:
+    """InputError: a part looks at pieces that are larger than the crops."""
+    most = config["reels"]["crop_size"] // stride
+    for number, part in enumerate(config["generator"]["parts"], 1):
+        objective = GeneratorOptions(**part.get("objective", {}))
+        name, side = ("piece", objective.piece) if part["decoded"] else ("latent_piece", objective.latent_piece)
+        if side > most:
+            raise InputError(
+                f"part {number} of generator.parts: objective.{name} must be at most {most}, the side of a crop of "
+                f"{config['reels']['crop_size']} pixels in latents, got {side}"
+            )
 
 
 def _hear_on(options: dict, seed: int, work: Path, encoder: WhisperEncoder, corpora: dict[str, list]) -> WhisperEncoder:
@@ -115,7 +179,9 @@ def _prepared(networks: dict[str, nn.Module]) -> Generator:
     return Generator(dit, vae)
 
 
-def _reels(config: dict, work: Path, split: str, networks: dict[str, nn.Module], corpus: list) -> Reels:
+def _reels(
+    config: dict, work: Path, split: str, networks: dict[str, nn.Module], corpus: list, voices: Voices | None
+) -> Reels:  # fmt: skip
     options = config["reels"]
     reels = ReelOptions(
         corpus=str(work / f"corpus_{split}.npz"), out=str(work / f"reels_{split}"), split=split,
@@ -131,7 +197,7 @@ def _reels(config: dict, work: Path, split: str, networks: dict[str, nn.Module],
         bank = FeatureBank(networks["whisper"], corpus, networks["dit"].config.speech_tokens)
         for frames, out in missing:
             encode_reels(frames, out, networks["vae"], bank)
-    return Reels(drawn, encoded)
+    return Reels(drawn, encoded, voices)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
@@ -19,6 +20,17 @@ def check_kinds(options: type, table: Mapping[str, Any], name: str) -> None:
     for key, kind in get_type_hints(options).items():
         if key in table and not _fits(table[key], kind):
             raise InputError(f"{name}.{key} must be {_in_words(kind)}, got {table[key]!r}")
+
+
+def check_table(options: type, table: Any, name: str) -> None:
+    """InputError unless `options(**table)` can be made of a table: names that it has, of their kinds, within bounds."""
+    if not isinstance(table, dict):
+        raise InputError(f"{name} must be a table, got {table!r}")
+    known = {one.name for one in fields(options)}
+    if unknown := sorted(table.keys() - known):
+        raise InputError(f"{name} has unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    check_kinds(options, table, name)
+    options(**table)
 
 
 def check_number(name: str, value: Any, low: float, *, whole: bool = False, least: bool = True) -> None:

@@ -1,17 +1,25 @@
 """From a bundle of many steps to one of a single step, on stubs; and the loss where its value is known."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from omnisync_core.audio import ArrayWave
 from omnisync_core.checkpoint import read_bundle, write_bundle
 from omnisync_core.engines.omnisync import load_engine
+from omnisync_core.errors import InputError
 from omnisync_core.training import loop, one_step
 from omnisync_core.training.encoders import SpeechReader, fit_head
-from omnisync_core.training.generator import Generator, GeneratorOptions, corners, cut, pixel_loss
+from omnisync_core.training.generator import Generator, GeneratorOptions, corners, cut, pixel_loss, sync_figure
+from omnisync_core.training.latents import as_video
+from omnisync_core.training.latentsync.drawn import as_faces, lower_halves
+from omnisync_core.training.latentsync.losses import sync_loss
+from omnisync_core.training.latentsync.syncnet import SMALL, StableSyncNet
 from tests import tiny
 from tests.fake import edit_alone
 from tests.training.stub import HEAD, utterances, write_shard
@@ -22,6 +30,7 @@ CONFIG = (
     + HEAD
     + """[generator]
 init = "{init}"
+syncnet = "{syncnet}"
 [[generator.parts]]
 steps = 1
 batch = 2
@@ -37,6 +46,7 @@ lr = 0.2
 piece = 2
 plain_share = 0.0
 adversary_weight = 0.3
+sync_weight = {sync_weight}
 latent_weight = {latent_weight}
 [[generator.parts]]
 steps = {latent_steps}
@@ -67,10 +77,10 @@ def trained(tmp_path, monkeypatch):
 
     monkeypatch.setattr(one_step, "write_reels", write_reels)
 
-    def run(latent_weight: float, speech: str = ""):
+    def run(latent_weight: float, speech: str = "", syncnet: str = ""):
         path, out = tmp_path / "config.toml", tmp_path / "run"
         values = {"out": out.as_posix(), "init": before.as_posix(), "latent_weight": latent_weight, "speech": speech}
-        values["latent_steps"] = int(latent_weight > 0)
+        values |= {"latent_steps": int(latent_weight > 0), "syncnet": syncnet, "sync_weight": 0.5 * bool(syncnet)}
         path.write_text(CONFIG.format(**values), encoding="utf-8")
         return read_bundle(before), read_bundle(loop.train(path))
 
@@ -102,6 +112,89 @@ def test_the_encoder_of_sound_learns_on_where_it_is_asked_to(trained):
     before, after = trained(0.0, "[speech]\nsteps = 2\nbatch = 2\nlr = 0.2")
     assert changed(before.tensors["whisper"], after.tensors["whisper"])
     assert not changed(before.tensors["text"], after.tensors["text"])
+
+
+def test_a_syncnet_counts_where_it_is_given(trained, tmp_path):
+    torch.manual_seed(0)
+    save_file(StableSyncNet(SMALL).state_dict(), tmp_path / "stable_syncnet.safetensors")
+    with pytest.raises(InputError, match=r"tensors are missing .*the file belongs to another model"):
+        trained(1.0, syncnet=(tmp_path / "before.safetensors").as_posix())
+    with pytest.raises(InputError, match="no such model file"):
+        trained(1.0, syncnet="absent.pt")
+    _, after = trained(1.0, syncnet=(tmp_path / "stable_syncnet.safetensors").as_posix())
+    row = json.loads((after.path.parent / "generator_1.jsonl").read_text())
+    assert 0 < row["sync"] < 2
+    assert not any("syncnet" in key for key in after.tensors["dit"] | after.tensors["vae"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"steps": -1}, "part 2 of generator.parts: steps must be a whole number from 0, got -1"),
+        ({"batch": 2.5}, "batch must be a whole number from 1, got 2.5"),
+        ({"batch": 4, "decoded": 5}, "decoded must be at most the batch of 4, got 5"),
+        ({"decoded": "all"}, "decoded must be a whole number from 0, got 'all'"),
+        ({"seed": -1}, "seed must be a whole number from 0, got -1"),
+        ({"lr": 0}, "lr must be a number above 0, got 0"),
+        ({"interpolation": 1.5}, "interpolation must be a number from 0 to 1, got 1.5"),
+        ({"interpolation": "half"}, "interpolation must be a number from 0, got 'half'"),
+        ({"compiled": 1}, "compiled must be true or false, got 1"),
+        ({"step": 3}, "has unknown step"),
+        ({"objective": 3}, "objective must be a table, got 3"),
+        ({"objective": {"mouth": 3}}, "objective has unknown mouth; there are"),
+        ({"objective": {"piece": 0}}, "objective.piece must be a number from 1, got 0"),
+        ({"objective": {"truth_share": 1.5}}, "objective.truth_share must be from 0 to 1, got 1.5"),
+        ({"objective": {"sync_weight": 0.1}}, "sync_weight needs a SyncNet's file, generator.syncnet"),
+    ],
+)
+def test_parts_that_are_refused(change, words):
+    part = {"steps": 1, "batch": 2, "decoded": 1, "lr": 0.1}
+    one_step.check_generator({"parts": [part]})
+    with pytest.raises(InputError, match=re.escape(words)) as refused:
+        one_step.check_generator({"parts": [part, part | change]})
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "table", [{"parts": []}, {"parts": [3]}, {"parts": [{}]}, {"init": 3, "parts": [{}]}, {"x": 1}]
+)
+def test_generators_that_are_refused(table):
+    with pytest.raises(InputError, match="generator"):
+        one_step.check_generator(table)
+
+
+def test_a_piece_larger_than_the_crops_is_refused(trained, monkeypatch):
+    monkeypatch.setitem(globals(), "CONFIG", CONFIG.replace("piece = 2", "piece = 5"))
+    with pytest.raises(InputError, match=r"objective\.piece must be at most 4, .* got 5"):
+        trained(1.0)
+
+
+def test_sync_is_latentsync_s_own_loss_and_falls_along_its_gradient():
+    """Of pieces in the target's frames, seen as a SyncNet of drawn characters sees faces; what was not heard is out."""
+    torch.manual_seed(1)
+    model = Generator(*(tiny.networks()[part] for part in ("dit", "vae")))
+    model.syncnet = StableSyncNet(SMALL).requires_grad_(False)
+    side, at = 64, [(8, 30), (20, 24), (0, 0)]
+    frames = torch.randint(0, 256, (3, 17, 96, 96, 3), dtype=torch.uint8)
+    batch = {
+        "target_frames": frames, "mouth": torch.tensor([0.45, 0.55, 0.4]).expand(3, 17, 3),
+        "sync_frames": torch.arange(12).expand(3, 12) + torch.tensor([[0], [5], [2]]),
+        "mel": torch.randn(3, 1, 80, SMALL.mel_frames), "heard": torch.tensor([1.0, 1.0, 0.0]),
+    }  # fmt: skip
+    own = cut(as_video(frames), at, side)
+    found = sync_figure(model, own, batch, at)
+    pictures = [frames[row, first : first + 12].numpy() for row, first in ((0, 0), (1, 5))]
+    halves = [lower_halves(shown, batch["mouth"][0, :12].numpy() * 96, SMALL.resolution) for shown in pictures]
+    faces = as_faces(torch.as_tensor(np.stack(halves)).permute(0, 1, 4, 2, 3) / 127.5 - 1)
+    assert float(found) == pytest.approx(float(sync_loss(model.syncnet, faces, batch["mel"][:2])), abs=1e-3)
+
+    result = (0.5 * own).requires_grad_()
+    before = sync_figure(model, result, batch, at)
+    (slope,) = torch.autograd.grad(before, result)
+    assert (slope[:2].flatten(1).abs().amax(1) > 0).all()
+    assert not slope[2].any()
+    after = sync_figure(model, (result - 0.05 * slope / slope.abs().max()).detach(), batch, at)
+    assert after < before
 
 
 def test_a_head_reads_what_lies_in_the_features():

@@ -7,6 +7,7 @@ about. Lower halves of aligned faces are cut once and kept beside a shard; voice
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,11 +15,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from ...audio import SAMPLE_RATE
 from ...errors import InputError
 from ...files import replacing
-from ...synth.speech import AMPLITUDE, CURVE_RATE, Corpus
+from ...synth.speech import AMPLITUDE, CURVE_RATE, Corpus, Utterance
 from ...synth.visemes import REST
 from ..reels import STYLES
 from .contrastive import Crossed, Pairs
@@ -58,6 +61,30 @@ class Voice:
     seconds: float
 
 
+class Voices:
+    """What a SyncNet hears of utterances, each read as it is asked for."""
+
+    def __init__(self, corpus: Sequence[Utterance], config: SyncNetConfig) -> None:
+        self.corpus, self.config = corpus, config
+        self.of = lru_cache(maxsize=None)(self._read)
+
+    def mel(self, said: int, begin: float) -> np.ndarray:
+        """(80, M) float32 from a moment of an utterance on, seconds."""
+        start = int(FRAMES_PER_SECOND * (begin + LEAD))
+        return self.of(said).mel_MF[:, start : start + self.config.mel_frames].astype(np.float32)
+
+    def opening(self, said: int, begin: float) -> np.ndarray:
+        """Of the mouth, (F,) from a moment on, in plain speech."""
+        opening_M = self.of(said).opening_M
+        at_F = (begin + np.arange(self.config.frames) / FPS) * CURVE_RATE
+        return np.interp(at_F, np.arange(len(opening_M)), opening_M, left=REST[0], right=REST[0])
+
+    def _read(self, said: int) -> Voice:
+        utterance, lead = self.corpus[said], round(LEAD * SAMPLE_RATE)
+        mel_MF = sync_mel(np.pad(utterance.wave_S, (lead, 2 * lead))).astype(np.float16)
+        return Voice(mel_MF, utterance.curve_M5[:, 0].copy(), utterance.duration)
+
+
 def is_drawn(folder: str | Path) -> bool:
     return any(Path(folder).glob("reels_*.npz"))
 
@@ -70,9 +97,8 @@ class DrawnReels:
         corpus = folder.parent / f"corpus_{folder.name.partition('_')[2]}.npz"
         if not corpus.exists():
             raise InputError(f"{folder} needs the voices that it was drawn to, {corpus}")
-        self.corpus = Corpus(corpus)
+        self.voices = Voices(Corpus(corpus), config)
         self.shards = [_opened(path, resolution) for path in sorted(folder.glob("reels_*.npz"))]
-        self._voice = lru_cache(maxsize=None)(self._read)
 
     def pairs(self, batch: int, rng: np.random.Generator) -> Pairs:
         """Half of them false: another moment of the same utterance."""
@@ -90,7 +116,8 @@ class DrawnReels:
         mels = torch.as_tensor(np.stack([self._heard(one, begin) for one, begin in heard]))[:, None]
         seen_BF = np.stack([one.opening_F for one in shown])
         loud_B11 = np.array([one.amplitude for one in shown])[:, None, None]
-        said_MF = np.stack([self._opening(one.said, one.begin if begin is None else begin) for one, begin in heard])
+        begins = [one.begin if begin is None else begin for one, begin in heard]
+        said_MF = np.stack([self.voices.opening(one.said, at) for (one, _), at in zip(heard, begins, strict=True)])
         apart_BM = np.abs(seen_BF[:, None] - loud_B11 * said_MF).mean(-1)
         matched_BM = np.where(apart_BM >= LEAST_DIFFERENCE, 0, np.nan).astype(np.float32)
         matched_BM[np.arange(batch), 2 * np.arange(batch)] = 1
@@ -100,8 +127,7 @@ class DrawnReels:
         shard = self.shards[rng.integers(len(self.shards))]
         reel, clip = rng.integers(shard["utterance"].shape[0]), rng.integers(shard["utterance"].shape[1])
         fps, count = shard["fps"][reel], shard["halves"].shape[2]
-        late = rng.uniform(0, max(0.0, (count - 1) / fps - (self.config.frames - 1) / FPS))
-        at_F = np.clip(np.round((late + np.arange(self.config.frames) / FPS) * fps).astype(int), 0, count - 1)
+        late, at_F = draw_stretch(self.config.frames, fps, count, rng)
         halves, params, said, begin, style = (
             shard[name][reel, clip] for name in ("halves", "params", "utterance", "start", "style")
         )
@@ -110,37 +136,23 @@ class DrawnReels:
     def _other(self, shown: Shown, rng: np.random.Generator) -> float | None:
         """Another moment of what is said at which the mouth is not as it is shown."""
         for _ in range(TRIES):
-            other = float(rng.uniform(-0.3, self._voice(shown.said).seconds - 0.2))
-            if np.abs(shown.amplitude * self._opening(shown.said, other) - shown.opening_F).mean() >= LEAST_DIFFERENCE:
+            other = float(rng.uniform(-0.3, self.voices.of(shown.said).seconds - 0.2))
+            opening_F = shown.amplitude * self.voices.opening(shown.said, other)
+            if np.abs(opening_F - shown.opening_F).mean() >= LEAST_DIFFERENCE:
                 return other
         return None
 
-    def _opening(self, said: int, begin: float) -> np.ndarray:
-        """Of the mouth, (F,) from a moment on, in plain speech."""
-        opening_M = self._voice(said).opening_M
-        at_F = (begin + np.arange(self.config.frames) / FPS) * CURVE_RATE
-        return np.interp(at_F, np.arange(len(opening_M)), opening_M, left=REST[0], right=REST[0])
-
     def _heard(self, shown: Shown, begin: float | None) -> np.ndarray:
-        """(80, M) float32 from a moment of what is said on; None: the clip's own."""
-        start = int(FRAMES_PER_SECOND * ((shown.begin if begin is None else begin) + LEAD))
-        return self._voice(shown.said).mel_MF[:, start : start + self.config.mel_frames].astype(np.float32)
+        """From a moment of what is said on; None: the clip's own."""
+        return self.voices.mel(shown.said, shown.begin if begin is None else begin)
 
-    def _read(self, said: int) -> Voice:
-        utterance, lead = self.corpus[said], round(LEAD * SAMPLE_RATE)
-        mel_MF = sync_mel(np.pad(utterance.wave_S, (lead, 2 * lead))).astype(np.float16)
-        return Voice(mel_MF, utterance.curve_M5[:, 0].copy(), utterance.duration)
-
-    def _faces(self, shown: list[Shown]) -> torch.Tensor:
-        """(B, F, 3, R, R) in -1..1; the upper half, at which no SyncNet looks, is grey."""
-        side = self.resolution
-        faces_BFCHW = torch.zeros(len(shown), self.config.frames, 3, side, side)
+    def _faces(self, shown: list[Shown]) -> Tensor:
+        """(B, F, 3, R, R) in -1..1."""
         halves = torch.as_tensor(np.stack([one.halves_FHWC for one in shown]))
-        faces_BFCHW[..., side // 2 :, :] = halves.permute(0, 1, 4, 2, 3) / 127.5 - 1
-        return faces_BFCHW
+        return as_faces(halves.permute(0, 1, 4, 2, 3) / 127.5 - 1)
 
 
-def _lit(faces_BFCHW: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+def _lit(faces_BFCHW: Tensor, rng: np.random.Generator) -> Tensor:
     """Half of them mirrored, all in another light."""
     mirrored = torch.as_tensor(rng.random(len(faces_BFCHW)) < 0.5)
     faces_BFCHW[mirrored] = faces_BFCHW[mirrored].flip(-1)
@@ -159,12 +171,42 @@ def _opened(path: Path, side: int) -> dict[str, np.ndarray]:
     return shard | {"halves": np.load(kept, mmap_mode="r")}
 
 
+def draw_stretch(frames: int, fps: float, count: int, rng: np.random.Generator) -> tuple[float, np.ndarray]:
+    """Of a clip of `count` frames: seconds until `frames` frames at 25 a second begin, and which are shown then."""
+    late = rng.uniform(0, max(0.0, (count - 1) / fps - (frames - 1) / FPS))
+    return late, np.clip(np.round((late + np.arange(frames) / FPS) * fps).astype(int), 0, count - 1)
+
+
+def lower_halves(frames_THWC: np.ndarray, mouth_T3: np.ndarray, side: int) -> np.ndarray:
+    """uint8 (T, side // 2, side, 3) of pictures with the mouth at x, y, one `MOUTH_SHARE` wide in all; pixels."""
+    scale = MOUTH_SHARE * side / float(mouth_T3[:, 2].mean())
+    halves = np.empty((len(frames_THWC), side // 2, side, 3), np.uint8)
+    for half, frame, (x, y, _) in zip(halves, frames_THWC, mouth_T3, strict=True):
+        to_half = np.float32([[scale, 0, side / 2 - scale * x], [0, scale, side / 4 - scale * y]])
+        half[:] = cv2.warpAffine(frame, to_half, (side, side // 2), borderMode=cv2.BORDER_REPLICATE)
+    return halves
+
+
+def as_faces(halves_BFCHW: Tensor) -> Tensor:
+    """Whole faces for a SyncNet: the upper half, at which none looks, is grey."""
+    return F.pad(halves_BFCHW, (0, 0, halves_BFCHW.shape[-2], 0))
+
+
+def sampled_faces(frames_BFCHW: Tensor, mouth_BF3: Tensor, side: int) -> Tensor:
+    """`as_faces` of the same lower halves with gradients; square pictures, mouths over their side."""
+    size = frames_BFCHW.shape[-1]
+    scale_B = MOUTH_SHARE * side / (mouth_BF3[..., 2].mean(1) * size)
+    places = torch.arange(side).to(mouth_BF3)
+    from_mouth_VU2 = torch.stack(torch.meshgrid(places - side / 2, places[: side // 2] - side / 4, indexing="xy"), -1)
+    at_BFVU2 = from_mouth_VU2 / scale_B[:, None, None, None, None] + mouth_BF3[..., None, None, :2] * size
+    grid_NVU2 = (at_BFVU2 * (2 / (size - 1)) - 1).flatten(0, 1)
+    halves_NCVU = F.grid_sample(frames_BFCHW.flatten(0, 1), grid_NVU2, padding_mode="border", align_corners=True)
+    return as_faces(halves_NCVU.unflatten(0, mouth_BF3.shape[:2]))
+
+
 def _halves(frames_RKTHWC: np.ndarray, mouth_RKT3: np.ndarray, side: int) -> np.ndarray:
     *counts, size, _, _ = frames_RKTHWC.shape
     halves = np.empty((*counts, side // 2, side, 3), np.uint8)
-    for at in np.ndindex(*counts):
-        x, y, _ = mouth_RKT3[at] * size
-        scale = MOUTH_SHARE * side / (float(mouth_RKT3[at[:2]][:, 2].mean()) * size)
-        to_half = np.float32([[scale, 0, side / 2 - scale * x], [0, scale, side / 4 - scale * y]])
-        halves[at] = cv2.warpAffine(frames_RKTHWC[at], to_half, (side, side // 2), borderMode=cv2.BORDER_REPLICATE)
+    for at in np.ndindex(*counts[:2]):
+        halves[at] = lower_halves(frames_RKTHWC[at], mouth_RKT3[at] * size, side)
     return halves

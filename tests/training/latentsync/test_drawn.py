@@ -63,7 +63,7 @@ def test_faces_are_cut_once(reels, monkeypatch):
 def test_a_false_pair_sounds_of_another_opening(reels):
     """The sound grows as the mouth opens, so that a false pair's differs in level from a true one's."""
     known, rng = DrawnReels(reels, SMALL, SIDE), np.random.default_rng(2)
-    opening_F = known._opening(0, 1.0)
+    opening_F = known.voices.opening(0, 1.0)
     for _ in range(20):
         other = known._other(drawn.Shown(np.empty(0), opening_F, 0, 1.0, 1.0), rng)
         assert other is not None
