@@ -31,6 +31,8 @@ def add(commands: Any) -> None:
     windows = command.add_argument_group("for OmniSync's own training")
     windows.add_argument("--crops", type=whole(32, 2048), default=0, metavar="PIXELS",
                          help="crops around the mouth in the place of aligned faces")  # fmt: skip
+    windows.add_argument("--crop-scale", type=number(1, 20), default=2.4, metavar="TIMES",
+                         help="their side over the mouth's width (default 2.4; for HuMo 4.5)")  # fmt: skip
     windows.add_argument("--pairs", choices=("none", "folder"), default="none",
                          help="folder: videos of one folder show one pose, saying other words each")  # fmt: skip
     windows.add_argument("--bootstrap", metavar="MODEL",
@@ -40,6 +42,8 @@ def add(commands: Any) -> None:
     windows.add_argument("--whisper", default="", metavar="FILE", help="a bundle or a published Whisper")
     windows.add_argument("--frames", type=whole(5, 257), default=17, help="of a window, 1 + 4k (default 17)")
     windows.add_argument("--tokens", type=whole(1, 64), default=4, help="speech features a frame (default 4; HuMo: 10)")
+    windows.add_argument("--hears", choices=("frames", "humo"), default="frames",
+                         help="humo: as HuMo 1.7B hears Whisper large-v3, for a LoRA over it")  # fmt: skip
     windows.add_argument("--captions", default="", metavar="TABLE", help="source, caption; else by loudness")
     command.set_defaults(command=run)
 
@@ -52,7 +56,13 @@ def run(options: argparse.Namespace) -> None:
         if not (options.vae and options.whisper):
             raise InputError("--encode needs --vae and --whisper: what the latents and the speech are made with")
         asked = EncodeOptions(
-            options.encode, options.vae, options.whisper, options.frames, options.tokens, captions=options.captions
+            options.encode,
+            options.vae,
+            options.whisper,
+            options.frames,
+            options.tokens,
+            captions=options.captions,
+            hears=options.hears,
         )
     with Bars() as bars:
 
@@ -87,7 +97,7 @@ def _footage(options: argparse.Namespace, bar: Callable[[int, int], None]) -> No
 
     asked = PrepareOptions(
         resolution=options.resolution, test_share=options.test_share, table=options.table, syncnet=options.syncnet,
-        crops=options.crops, pairs=options.pairs,
+        crops=options.crops, crop_scale=options.crop_scale, pairs=options.pairs,
     )  # fmt: skip
     rows = prepare(options.folder, options.out, asked, _spread(options), bar)
     print(f"{options.out}: {summary(rows)}")

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..audio import Wave
+from ..audio import ArrayWave, Wave
 from ..errors import InputError
-from ..models.whisper import STATES_PER_SECOND, SpeechFeatures, StatesShape, with_neighbours
+from ..models.whisper import STATES_PER_SECOND, SpeechFeatures, StatesShape, WhisperEncoder, with_neighbours
 
 LAYERS, GROUPS, WIDTH = 33, 5, 1280
 WINDOW = 8
@@ -44,6 +44,13 @@ def group(states_TLD: Tensor) -> Tensor:
             "load whisper_large_v3_fp16.safetensors"
         )
     return torch.stack([*(states_TLD[:, at : at + 8].mean(1) for at in range(0, 32, 8)), states_TLD[:, 32]], 1)
+
+
+@torch.inference_mode()
+def grouped_states(whisper: WhisperEncoder, wave_S: np.ndarray) -> np.ndarray:
+    """`group` of 30 s of sound, (1500, 5, D): what `HuMoSpeech` asks for. InputError: no Whisper large-v3."""
+    mel_BMF = torch.from_numpy(SpeechFeatures(whisper, ArrayWave(wave_S), 1).mel(0))[None]
+    return group(torch.stack([layer[0] for layer in whisper.layers(mel_BMF)], 1)).numpy()
 
 
 def at_rate(states_TGD: Tensor, fps: float) -> Tensor:

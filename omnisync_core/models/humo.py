@@ -57,6 +57,26 @@ def rename(key: str) -> str:
     raise CheckpointError(f"{key!r} is no key of HuMo 1.7B; expected its published transformer")
 
 
+def original(name: str) -> str:
+    """HuMo's name of one of our layers or tensors: `rename` the other way round."""
+    head, table, rest = "", _TOP, name
+    if name.startswith("blocks."):
+        _, index, rest = name.split(".", 2)
+        head, table = f"blocks.{index}.", _BLOCK
+    for theirs, ours in table.items():
+        if rest == ours or rest.startswith(ours + "."):
+            return head + theirs + rest[len(ours) :]
+    raise ValueError(f"{name!r} is no part of the transformer")
+
+
+def original_pairs(pairs: Mapping[str, tuple[Tensor, Tensor]], heads: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Low-rank additions (A, B) to our layers as additions to HuMo's own."""
+    return {
+        original(layer): (inner, _halves_to_pairs(outer, heads) if f"{layer}.".endswith(_ROTATED) else outer)
+        for layer, (inner, outer) in pairs.items()
+    }
+
+
 def convert(tensors: Mapping[str, Tensor], config: DiTConfig = HUMO) -> dict[str, Tensor]:
     """A state dict for `DiT(config)`; works on the meta device as well."""
     converted = {}
@@ -74,3 +94,8 @@ def _pairs_to_halves(value: Tensor, heads: int) -> Tensor:
     """Rows (d0, d1, d2, d3, ...) of every head to (d0, d2, ..., d1, d3, ...)."""
     pairs = value.unflatten(0, (heads, -1, 2))
     return pairs.transpose(1, 2).flatten(0, 2)
+
+
+def _halves_to_pairs(value: Tensor, heads: int) -> Tensor:
+    halves = value.unflatten(0, (heads, 2, -1))
+    return halves.transpose(1, 2).flatten(0, 2).contiguous()

@@ -3,8 +3,22 @@
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from ..errors import InputError
+
+
+def opened(archive: Path | str, **how: Any) -> Any:
+    """`np.load` with its settings. InputError: not there, or cut off."""
+    try:
+        return np.load(archive, **how)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise InputError(
+            f"{archive} is cut off or damaged ({reason}); remove it and give the command again, which makes it anew"
+        ) from None
 
 
 def mapped(archive: Path | str, name: str) -> np.ndarray:

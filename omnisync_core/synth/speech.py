@@ -18,7 +18,7 @@ import numpy as np
 
 from ..audio import SAMPLE_RATE, resample
 from ..errors import InputError
-from .archive import mapped
+from .archive import mapped, opened
 from .sentences import languages, sentence
 from .visemes import CURVE_RATE, MOUTH_PARAMS, REST, mouth_curve
 
@@ -153,7 +153,7 @@ class Corpus(Sequence[Utterance]):
     """The utterances that `build_corpus` wrote, sample for sample, read from the disk as they are asked for."""
 
     def __init__(self, path: Path | str) -> None:
-        with np.load(path) as data:
+        with opened(path) as data:
             self._edges = [np.cumsum([0, *data[f"{part}_lengths"]]) for part in ("wave", "curve")]
             self._about = json.loads(str(data["about"]))
         self._arrays = [mapped(path, part) for part in ("wave", "curve")]

@@ -22,7 +22,7 @@ import torch
 from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from ..files import replacing
 from .optimiser import Average, Optimiser
 from .sharding import full_state, full_states, load_full, load_states
@@ -68,7 +68,7 @@ def fit(
 
     The state is saved to `work/name.pt` and read from there at the start; a loss that takes its randomness from torch
     and `step_rng` then goes on exactly as if it had not been stopped. InputError: a loss or a gradient that is no
-    number; the weights before that step are saved.
+    number; the weights before that step are saved. OutputError: the state cannot be written; the one of before stays.
     """
     return _Training(name, work, model, course, report).run(loss_of)
 
@@ -176,8 +176,15 @@ class _Training:
         if self.average:
             state |= {"average": self._learned(self.average.module), "count": self.average.count}
         if self.accelerator.is_main_process:
-            with replacing(self.path) as part:
-                torch.save(state, part)
+            try:
+                with replacing(self.path) as part:
+                    torch.save(state, part)
+            except (OSError, RuntimeError) as error:  # torch's own writer tells a full disk by the latter
+                reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+                raise OutputError(
+                    f"cannot save {self.name} at step {step} ({reason}); what was saved is still in {self.path}; "
+                    "make room and give the command again"
+                ) from error
 
     def _learned(self, network: nn.Module) -> dict[str, Tensor]:
         """What a training changes: all but frozen parameters."""

@@ -24,7 +24,7 @@ from ..files import replacing
 from ..models.dit import DiT
 from ..models.layers import attend, attend_plainly
 from ..models.vae import Source, VideoVAE
-from ..synth.archive import mapped
+from ..synth.archive import mapped, opened
 from .adversary import Adversary, adversary_losses, balance
 from .latents import FeatureBank, as_video, read_reels
 from .latentsync.drawn import Voices, draw_stretch, sampled_faces
@@ -139,7 +139,7 @@ class Reels:
     def __init__(self, drawn: Sequence[Path], encoded: Sequence[Path], voices: Voices | None = None) -> None:
         self.shards, self.voices = [], voices
         for frames, latents in zip(drawn, encoded, strict=True):
-            with np.load(latents) as data, np.load(frames) as said:
+            with opened(latents) as data, opened(frames) as said:
                 shard = {key: data[key] for key in data.files} | {
                     key: said[key] for key in ("fps", "utterance", "start")
                 }

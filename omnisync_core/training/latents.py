@@ -14,6 +14,7 @@ from ..audio import SAMPLE_RATE, ArrayWave
 from ..files import replacing
 from ..models.vae import VideoVAE
 from ..models.whisper import SpeechFeatures, WhisperEncoder, encode_windows
+from ..synth.archive import opened
 from ..synth.speech import Utterance
 from .stage import device_of
 
@@ -24,7 +25,7 @@ _LEAD = 0.5
 @torch.no_grad()
 def latent_statistics(vae: VideoVAE, shards: list[Path]) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and spread of each latent channel over some clips."""
-    reels = [np.load(path)["frames"][:24] for path in shards]
+    reels = [opened(path)["frames"][:24] for path in shards]
     clips = [clip for reel in reels for clip in reel.reshape(-1, *reel.shape[2:])]
     parts = [torch.as_tensor(np.stack(clips[at : at + 8])) for at in range(0, len(clips), 8)]
     latents = torch.cat([vae.moments(as_video(part.to(device_of(vae))))[0] for part in parts])
@@ -49,7 +50,7 @@ class FeatureBank:
 
 def read_reels(shard: Path) -> dict[str, np.ndarray]:
     """The arrays of a shard of reels."""
-    with np.load(shard) as data:
+    with opened(shard) as data:
         return {key: data[key] for key in data.files if key != "options"}
 
 

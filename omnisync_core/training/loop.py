@@ -18,16 +18,18 @@ import cv2
 import numpy as np
 import torch
 from accelerate import PartialState
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..checkpoint import write_bundle
 from ..diffusion.guidance import Guidance
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from ..files import make_folder, replacing
 from ..models import text, whisper
 from ..models.dit import MINI, DiT
 from ..models.vae import VAEConfig, VideoVAE
 from ..spec import VideoSpec
+from ..synth.archive import opened
 from ..synth.speech import CAPTIONS, build_corpus, load_corpus
 from .autoencoder import AutoencoderTraining, autoencoder_loss, pixel_batch, psnr_sheet
 from .encoders import WORDS, CaptionReader, SpeechReader, caption_loss, train_reader
@@ -64,10 +66,26 @@ _GENERATOR_KEYS = {part: _KEYS[part] for part in ("corpus", "reels", "sampling")
 
 
 def train(path: str | Path) -> Path:
-    """Run every stage of the configuration at `path`; returns the bundle's path."""
+    """Run every stage of the configuration at `path`; returns the bundle's path.
+
+    OutputError: something cannot be written; what was saved stays.
+    """
     config = _read(Path(path))
     work = Path(config["out"])
     make_folder(work)
+    try:
+        return _train(config, work)
+    except OutputError:
+        raise
+    except (OSError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise OutputError(
+            f"the training in {work} cannot go on ({reason}); what it saved stays: give the command again once that is "
+            "mended"
+        ) from error
+
+
+def _train(config: dict, work: Path) -> Path:
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))
     if "latentsync" in config:
         return train_latentsync(config["latentsync"], work, config["seed"])
@@ -217,8 +235,8 @@ def _captions(options: dict, work: Path, seed: int) -> text.TextEncoder:
 
 def _autoencoder(config: dict, work: Path, reels: dict[str, list[Path]]) -> VideoVAE:
     options, seed = config["vae"], config["seed"]
-    shards = [dict(np.load(path)) for path in reels["train"][: options["shards"]]]
-    test = dict(np.load(reels["test"][0]))
+    shards = [dict(opened(path)) for path in reels["train"][: options["shards"]]]
+    test = dict(opened(reels["test"][0]))
 
     def loss_of(model: Any, step: int) -> dict[str, Tensor]:
         rng = step_rng(seed, 3, step)
@@ -254,7 +272,7 @@ def _transformer(config: dict, work: Path, latents: dict[str, list[Path]], capti
     options, seed = config["dit"], config["seed"]
     objective = ObjectiveOptions(**options.get("objective", {}))
     coarse = replace(objective, high_noise_share=objective.piece_high_noise_share)
-    shards = {split: [dict(np.load(path)) for path in paths] for split, paths in latents.items()}
+    shards = {split: [dict(opened(path)) for path in paths] for split, paths in latents.items()}
     texts = encode_captions(captions)
 
     def loss_of(model: Any, step: int) -> dict[str, Tensor]:

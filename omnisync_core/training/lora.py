@@ -5,7 +5,7 @@ The host adds B A to a matrix; *LoraLoaderModelOnly* takes the file for a MODEL 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -53,11 +53,13 @@ def low_rank(network: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     return found
 
 
-def write_lora(path: str | Path, network: nn.Module, metadata: dict[str, str] | None = None) -> Path:
-    """The file, whole or not at all."""
+def write_lora(
+    path: str | Path, pairs: Mapping[str, tuple[Tensor, Tensor]], metadata: dict[str, str] | None = None
+) -> Path:
+    """What `low_rank` gives, by the names that the host knows: the file, whole or not at all."""
     tensors = {
         f"{PREFIX}{layer}.lora_{half}.weight": value
-        for layer, pair in low_rank(network).items()
+        for layer, pair in pairs.items()
         for half, value in zip("AB", pair, strict=True)
     }
     with replacing(path) as part:

@@ -68,6 +68,8 @@ def check_generator(table: dict) -> None:
     for name in ("init", "syncnet"):
         if not isinstance(table.get(name, ""), str):
             raise InputError(f"generator.{name} must be the name of a file, got {table[name]!r}")
+        if table.get(name) and not Path(table[name]).is_file():
+            raise InputError(f"generator.{name}: no such model file: {table[name]}; say where it is, or leave it out")
     parts = table["parts"]
     if not isinstance(parts, list) or not parts or not all(isinstance(part, dict) for part in parts):
         raise InputError(f"generator.parts must be tables [[generator.parts]], one or more, got {parts!r}")

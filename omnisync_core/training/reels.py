@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import InputError
 from ..files import replacing
 from ..spec import VideoSpec
+from ..synth.archive import opened
 from ..synth.scene import Scene
 from ..synth.speech import AMPLITUDE, load_corpus
 
@@ -63,7 +64,7 @@ def _described(options: ReelOptions) -> dict:
 
 
 def _drawn_as(shard: Path) -> dict:
-    with np.load(shard) as data:
+    with opened(shard) as data:
         return _described(ReelOptions(**json.loads(str(data["options"]))))
 
 

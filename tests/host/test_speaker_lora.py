@@ -5,14 +5,18 @@ Without peft its file stands for it: `tests/training/test_lora.py` holds the two
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
 from tests.host.conftest import ROOT
 from tests.host.test_adapter import bundle, loaded  # noqa: F401 - fixtures
+from tests.host.test_omniedit import TINY_HUMO
 
 CLOSE, RANK = 1e-5, 4
+SIGMA = 1 / 64
+"""Low, so that the rounding of a timestep's angle does not count."""
 
 
 def given() -> tuple:
@@ -48,7 +52,7 @@ def learned(host, bundle):  # noqa: F811
         for name, value in dit.named_parameters():
             if "lora_" in name:
                 value.data = 0.2 * torch.randn(value.shape, generator=random)
-        lora.write_lora(folder / "speaker.safetensors", dit)
+        lora.write_lora(folder / "speaker.safetensors", lora.low_rank(dit))
     yield dit
     shutil.rmtree(folder)
 
@@ -91,3 +95,62 @@ def test_the_template_runs_with_it(host, bundle, learned):  # noqa: F811
     (bundles / "own.safetensors").unlink()
     assert results[0].shape == results[1].shape
     assert (results[0] - results[1]).abs().max() > 0.01
+
+
+@pytest.fixture
+def over_humo(host):
+    """models/loras/humo.safetensors learned over a small HuMo: the host's MODEL, its weights, our transformer."""
+    import comfy.supported_models
+
+    core = host.module
+    patcher = host.random_patcher(comfy.supported_models.WAN21_HuMo({**TINY_HUMO, "in_dim": 16}), 0.5)
+    humo, lora = core("omnisync_core.models.humo"), core("omnisync_core.training.lora")
+    config = replace(humo.HUMO, width=64, depth=1, heads=2, ffn_width=64, text_dim=32)
+    dit = core("omnisync_core.models.dit").DiT(config).requires_grad_(False)
+    weights = {key: value.float() for key, value in patcher.model.diffusion_model.state_dict().items()}
+    dit.load_state_dict(humo.convert(weights, config))
+    layers, random = lora.linear_layers(dit, ("attention.", ".ffn.")), torch.Generator().manual_seed(6)
+    try:
+        lora.add_lora(dit, layers, RANK)
+    except core("omnisync_core.errors").InputError:  # without peft: what it would add
+        pairs = {}
+        for name in layers:
+            weight = dit.get_submodule(name).weight
+            shapes = (RANK, weight.shape[1]), (len(weight), RANK)
+            pairs[name] = tuple(0.2 * torch.randn(*shape, generator=random) for shape in shapes)
+            weight += pairs[name][1] @ pairs[name][0]
+    else:
+        for name, value in dit.named_parameters():
+            if "lora_" in name:
+                value.data = 0.2 * torch.randn(value.shape, generator=random)
+        pairs = lora.low_rank(dit)
+    folder = host.base / "models" / "loras"
+    folder.mkdir(parents=True, exist_ok=True)
+    lora.write_lora(folder / "humo.safetensors", humo.original_pairs(pairs, config.heads))
+    yield patcher, dit.requires_grad_(False), len(layers)
+    shutil.rmtree(folder)
+
+
+def test_humo_s_own_model_takes_a_lora_of_a_speaker(host, over_humo):
+    """By the host's loader, through the host's forward: what our transformer with peft computes."""
+    import comfy.model_management as memory
+
+    patcher, dit, count = over_humo
+    random = torch.Generator().manual_seed(8)
+    shapes = ((1, 16, 3, 8, 8), (1, 3, 8, 5, 1280), (1, 9, 32))
+    x, heard, text = (torch.randn(shape, generator=random) for shape in shapes)
+
+    def forward(model):
+        memory.load_models_gpu([model], force_full_load=True)
+        with torch.no_grad():
+            return model.model.diffusion_model(
+                x, torch.tensor([1000 * SIGMA]), context=text, audio_embed=heard, transformer_options={}
+            )
+
+    without = forward(patcher)
+    (model,) = host.node("LoraLoaderModelOnly")().load_lora_model_only(patcher, "humo.safetensors", 1.0)
+    assert len(model.patches) == count
+    here = forward(model)
+    memory.unload_all_models()
+    there = dit(x, torch.tensor([SIGMA]), torch.zeros_like(x), heard.reshape(1, 3, 4, 10, 1280), text)
+    assert (here - there).abs().max() < CLOSE * here.abs().max() < 0.01 * (here - without).abs().max()

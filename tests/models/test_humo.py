@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from omnisync_core.checkpoint import load_strictly
 from omnisync_core.errors import CheckpointError
 from omnisync_core.models.dit import DiT, DiTConfig
-from omnisync_core.models.humo import HUMO, convert, rename
+from omnisync_core.models.humo import HUMO, convert, original, original_pairs, rename
 
 TINY = replace(
     HUMO, width=24, depth=2, heads=2, ffn_width=32, speech_dim=3, text_dim=8, speech_width=16, speech_hidden=12,
@@ -195,6 +195,27 @@ def test_without_the_rotary_conversion_it_would_not():
     given = (torch.randn(1, 16, 3, 4, 6), torch.tensor([0.5]), torch.zeros(1, 16, 3, 4, 6),
              torch.randn(1, 9, TINY.speech_tokens, TINY.speech_dim), torch.randn(1, 7, 8))  # fmt: skip
     assert (right(*given) - wrong(*given)).abs().max() > 1e-2
+
+
+def test_every_name_has_its_way_back():
+    for key, _ in published(TINY):
+        assert original(rename(key)) == key
+
+
+def test_what_is_added_to_our_layers_is_added_to_humos():
+    generator = torch.Generator().manual_seed(7)
+    weights = {key: torch.randn(shape, generator=generator) for key, shape in published(TINY)}
+    ours = {key: value.clone() for key, value in convert(weights, TINY).items()}
+    layers = [key.removesuffix(".weight") for key in ours if "attention.q.w" in key or "attention.v.w" in key]
+    pairs = {
+        layer: (torch.randn(2, ours[f"{layer}.weight"].shape[1]), torch.randn(len(ours[f"{layer}.weight"]), 2))
+        for layer in layers
+    }
+    for layer, (inner, outer) in original_pairs(pairs, TINY.heads).items():
+        weights[f"{layer}.weight"] += outer @ inner
+    after = convert(weights, TINY)
+    for layer, (inner, outer) in pairs.items():
+        torch.testing.assert_close(after[f"{layer}.weight"], ours[f"{layer}.weight"] + outer @ inner)
 
 
 def test_pairs_become_halves():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from omnisync_core.errors import InputError
+from omnisync_core.errors import InputError, OutputError
 from omnisync_core.training.fit import Course, fit, step_rng
 from omnisync_core.training.optimiser import AdamW, MuonAdamW
 
@@ -68,6 +68,28 @@ def test_a_loss_that_is_no_number_keeps_the_weights_before_it(tmp_path):
     with pytest.raises(InputError, match="the loss of step 3 is no number") as error:
         fitted("a", tmp_path, fresh(), broken, steps=8, lr=1e-2)
     assert "\n" not in str(error.value)
+    whole = fitted("whole", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)
+    assert torch.equal(weights(fitted("a", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)), weights(whole))
+
+
+def test_a_full_disk_keeps_the_state_of_before(tmp_path):
+    """Files may not grow beyond a block from the third step on: the system refuses the write as a full disk does."""
+    resource = pytest.importorskip("resource")
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def filling(model, step):
+        if step == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (512, most))
+        return loss_of(model, step)
+
+    try:
+        with pytest.raises(OutputError, match=r"cannot save a at step 4 .* is still in") as error:
+            fitted("a", tmp_path, fresh(), filling, steps=8, lr=1e-2, save_minutes=-1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix in (".pt", ".part")] == ["a.pt"]
+    assert torch.load(tmp_path / "a.pt", weights_only=True)["step"] == 3
     whole = fitted("whole", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)
     assert torch.equal(weights(fitted("a", tmp_path, fresh(), loss_of, steps=8, lr=1e-2)), weights(whole))
 

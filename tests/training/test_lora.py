@@ -34,7 +34,7 @@ def answer(unet: nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize("rank, alpha", [(4, None), (3, 12.0)])
 def test_the_host_s_formula_gives_what_peft_does(tmp_path, rank, alpha):
     through_peft = answer(learned(small.unet(), rank, alpha))
-    path = write_lora(tmp_path / "a.safetensors", learned(small.unet(), rank, alpha), {"base": "small"})
+    path = write_lora(tmp_path / "a.safetensors", low_rank(learned(small.unet(), rank, alpha)), {"base": "small"})
     tensors, plain = load_file(path), small.unet()
     layers = {key.removesuffix(".lora_A.weight") for key in tensors if key.endswith(".lora_A.weight")}
     weights = dict(plain.named_parameters())

@@ -19,10 +19,10 @@ from .stretches import Stretch, shown_frames
 
 
 def crop_frames(
-    info: VideoInfo, track: MouthTrack, stretch: Stretch, size: int
+    info: VideoInfo, track: MouthTrack, stretch: Stretch, spec: VideoSpec
 ) -> tuple[Iterator[np.ndarray], np.ndarray]:
     """The stretch's crops, uint8 RGB, and the mouth in each of them (F, 3): x, y and width over the crop's side."""
-    shots = plan_crops(track, VideoSpec(crop_size=size))
+    shots, size = plan_crops(track, spec), spec.crop_size
     (shot,) = (one for one in shots if one.start <= stretch.start and stretch.stop <= one.stop)
 
     def draw(frame: Frame) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 
 from ...errors import InputError
 from ...models.vae import VideoVAE
+from ...synth.archive import opened
 from ...synth.speech import CAPTIONS, load_corpus
 from ..latents import FeatureBank, as_video, read_reels
 from ..reels import POSE_A, STYLES
@@ -30,7 +31,7 @@ def encode_drawn(
     if not shards:
         raise InputError(f"no reels_train/reels_*.npz in {reels}; `train configs/mini.toml` draws them")
     vae, whisper = open_vae(options.vae), open_whisper(options.whisper)
-    with np.load(shards[0][1]) as data:
+    with opened(shards[0][1]) as data:
         frames, size = data["mouth"].shape[2], data["frames"].shape[3]
     latent = (vae.config.latent_channels, 1 + (frames - 1) // 4, size // vae.spatial_stride, size // vae.spatial_stride)
     speech = (frames, options.tokens, whisper.width)

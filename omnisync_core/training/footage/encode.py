@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from ...audio import SpeechWave, Wave, loudness
+from ...engines.humo_audio import BESIDE, GROUPS, LAYERS, WINDOW, HuMoSpeech, grouped_states, humo_windows
 from ...errors import InputError
 from ...files import replacing
 from ...media import read_frames
@@ -35,8 +36,12 @@ from .spread import HERE, Spread
 from .stretches import FPS
 
 SHARD_CLIPS = 50
+HEARS = "frames", "humo"
 LOUD_DB, SOFT_DB = -16.0, -34.0
 """Levels of speech above and below which a caption speaks of it."""
+HUMO_SECONDS = 30
+_HUMO = 4, WINDOW * GROUPS // 4
+"""HuMo's 8 x 5 features of a latent frame as the transformer takes them: four video frames' worth."""
 Row = dict[str, Any]
 
 
@@ -52,10 +57,14 @@ class EncodeOptions:
     batch: int = 4
     captions: str = ""
     """A table of `source` and `caption`; else the sound's level makes one."""
+    hears: str = "frames"
+    """frames: features of every frame. humo: what HuMo hears, by latent frame, of Whisper large-v3."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w.-]*", self.name):  # it is a folder's, in which shards of before are removed
             raise InputError(f"windows are encoded under a plain name (letters, digits, _ . -), got {self.name!r}")
+        if self.hears not in HEARS:
+            raise InputError(f"windows hear {' or '.join(HEARS)}, got {self.hears!r}")
         if self.frames < 5 or self.frames % 4 != 1:
             raise InputError(f"a window has 1 + 4k frames, 5 or more, got {self.frames}")
 
@@ -164,10 +173,29 @@ def _size(clip: Path) -> int:
 def _describe(out: Path, vae: VideoVAE, whisper: WhisperEncoder, size: int, options: EncodeOptions) -> None:
     stride, frames = vae.spatial_stride, options.frames
     latent = (vae.config.latent_channels, 1 + (frames - 1) // 4, size // stride, size // stride)
-    encoding = Encoding(
-        digest_of(vae), digest_of(whisper), latent, (frames, options.tokens, whisper.width), (frames, 3), size
-    )
-    write_encoding(out, encoding)
+    speech: tuple[int, ...] = (frames, options.tokens, whisper.width)
+    if options.hears == "humo":
+        speech = (latent[1], *_HUMO, whisper.width)
+        layers, seconds = whisper.config["encoder_layers"], whisper.window_seconds
+        if (layers, seconds) != (LAYERS - 1, HUMO_SECONDS):
+            raise InputError(
+                f"HuMo hears Whisper large-v3, {LAYERS - 1} layers and {HUMO_SECONDS} s at once; {options.whisper} has "
+                f"{layers} layers and {seconds:g} s"
+            )
+    write_encoding(out, Encoding(digest_of(vae), digest_of(whisper), latent, speech, (frames, 3), size))
+
+
+def _hearing(whisper: WhisperEncoder, wave: Wave, options: EncodeOptions) -> Callable[[np.ndarray], np.ndarray]:
+    """Features of a window's frames, by their times."""
+    if options.hears == "frames":
+        return SpeechFeatures(whisper, wave, options.tokens).at
+    speech = HuMoSpeech(partial(grouped_states, whisper), wave, whisper.width)
+
+    def at(times_T: np.ndarray) -> np.ndarray:
+        windows_KWGD = humo_windows(torch.as_tensor(speech.at(times_T)), len(times_T), BESIDE)
+        return windows_KWGD.reshape(-1, *_HUMO, whisper.width).numpy()
+
+    return at
 
 
 def _digest(folder: Path, rows: Sequence[Row]) -> str:
@@ -191,7 +219,7 @@ def _windows(
     mouth_F3 = np.array(read_beside(clip)["mouth"], np.float32)
     pictures = [(frame.rgb() * 255).round().astype(np.uint8) for frame in read_frames(clip)][: len(mouth_F3)]
     wave = SpeechWave(clip)
-    features = SpeechFeatures(whisper, wave, options.tokens)
+    features_at = _hearing(whisper, wave, options)
     caption = captions.get(row["source"]) or level_caption(wave, len(pictures) / FPS)
     original = row.get("of") or row["path"]
     starts = range(0, len(pictures) - options.frames + 1, options.frames)
@@ -202,6 +230,6 @@ def _windows(
             frames_F = np.arange(start, start + options.frames)
             yield WindowRow(
                 id=f"{row['path']}@{start}", person=row["person"], pose=row.get("pose") or f"{original}@{start}",
-                truth=not row.get("of"), caption=caption, latent=latent, speech=features.at(frames_F / FPS),
+                truth=not row.get("of"), caption=caption, latent=latent, speech=features_at(frames_F / FPS),
                 mouth=mouth_F3[frames_F],
             )  # fmt: skip

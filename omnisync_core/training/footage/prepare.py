@@ -27,9 +27,11 @@ from ...errors import InputError, OutputError
 from ...files import make_folder, replacing
 from ...media import Frame, VideoInfo, probe_video
 from ...mouth.looks import hearing, small_frames
+from ...spec import VideoSpec
 from ...tables import write_table
 from ..latentsync.faces import FaceClip
 from ..latentsync.syncnet import StableSyncNet, load_syncnet
+from ..settings import check_number
 from .contact import draw_contact
 from .crops import crop_frames, drawn_frames, write_beside
 from .faces_file import write_faces
@@ -57,6 +59,8 @@ class PrepareOptions:
     most_offset: int = 1
     crops: int = 0
     """Side, in pixels, of crops around the mouth as an engine edits them, in the place of aligned faces; 0: faces."""
+    crop_scale: float = VideoSpec().crop_scale
+    """Their side over the mouth's width."""
     pairs: str = "none"
     """"folder": videos of one folder show a person in one pose, saying other words each."""
     table: str = "clips.csv"
@@ -65,6 +69,7 @@ class PrepareOptions:
     def __post_init__(self) -> None:
         if self.resolution % 8 or self.resolution < 64:
             raise InputError(f"the resolution must be a multiple of 8 from 64 on, got {self.resolution}")
+        check_number("crop_scale", self.crop_scale, 1)
         if self.crops and (self.crops % 16 or not 32 <= self.crops <= 2048):
             raise InputError(f"crops must be a multiple of 16 from 32 to 2048 pixels, got {self.crops}")
         if self.pairs not in PAIRS:
@@ -194,7 +199,8 @@ def _clips(source: Path, out: Path, split: str, options: PrepareOptions) -> Iter
         path = Path(split) / f"{stem}_{number:03d}.mp4"
         samples_S = wave.read(stretch.begin, stretch.begin + stretch.frames / FPS)
         if options.crops:
-            faces, mouth_F3 = crop_frames(info, track, stretch, options.crops)
+            spec = VideoSpec(crop_size=options.crops, crop_scale=options.crop_scale)
+            faces, mouth_F3 = crop_frames(info, track, stretch, spec)
             write_beside(out / path, {"mouth": mouth_F3.round(5).tolist()})
         else:
             faces = _aligned(info, track, stretch, options.resolution)

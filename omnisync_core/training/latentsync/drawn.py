@@ -21,6 +21,7 @@ from torch import Tensor
 from ...audio import SAMPLE_RATE
 from ...errors import InputError
 from ...files import replacing
+from ...synth.archive import opened
 from ...synth.speech import AMPLITUDE, CURVE_RATE, Corpus, Utterance
 from ...synth.visemes import REST
 from ..reels import STYLES
@@ -163,12 +164,12 @@ def _lit(faces_BFCHW: Tensor, rng: np.random.Generator) -> Tensor:
 def _opened(path: Path, side: int) -> dict[str, np.ndarray]:
     """A shard with the lower halves (R, K, T, side // 2, side, 3) of its faces, cut where they are not yet."""
     kept = path.with_name(f"{path.stem}_halves_{side}.npy")
-    with np.load(path) as data:
+    with opened(path) as data:
         shard = {key: data[key] for key in ("fps", "mouth", "utterance", "start", "style", "params")}
         if not kept.exists() or kept.stat().st_mtime < path.stat().st_mtime:
             with replacing(kept) as part, open(part, "wb") as file:
                 np.save(file, _halves(data["frames"], shard["mouth"], side))
-    return shard | {"halves": np.load(kept, mmap_mode="r")}
+    return shard | {"halves": opened(kept, mmap_mode="r")}
 
 
 def draw_stretch(frames: int, fps: float, count: int, rng: np.random.Generator) -> tuple[float, np.ndarray]:

@@ -21,6 +21,7 @@ from ...errors import InputError
 from ...files import replacing
 from ...media import frames_of, probe_video
 from ...models.whisper import WhisperEncoder
+from ...synth.archive import opened
 from .codec import Codec
 from .mel import FRAMES_PER_SECOND, sync_mel, window_of
 from .stages import FaceBatch
@@ -77,7 +78,7 @@ class HeardClip(FaceClip):
 
     def audio(self, first: int) -> np.ndarray:
         """(F, 50, 384) features."""
-        features_NKD = np.load(self._kept, mmap_mode="r")
+        features_NKD = opened(self._kept, mmap_mode="r")
         return windows(features_NKD, (first + np.arange(self.config.frames)) / FPS).astype(np.float32)
 
 

@@ -20,7 +20,7 @@ from ...errors import InputError
 from ...files import replacing
 from ...models.picture_vae import read_picture_vae
 from ..fit import Course, Report, fit, log_unseen
-from ..lora import add_lora, linear_layers, write_lora
+from ..lora import add_lora, linear_layers, low_rank, write_lora
 from ..optimiser import AdamW
 from ..settings import check_kinds, check_number
 from ..stage import device_of, step_rng
@@ -121,7 +121,7 @@ def train_latentsync(table: dict, work: Path, seed: int) -> Path:
     train = _train_syncnet if options.stage == SYNCNET else _train_unet
     model, name = train(options, work, seed)
     if options.lora_rank:
-        return write_lora(work / LORA_FILE, model, {"base": Path(options.unet).name, "stage": options.stage})
+        return write_lora(work / LORA_FILE, low_rank(model), {"base": Path(options.unet).name, "stage": options.stage})
     with replacing(work / name) as part:
         save_file({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}, part)
     return work / name

@@ -62,7 +62,7 @@ def need(options: SizedOptions, encoding: Encoding, text_dim: int, processes: in
         raise InputError(
             "--dry-run reckons whole trainings: leave lora_rank out; a LoRA has the same weights, hardly any gradients"
         )
-    config = describe(options.size, options.dit, (encoding.speech[1], encoding.speech[2]), text_dim)
+    config = describe(options.size, options.dit, encoding.heard, text_dim)
     with FakeTensorMode(allow_non_fake_inputs=True):
         parts, parameters = _peak(options, encoding, config)
     if options.shard:
@@ -72,7 +72,7 @@ def need(options: SizedOptions, encoding: Encoding, text_dim: int, processes: in
 
 def step_seconds(options: SizedOptions, encoding: Encoding, text_dim: int) -> float:
     """Of the training that a table asks for, here, from what one block and two take."""
-    config = describe(options.size, options.dit, (encoding.speech[1], encoding.speech[2]), text_dim)
+    config = describe(options.size, options.dit, encoding.heard, text_dim)
     one, two = (_measure(options, encoding, replace(config, depth=depth)) for depth in (1, 2))
     return options.accumulate * max(one + (config.depth - 1) * (two - one), one)
 

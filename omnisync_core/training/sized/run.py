@@ -22,9 +22,10 @@ from ...adapter import write_adapter
 from ...checkpoint import read_bundle, write_bundle
 from ...errors import InputError
 from ...models.dit import DiT
+from ...models.humo import original_pairs
 from ...spec import VideoSpec
 from ..fit import Course, fit, log_unseen, step_rng
-from ..lora import add_lora, linear_layers, low_rank
+from ..lora import add_lora, linear_layers, low_rank, write_lora
 from ..objective import ObjectiveOptions, draw_level, draw_start, flow_loss
 from ..optimiser import AdamW, MuonAdamW, Optimiser
 from ..sharding import full_state, shard
@@ -33,13 +34,15 @@ from .parts import digest_of, open_text, open_vae, open_whisper
 from .start import begin, bundled, describe, is_bundle
 from .windows import Encoding, Windows
 
-BUNDLE, LORA = "omnisync.safetensors", "omnisync_lora.safetensors"
+BUNDLE, LORA, HUMO_LORA = "omnisync.safetensors", "omnisync_lora.safetensors", "humo_lora.safetensors"
 UNSEEN_BATCHES = 4
 
 
 def train_sized(table: Mapping[str, Any], work: Path, seed: int) -> Path:
     """Train what the table `[omnisync]` says; returns the path of the bundle or LoRA."""
     options = read_options(table)
+    if options.init and not Path(options.init).is_file():
+        raise InputError(f"omnisync.init: no such model file: {options.init}; say where it is, or leave it out")
     windows = Windows(options.data, "train")
     windows.check(*_pairs(options.objective))
     networks: dict[str, Any] = {
@@ -55,14 +58,23 @@ def train_sized(table: Mapping[str, Any], work: Path, seed: int) -> Path:
 
 def start(options: SizedOptions, encoding: Encoding, text_dim: int, seed: int) -> DiT:
     """The transformer that is trained, with what learns set to learn."""
-    heard, from_bundle = (encoding.speech[1], encoding.speech[2]), is_bundle(Path(options.init))
-    if options.lora_rank and not from_bundle:
-        raise InputError(f"a LoRA is learned over a bundle, which is what loads it: {options.init} is none")
+    heard, from_bundle = encoding.heard, is_bundle(Path(options.init))
+    over_humo = options.lora_rank > 0 and not from_bundle
+    if over_humo and not encoding.as_humo_hears:
+        raise InputError(
+            f"a LoRA is learned over a bundle, which {options.init} is not, or over HuMo 1.7B, which needs windows of "
+            "`prepare --hears humo`"
+        )
+    if encoding.as_humo_hears and not over_humo:
+        raise InputError(
+            f"{options.data} holds what HuMo hears, from which a LoRA over HuMo 1.7B alone is learned (omnisync.init, "
+            "lora_rank); prepare windows without --hears humo"
+        )
     if from_bundle and not options.dit:
         config = bundled(options.init, heard, text_dim)
     else:
         config = describe(options.size, options.dit, heard, text_dim)
-    dit, taken = begin(config, options.init, seed)
+    dit, taken = begin(config, options.init, seed, whole=over_humo)
     if PartialState().is_main_process:
         print(taken, flush=True)
     if options.lora_rank:
@@ -202,7 +214,11 @@ def _write(options: SizedOptions, encoding: Encoding, work: Path, networks: dict
     if not state.is_main_process:
         return path
     if options.lora_rank:
-        about = {"base": read_bundle(options.init).digest, "rank": options.lora_rank, "steps": options.steps}
+        about = {"base": Path(options.init).name, "rank": options.lora_rank, "steps": options.steps}
+        if not is_bundle(Path(options.init)):
+            pairs = original_pairs(low_rank(dit), dit.config.heads)
+            return write_lora(work / HUMO_LORA, pairs, {name: str(value) for name, value in about.items()})
+        about["base"] = read_bundle(options.init).digest
         write_adapter(path, low_rank(dit), {}, about, torch.float32)
         return path
     spec = VideoSpec(

@@ -73,8 +73,11 @@ def fresh(config: DiTConfig) -> DiT:
     return dit
 
 
-def begin(config: DiTConfig, init: str, seed: int) -> tuple[DiT, str]:
-    """The transformer, and one line of what was taken. CheckpointError: a file that does not fit."""
+def begin(config: DiTConfig, init: str, seed: int, whole: bool = False) -> tuple[DiT, str]:
+    """The transformer, and one line of what was taken. CheckpointError: a file that does not fit.
+
+    whole: nothing of a public file may start fresh. InputError where something would.
+    """
     torch.manual_seed(seed)
     dit = fresh(config)
     if not init:
@@ -83,11 +86,11 @@ def begin(config: DiTConfig, init: str, seed: int) -> tuple[DiT, str]:
         check_strictly(dit, read_bundle(init).tensors["dit"], f"{init} (dit)")
         dit.load_state_dict(read_bundle(init).tensors["dit"])
         return dit, f"all {count(dit):.0f} M parameters from the bundle {init}"
-    return dit, take(dit, published(init), init)
+    return dit, take(dit, published(init), init, whole)
 
 
-def take(dit: DiT, tensors: Mapping[str, Tensor], name: str) -> str:
-    """Public weights into a transformer; one line of what was taken. CheckpointError: they do not fit."""
+def take(dit: DiT, tensors: Mapping[str, Tensor], name: str, whole: bool = False) -> str:
+    """Public weights into a transformer; one line of what was taken (see `begin`)."""
     config = dit.config
     hears = any(key.startswith("audio_proj.") for key in tensors)
     kind = "HuMo 1.7B" if hears else "Wan 2.1 1.3B"
@@ -98,6 +101,12 @@ def take(dit: DiT, tensors: Mapping[str, Tensor], name: str) -> str:
         if width in given and given[width].shape != wanted[width].shape and len(given[width]) == len(wanted[width]):
             given = {key: value for key, value in given.items() if not key.startswith(width.rpartition(".")[0])}
     apart = {key for key in wanted if key not in given and _may_be_fresh(key, hears)}
+    fresh_ones = sorted({_module(key) for key in apart})
+    if whole and apart:
+        raise InputError(
+            f"a LoRA is learned over all of HuMo 1.7B; {name} ({kind}) leaves fresh {', '.join(fresh_ones)}: "
+            "give HuMo's file, windows of Whisper large-v3 (--hears humo) and UMT5-xxl"
+        )
     check_strictly_but(dit, given, apart, f"{name} ({kind})")
     with torch.no_grad():
         for block in () if hears else dit.blocks:
@@ -105,7 +114,7 @@ def take(dit: DiT, tensors: Mapping[str, Tensor], name: str) -> str:
             nn.init.zeros_(block.speech_attention.o.bias)
     dit.load_state_dict(given, strict=False)
     source = f"the {config.source_channels} source channels of patch_embedding (at 0)"
-    modules = ", ".join([*sorted({_module(key) for key in apart}), source])
+    modules = ", ".join([*fresh_ones, source])
     taken = sum(wanted[key].numel() for key in given) / 1e6
     return f"{len(given)} of {len(wanted)} tensors ({taken:.0f} M numbers) from {name} ({kind}); fresh: {modules}"
 

@@ -44,6 +44,16 @@ class Encoding:
     def frames(self) -> int:
         return self.mouth[0]
 
+    @property
+    def heard(self) -> tuple[int, int]:
+        """Speech features a frame, and their width."""
+        return self.speech[-2], self.speech[-1]
+
+    @property
+    def as_humo_hears(self) -> bool:
+        """Speech is by latent frame, as `group_speech` and HuMo have it, and not by video frame."""
+        return len(self.speech) == 4
+
 
 @dataclass(frozen=True)
 class WindowRow:

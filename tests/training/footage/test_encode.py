@@ -7,9 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from omnisync_core.audio import SpeechWave
+from omnisync_core.checkpoint import write_bundle
+from omnisync_core.engines.humo_audio import group
 from omnisync_core.errors import InputError
 from omnisync_core.media import probe_video, read_frames
+from omnisync_core.models.whisper import SpeechFeatures, WhisperEncoder
 from omnisync_core.tables import read_table
 from omnisync_core.training.footage import PrepareOptions, changed, encode, prepare
 from omnisync_core.training.footage.changed import change
@@ -17,6 +22,7 @@ from omnisync_core.training.footage.drawn import encode_drawn
 from omnisync_core.training.footage.encode import EncodeOptions, level_caption
 from omnisync_core.training.footage.spread import Processes
 from omnisync_core.training.sized.windows import Windows
+from tests import tiny
 from tests.training.footage.test_prepare import film, seen
 from tests.training.sized import small
 from tests.training.stub import utterances, write_shard
@@ -90,6 +96,29 @@ def test_processes_make_the_same_windows(crops, tmp_path, monkeypatch):
     assert one.rows == two.rows
     for name, value in one.read(3).items():
         np.testing.assert_allclose(two.read(3)[name], value, atol=2e-3)
+
+
+def test_what_humo_hears(crops, tmp_path):
+    """As its engine hears it: by latent frame, in five groups of Whisper large-v3's layers."""
+    torch.manual_seed(0)
+    sizes = {**tiny.WHISPER, "encoder_layers": 32, "max_source_positions": 1500}
+    whisper = tiny.stirred(WhisperEncoder(sizes)).eval().requires_grad_(False)
+    large, parts = str(tmp_path / "large.safetensors"), str(small.write_parts(tmp_path / "parts"))
+    write_bundle(large, {**tiny.networks(), "whisper": whisper}, {**tiny.CONFIG, "whisper": sizes}, torch.float32)
+    with pytest.raises(InputError, match=r"HuMo hears Whisper large-v3, .* has 1 layers and 1.2 s"):
+        encode.encode(crops, EncodeOptions("humo", parts, parts, frames=9, hears="humo"))
+    encode.encode(crops, EncodeOptions("humo", parts, large, frames=9, hears="humo"))
+    windows = Windows(crops / "encoded" / "humo", "train")
+    assert windows.encoding.as_humo_hears
+    assert windows.encoding.heard == (10, 16)
+    name, _, first = windows.rows[1]["id"].partition("@")
+    mel = SpeechFeatures(whisper, SpeechWave(crops / name), 1).mel(0)
+    states_TGD = group(torch.stack([layer[0] for layer in whisper.layers(torch.from_numpy(mel)[None])], 1)).numpy()
+    heard = windows.read(1)["speech"].reshape(3, 8, 5, 16)
+    assert first == "9"
+    assert not heard[0, :3].any()
+    for latent, place, frame in [(0, 3, 7), (0, 5, 9), (0, 7, 11), (1, 0, 8), (1, 7, 15), (2, 0, 12), (2, 7, 19)]:
+        np.testing.assert_allclose(heard[latent, place], states_TGD[2 * frame], rtol=4e-3, atol=4e-3)
 
 
 def test_a_changed_clip_is_shown_and_the_original_is_the_truth(crops, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Pairs of drawn reels: the mouth lies in the lower half, a false pair sounds of another opening."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,17 @@ def test_the_small_network_takes_them(reels):
     seen, heard = network(network.watch(crossed.faces_BFCHW), crossed.mel_M1MF[:3])
     assert seen.shape == heard.shape == (3, 192)
     assert 0 < crossed_loss(network, crossed)["loss"] < 9
+
+
+@pytest.mark.parametrize("name", ["reels_0000.npz", "reels_0000_halves_48.npy"])
+def test_a_shard_that_is_cut_off(reels, name):
+    DrawnReels(reels, SMALL, SIDE)
+    whole = (reels / name).read_bytes()
+    (reels / name).write_bytes(whole[: len(whole) // 2])
+    os.utime(reels / name, (2e9, 2e9))
+    with pytest.raises(InputError, match=f"{name} is cut off or damaged .* remove it") as error:
+        DrawnReels(reels, SMALL, SIDE)
+    assert "\n" not in str(error.value)
 
 
 def test_reels_without_their_voices(reels):

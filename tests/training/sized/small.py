@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,17 @@ def rows(person: str, count: int = 4, pose: str = "", seed: int = 0) -> list[Win
         )
         for number in range(count)
     ]  # fmt: skip
+
+
+def write_humo_set(folder: Path, tokens: int = 10) -> Path:
+    """One person, with what HuMo hears by latent frame."""
+    shape = (LATENT[1], 4, tokens, 16)
+    write_encoding(folder, replace(encoding(), speech=shape))
+    heard = np.random.default_rng(3).normal(size=(4, *shape))
+    write_windows(
+        folder / "train_0.parquet", [replace(row, speech=own) for row, own in zip(rows("anna"), heard, strict=True)]
+    )
+    return folder
 
 
 def write_set(folder: Path) -> Path:

@@ -10,7 +10,9 @@ from safetensors import safe_open
 from omnisync_core.checkpoint import read_bundle
 from omnisync_core.engines.omnisync import load_engine
 from omnisync_core.errors import CheckpointError, InputError
+from omnisync_core.models.dit import DiT
 from omnisync_core.models.humo import convert
+from omnisync_core.training.lora import add_lora
 from omnisync_core.training.objective import PAPER
 from omnisync_core.training.sized import run
 from omnisync_core.training.sized.options import SizedOptions, read_options
@@ -112,15 +114,55 @@ def test_a_lora_is_the_bundle_s_alone(tmp_path):
     with pytest.raises(CheckpointError, match=r"was learned with the model .* give that model") as error:
         load_engine(tmp_path / "other.safetensors", adapter=path, device="cpu")
     assert "\n" not in str(error.value)
-    for init in ("humo.pt", ""):
+    torch.save({}, tmp_path / "humo.pt")
+    for init in (str(tmp_path / "humo.pt"), ""):
         with pytest.raises(InputError, match="a LoRA is learned over a bundle"):
             trained(tmp_path, "d", **more | {"init": init})
+    with pytest.raises(InputError, match=r"omnisync\.init: no such model file: absent\.pt"):
+        trained(tmp_path, "d", **more | {"init": "absent.pt"})
+
+
+def test_a_lora_over_humo_has_humos_own_keys(tmp_path):
+    """HuMo's file with what its LoRA adds computes what peft learned; half of HuMo, or other windows, are refused."""
+    pytest.importorskip("peft")
+    config = run.describe("humo", small.CONFIG, (10, 16), 8)
+    weights = small.weights(config)
+    torch.save(weights, tmp_path / "humo.pt")
+    data = str(small.write_humo_set(tmp_path / "heard"))
+    more = {"init": str(tmp_path / "humo.pt"), "lora_rank": 2, "lr": 0.05, "objective": {"pair_threshold": 1.0}}
+    path = trained(tmp_path, "h", data=data, **more)
+    assert path.name == "humo_lora.safetensors"
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        assert file.metadata()["base"] == "humo.pt"
+    assert {key.removeprefix("diffusion_model.").split(".lora_")[0] + ".weight" for key in tensors} < weights.keys()
+    for key in [key for key in tensors if "lora_A" in key]:
+        outer = tensors[key.replace("lora_A", "lora_B")]
+        weights[key.removeprefix("diffusion_model.").replace("lora_A.", "")] += outer @ tensors[key]
+    there, learned, plain = (DiT(config).requires_grad_(False) for _ in range(3))
+    there.load_state_dict(convert(weights, config))
+    for dit in (learned, plain):
+        dit.load_state_dict(convert(small.weights(config), config))
+    add_lora(learned, run.lora_layers(learned), 2)
+    learned.load_state_dict(torch.load(tmp_path / "h" / "omnisync.pt", weights_only=True)["model"], strict=False)
+    latents = torch.randn(1, 16, 3, 4, 4)
+    given = latents, torch.tensor([0.5]), torch.zeros_like(latents), torch.randn(1, 3, 4, 10, 16), torch.randn(1, 4, 8)
+    one, other, without = (dit(*given) for dit in (there, learned, plain))
+    assert (one - other).abs().max() < 1e-5 * one.abs().max() < 1e-4 < (one - without).abs().max()
+
+    torch.save(small.wan(config), tmp_path / "wan.pt")
+    for words, change in (
+        (r"over all of HuMo 1\.7B; .*Wan 2\.1 1\.3B\) leaves fresh", {"init": str(tmp_path / "wan.pt")}),
+        ("prepare windows without --hears humo", {"lora_rank": 0}),
+        ("over HuMo 1.7B, which needs windows of `prepare --hears humo`", {"data": str(tmp_path / "windows")}),
+    ):
+        with pytest.raises(InputError, match=words) as error:
+            trained(tmp_path, "i", **{"data": data, **more, **change})
+        assert "\n" not in str(error.value)
 
 
 def peft_of(start: Path, state: Path) -> torch.nn.Module:
     """The bundle's transformer with peft's layers as the training left them."""
-    from omnisync_core.training.lora import add_lora
-
     dit = load_engine(start, device="cpu", dtype="float32").dit
     add_lora(dit, run.lora_layers(dit), 2)
     dit.load_state_dict(torch.load(state, weights_only=True)["model"], strict=False)
@@ -186,6 +228,16 @@ def test_the_shipped_configuration_is_complete():
     assert isinstance(options, SizedOptions)
     assert options.objective == PAPER
     assert options.steps == 80000
+
+
+@pytest.mark.parametrize("name", ["personal_lora", "humo_lora"])
+def test_the_shipped_loras_are_complete(name):
+    import tomllib
+
+    config = tomllib.loads((Path(run.__file__).parents[3] / "configs" / f"{name}.toml").read_text())
+    options = read_options(config["omnisync"])
+    assert options.lora_rank == 16
+    assert options.objective.pair_threshold == 1.0
 
 
 @pytest.mark.parametrize(
