@@ -2,6 +2,8 @@
 
 python -m omnisync_core synth --clips 8 --seconds 2 --size 192 --seed 77 --out drawn
 python benchmarks/watermark.py film.mp4 [...] --frames 96 --unmarked film.mp4 drawn/*/*.mkv --alarms 100
+
+With `--weights FILE` the same of VideoSeal or PixelSeal: bits read right, of how many.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 
 from omnisync_core import media
 from omnisync_core.marks import watermark
+from omnisync_core.marks.learned import Hider, Learned, Reader, open_learned
 
 WAYS = {
     "as it is": lambda picture: picture,
@@ -36,6 +39,39 @@ class Shown:
 
     def rgb(self) -> np.ndarray:
         return self._rgb_HWC
+
+
+class Pattern:
+    """The kept watermark: its score."""
+
+    needed = watermark.THRESHOLD
+
+    def embed(self, frames) -> list[np.ndarray]:
+        return [_picture(watermark.embed(frame)) for frame in frames]
+
+    def score(self, frames) -> float:
+        return watermark.score(frames)
+
+
+class Network:
+    """A learned watermark: bits read right."""
+
+    def __init__(self, learned: Learned) -> None:
+        self.learned, self.needed = learned, Reader(learned).reading().needed - 0.5
+
+    def embed(self, frames) -> list[np.ndarray]:
+        hider = Hider(self.learned)
+        return [_picture(hider.embed(frame)) for frame in frames]
+
+    def score(self, frames) -> float:
+        reader = Reader(self.learned)
+        for _ in reader.watch(frames):
+            pass
+        return reader.reading().right
+
+
+def _picture(frame) -> np.ndarray:
+    return np.clip(frame.rgb(), 0, 1)
 
 
 def encoded(pictures: list[np.ndarray], crf: int) -> list[np.ndarray]:
@@ -64,29 +100,31 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=watermark.FRAMES)
     parser.add_argument("--unmarked", nargs="*", type=Path, default=[], help="videos for the false alarms")
     parser.add_argument("--alarms", type=int, default=100, help="pieces of 10 unmarked frames that are looked at")
+    parser.add_argument("--weights", type=Path, help="VideoSeal's or PixelSeal's file, instead of the pattern")
     options = parser.parse_args()
+    mark = Network(open_learned(options.weights)) if options.weights else Pattern()
     for path in options.videos:
         frames = list(itertools.islice(media.read_frames(path), options.frames))
-        plain, marked = ([np.clip(f.rgb(), 0, 1) for f in kind] for kind in (frames, map(watermark.embed, frames)))
+        plain, marked = [_picture(frame) for frame in frames], mark.embed(frames)
         error = np.mean([np.square(a - b).mean() for a, b in zip(plain, marked, strict=True)])
         print(f"{path.name}: {len(frames)} frames, PSNR {-10 * np.log10(error):.1f} dB")
         rows = []
         for crf in (18, 23, 28):
             shown = {name: encoded(pictures, crf) for name, pictures in (("marked", marked), ("plain", plain))}
             for way, change in WAYS.items():
-                scores = {name: watermark.score(Shown(change(p)) for p in shown[name]) for name in shown}
+                scores = {name: mark.score(Shown(change(p)) for p in shown[name]) for name in shown}
                 rows.append([crf, way, f"{scores['marked']:.1f}", f"{scores['plain']:.1f}"])
         print(common.table(["crf", "", "marked", "unmarked"], rows), flush=True)
-    _false_alarms(options.unmarked, options.alarms)
+    _false_alarms(mark, options.unmarked, options.alarms)
 
 
-def _false_alarms(videos: list[Path], most: int) -> None:
+def _false_alarms(mark: Pattern | Network, videos: list[Path], most: int) -> None:
     """Of pieces of 10 frames of each video in turn."""
     turns = [_pieces(path) for path in videos]
     pieces = (piece for row in itertools.zip_longest(*turns) for piece in row if piece)
-    scores = [watermark.score(piece) for piece in itertools.islice(pieces, most)]
+    scores = [mark.score(piece) for piece in itertools.islice(pieces, most)]
     if scores:
-        high = sum(score > watermark.THRESHOLD for score in scores)
+        high = sum(score > mark.needed for score in scores)
         mean, deviation = np.mean(scores), np.std(scores)
         print(f"unmarked: {high} alarms in {len(scores)} pieces of 10 frames of {len(videos)} videos; "
               f"scores {mean:.2f} +- {deviation:.2f}, the highest {max(scores):.2f}")  # fmt: skip

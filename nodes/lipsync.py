@@ -239,13 +239,14 @@ class LipSyncVideoNode(io.ComfyNode):
         audio=None, mouth_track=None, speakers=None, mark=MARKS[0],
     ) -> io.NodeOutput:  # fmt: skip
         from ..omnisync_core.audio import mixed
+        from .host.folders import watermark_weights
         from .host.video import as_video
 
         roles = tuple(speakers or ())
         if roles and mouth_track is not None:
             raise InputError("speakers bring their own mouth tracks: connect either mouth_track or speakers, not both")
         options = _options(seed, length_policy, silence_policy, mouth_track, preview_seconds, lossless, resume)
-        options = replace(options, marks=Marks.of(mark))
+        options = replace(options, marks=Marks.of(mark, weights=watermark_weights() if "watermark" in mark else None))
         sound = mixed([_samples(role.audio) for role in roles]) if roles and audio is None else _samples(audio)
         output, report = run(video, sound, engine, roles, options)
         text = described(report) + (f"\nnote: {LOSSLESS}" if lossless else "")

@@ -1,4 +1,4 @@
-"""Where model files lie: the host's folders, `models/omnisync`, `models/omnisync_adapters` and the bundled mini."""
+"""Where model files lie: the host's folders, our own in `models` and the bundled mini."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import folder_paths
 
 from ...omnisync_core.errors import CheckpointError, InputError
 from ...omnisync_core.files import make_folder
+from ...omnisync_core.marks.options import WEIGHTS, weights_named
 
 FOLDER, ADAPTERS = "omnisync", "omnisync_adapters"
 METRICS = "metrics"
 """Files of others that metrics need."""
+WATERMARK = "omnisync_watermark"
+"""For the weight file of a learned watermark."""
 BUNDLED_NAME = "omnisync_mini (bundled)"
 ASSETS = Path(__file__).parents[2] / "omnisync_core" / "assets"
 BUNDLED = ASSETS / "omnisync_mini.safetensors"
@@ -24,6 +27,7 @@ EXAMPLES = {
 }
 """Name -> clip and sound."""
 SUFFIX = ".safetensors"
+SEALS = (SUFFIX, ".pth", ".pt")
 GGUF = ".gguf"
 """Files of these the host leaves to the packs that read them, and lists none."""
 LONGEST_NAME = 100
@@ -33,7 +37,7 @@ PLAIN_NAME = re.compile(rf"(?!\.)[\w .-]{{1,{LONGEST_NAME}}}(?<![ .])")
 
 def register() -> None:
     """Let the host know our folders in `models`; paths that its extra_model_paths.yaml names for them stay."""
-    for name in (FOLDER, ADAPTERS, METRICS):
+    for name in (FOLDER, ADAPTERS, METRICS, WATERMARK):
         folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
 
 
@@ -100,3 +104,19 @@ def metrics_file(file) -> Path:
     """A metric's file in any of the host's folders of metrics. InputError: says which, from where."""
     found = folder_paths.get_full_path(METRICS, file.name)
     return Path(found) if found else file.find(metrics_folder())
+
+
+def watermark_weights() -> str | None:
+    """The weight file of a learned watermark: what the environment names, else the one in `models/omnisync_watermark`.
+
+    None: there is none. InputError: several lie there.
+    """
+    names = file_names(WATERMARK, suffixes=SEALS)
+    if (named := weights_named()) or not names:
+        return named
+    if len(names) > 1:
+        raise InputError(
+            f"models/{WATERMARK} has {len(names)} files ({', '.join(sorted(names))}): leave one there, or name it in "
+            f"{WEIGHTS}"
+        )
+    return str(file_path(WATERMARK, names[0], SEALS))

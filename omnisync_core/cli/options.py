@@ -85,9 +85,15 @@ def add_marks(command: argparse.ArgumentParser) -> None:
                        help=f"{kinds}; several with commas, or none (default tag)")  # fmt: skip
     marks.add_argument("--certificate", type=Path, metavar="PEM", help="for c2pa; else OMNISYNC_C2PA_CERTIFICATE")
     marks.add_argument("--key", type=Path, metavar="PEM", help="of the certificate; else OMNISYNC_C2PA_KEY")
+    add_watermark(marks)
     marks.add_argument("--label", default="", metavar="TEXT", help="shown in every frame, e.g. AI-edited")
     marks.add_argument("--label-corner", choices=CORNERS, default=CORNERS[0], help="default %(default)s")
     marks.add_argument("--label-opacity", type=number(0, 1), default=0.7, help="default %(default)s")
+
+
+def add_watermark(marks: argparse._ActionsContainer) -> None:
+    marks.add_argument("--watermark-weights", type=Path, metavar="FILE",
+                       help="VideoSeal's or PixelSeal's file, for watermark; else OMNISYNC_WATERMARK")  # fmt: skip
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
@@ -121,6 +127,8 @@ def add_public(command: argparse.ArgumentParser) -> None:
 
 def _marks(options: argparse.Namespace) -> Marks:
     files = {name: str(path) for name, path in given(options, "certificate", "key").items()}
+    if options.watermark_weights:
+        files["weights"] = str(options.watermark_weights)
     return Marks.of(
         options.mark, label=options.label, corner=options.label_corner, opacity=options.label_opacity, **files
     )

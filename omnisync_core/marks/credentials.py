@@ -46,6 +46,10 @@ class Claim:
     problem: str = ""
 
 
+class DamagedClaimError(InputError):
+    """A file has Content Credentials, but they cannot be read: it was changed or cut off after it was signed."""
+
+
 class Signer:
     """A certificate and its key, tried once. InputError: not there, expired, not fitting, not for signing."""
 
@@ -118,23 +122,37 @@ def check_container(output: Path) -> None:
 
 
 def read_claim(path: str | Path) -> Claim | None:
-    """What a file's own credentials say; None where it has none (a re-muxed file has lost them). InputError."""
+    """What a file's own credentials say, whatever its name; None where it has none (a re-muxed file has lost them).
+
+    InputError: not there, no library. DamagedClaimError.
+    """
     c2pa, path = need_c2pa(), Path(path)
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        return None
     try:
         with open(path, "rb") as file:
+            kind = _kind(file.read(12))
+            if kind is None:
+                return None
+            file.seek(0)
             reader = c2pa.Reader.try_create(kind, file, context=_context(c2pa))
             if reader is None:
                 return None
             with reader:
                 manifests = json.loads(reader.json())
     except c2pa.C2paError as error:
-        raise InputError(f"{path}: its Content Credentials cannot be read: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split()).rstrip(":")
+        raise DamagedClaimError(
+            f"there are some, but damaged ({reason}): the file was changed or cut off after it was signed"
+        ) from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     return _claim(manifests)
+
+
+def _kind(head: bytes) -> str | None:
+    """Of a file by its first 12 bytes; None: it cannot carry credentials."""
+    if head[4:8] != b"ftyp":
+        return None
+    return FORMATS[".mov" if head[8:] == b"qt  " else ".mp4"]
 
 
 def need_c2pa() -> ModuleType:

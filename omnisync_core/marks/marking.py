@@ -25,7 +25,7 @@ class Marking:
 
     def __init__(self, marks: Marks, output: Path, *, lossless: bool) -> None:
         self._marks, self._output = marks, output
-        self._signer = None
+        self._signer, self._hider = None, None
         if "watermark" in marks.kinds and lossless:
             raise InputError("a watermark changes pixels, a lossless result has the source's: leave one of them out")
         if marks.label and lossless:
@@ -34,6 +34,10 @@ class Marking:
             check_container(output)
             if credentials := marks.credentials:
                 self._signer = Signer(*credentials)
+        if weights := marks.watermark:
+            from .learned import Hider, open_learned
+
+            self._hider = Hider(open_learned(weights))
 
     @cached_property
     def note(self) -> str:
@@ -43,7 +47,7 @@ class Marking:
     def apply(self, frame: Frame, is_edited: bool) -> Frame:
         """A frame of the result with the marks that are seen; the watermark lies on edited frames alone."""
         if is_edited and "watermark" in self._marks.kinds:
-            frame = watermark.embed(frame)
+            frame = self._hider.embed(frame) if self._hider else watermark.embed(frame)
         return label.draw_label(frame, self._marks) if self._marks.label else frame
 
     def sign(self, path: Path, source: Path, made_by: Mapping[str, Any]) -> None:
@@ -57,10 +61,16 @@ class Marking:
         if self._signer is not None:
             done.append("signed Content Credentials; sign last, a re-mux drops them")
         if "watermark" in self._marks.kinds:
-            done.append("a watermark over the whole picture of edited frames")
+            done.append(f"{self._watermark()} over the whole picture of edited frames")
         if self._marks.label:
             done.append(f"the label {self._marks.label!r}")
         lines = [f"marked as edited by {'; '.join(done)}" if done else "not marked as edited"]
         if "c2pa" in self._marks.kinds and self._signer is None:
             lines.append(f"not signed: no certificate is named (--certificate and --key, or {CERTIFICATE} and {KEY})")
+        lost = self._hider.read_back() if self._hider else None
+        if lost and not lost.is_found:
+            lines.append(f"the watermark cannot be read back even before encoding ({lost}): leave its weights out")
         return (*lines, LAW)
+
+    def _watermark(self) -> str:
+        return f"a watermark of {self._hider.learned}" if self._hider else "a watermark (a pattern)"

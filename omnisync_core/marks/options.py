@@ -11,10 +11,11 @@ from ..errors import InputError
 KINDS = {
     "tag": "a note in the file's metadata",
     "c2pa": "signed Content Credentials, by your certificate",
-    "watermark": "a faint pattern over the edited frames, which outlives encoders",
+    "watermark": "a faint change all over the edited frames, which outlives encoders",
 }
 CORNERS = ("bottom-right", "bottom-left", "top-right", "top-left")
 CERTIFICATE, KEY = "OMNISYNC_C2PA_CERTIFICATE", "OMNISYNC_C2PA_KEY"
+WEIGHTS = "OMNISYNC_WATERMARK"
 """Environment variables that name the files."""
 
 
@@ -28,6 +29,8 @@ class Marks:
     """PEM file of the certificate chain, leaf first; None: what the environment names."""
     key: str | None = None
     """PEM file of its private key, without a password."""
+    weights: str | None = None
+    """Weight file of a learned watermark; None: what the environment names; with neither the pattern is the mark."""
     label: str = ""
     """Shown in every frame; empty: none."""
     corner: str = CORNERS[0]
@@ -37,6 +40,8 @@ class Marks:
         wrong = [kind for kind in self.kinds if kind not in KINDS]
         if wrong:
             raise InputError(f"a mark must be one of {', '.join(KINDS)}, got {', '.join(map(repr, wrong))}")
+        if self.weights and "watermark" not in self.kinds:
+            raise InputError("weights of a watermark are given, but no watermark is asked for: add it to the marks")
         if self.corner not in CORNERS:
             raise InputError(f"the label's corner must be one of {', '.join(CORNERS)}, got {self.corner!r}")
         if not 0 < self.opacity <= 1:
@@ -59,14 +64,24 @@ class Marks:
             raise InputError(f"Content Credentials need a certificate and its key: there is a {have}, but no {lack}")
         return (certificate, key) if certificate and key else None
 
+    @property
+    def watermark(self) -> str | None:
+        """The weight file of the watermark; None where there is none, or none is asked for."""
+        return (self.weights or weights_named()) if "watermark" in self.kinds else None
+
     def anywhere(self) -> Marks:
         """The same for a process elsewhere: the files by their whole names, also those that this environment names."""
-        if not self.signs:
-            return self
-        certificate, key = map(os.path.abspath, self.credentials or ())
-        return replace(self, certificate=certificate, key=key)
+        files = {"weights": self.watermark}
+        if self.signs:
+            files |= dict(zip(("certificate", "key"), self.credentials or (), strict=True))
+        return replace(self, **{name: os.path.abspath(file) for name, file in files.items() if file})
 
     @property
     def signs(self) -> bool:
         """Whether Content Credentials are asked for and can be made. InputError as `credentials`."""
         return "c2pa" in self.kinds and self.credentials is not None
+
+
+def weights_named() -> str | None:
+    """The weight file of a watermark that the environment names."""
+    return os.environ.get(WEIGHTS) or None

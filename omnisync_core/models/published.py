@@ -25,6 +25,8 @@ def read_content(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path} is damaged or no safetensors file ({error}); copy it again") from None
+    if _is_program(path):
+        raise CheckpointError(f"{path} is a TorchScript program, which is not run; give the file of its weights alone")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
@@ -34,6 +36,13 @@ def read_content(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds {type(content).__name__}, expected a dictionary of tensors")
     return content
+
+
+def _is_program(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
 
 
 class Shapes:

@@ -93,6 +93,8 @@ def test_bad_lists_get_one_line(given, tmp_path, capsys):
         ("--gpus 2 --workers 2", "give either --gpus or --workers"),
         ("--mark tag,c2pa", "result.mkv cannot carry Content Credentials: take .mp4 or .mov"),
         ("--mark watermark --lossless", "a watermark changes pixels"),
+        ("--mark watermark --watermark-weights gone.pth", f"no such model file: {Path('gone.pth').absolute()}"),
+        ("--watermark-weights gone.pth", "weights of a watermark are given, but no watermark is asked for"),
         ("--mark stamp", "a mark must be one of tag, c2pa, watermark"),
     ],
 )

@@ -1,5 +1,7 @@
 """What cannot be used is named in the node's own words, never by a crash in the middle."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -118,6 +120,24 @@ def test_models_that_are_none(host, parts, fails):
         fails(parts(model={"model_name": "broken.safetensors"}), "damaged or no safetensors")
     finally:
         (folder / "broken.safetensors").unlink()
+
+
+def test_the_weights_of_a_watermark_lie_in_one_folder_of_models(host, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMNISYNC_WATERMARK", raising=False)
+    folders = host.module("nodes.host.folders")
+    assert folders.watermark_weights() is None
+    folder = folders.folder_of("omnisync_watermark")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / "a.pth").touch()
+        assert folders.watermark_weights() == str(folder / "a.pth")
+        (folder / "b.safetensors").touch()
+        with pytest.raises(ValueError, match=r"omnisync_watermark has 2 files \(a\.pth, b\.safetensors\): leave one"):
+            folders.watermark_weights()
+        monkeypatch.setenv("OMNISYNC_WATERMARK", str(tmp_path / "c.pth"))
+        assert folders.watermark_weights() == str(tmp_path / "c.pth")
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_pictures_are_checked(host):

@@ -1,5 +1,7 @@
 """Content Credentials: what is signed, what is read, what is wrong with a file or a certificate."""
 
+import shutil
+
 import av
 import pytest
 
@@ -85,7 +87,24 @@ def test_a_remux_drops_them_and_the_tag_may_stay(signed, tmp_path):
     verdict = verify(tmp_path / "re.mp4")
     assert verdict.claim is None
     assert not verdict.is_changed
-    assert "none (a re-mux or an upload drops them)" in "\n".join(verdict.lines())
+    assert "none; if there were some, a re-mux or an upload dropped them" in "\n".join(verdict.lines())
+
+
+def test_a_name_hides_no_credentials_and_makes_none(signed, tmp_path):
+    assert read_claim(shutil.copy(signed, tmp_path / "named.mkv")).is_intact
+    assert read_claim(shutil.copy(tmp_path / "film.mkv", tmp_path / "film.mp4")) is None
+
+
+def test_damaged_credentials_are_a_change(signed, tmp_path, capsys):
+    data = bytearray(signed.read_bytes())
+    at = data.index(b"jumb") + 200
+    data[at : at + 8] = b"XXXXXXXX"
+    hurt = tmp_path / "hurt.mp4"
+    hurt.write_bytes(data)
+    assert cli.main(["verify", str(hurt)]) == 2
+    out, err = capsys.readouterr()
+    assert "Content Credentials: there are some, but damaged (" in out
+    assert err == f"error: {hurt} was changed after it was signed\n"
 
 
 def test_bad_certificates_are_told_before_the_work(tmp_path, pair):

@@ -135,4 +135,4 @@ def test_without_the_library_one_line_says_what_to_install(run, tmp_path, monkey
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "metadata: says that it was edited with trained algorithmic media"
     assert "pip install c2pa-python" in out[1]
-    assert out[2].startswith("watermark: not found")
+    assert out[2].startswith("watermark, pattern: not found")
