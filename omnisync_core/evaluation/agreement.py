@@ -22,7 +22,7 @@ from .figures import Figure, bootstrap
 
 FURTHEST = 15
 """Frames (25 a second) by which the sound is shifted to each side."""
-COLUMNS = {"accuracy": "accuracy", "agreement": "agreement", "confidence": "confidence", "offset": "|offset|"}
+COLUMNS = {"accuracy": "accuracy", "agreement": "agreement", "confidence": "confidence", "offset": "offset, frames"}
 BATCH = 32
 
 

@@ -180,10 +180,10 @@ class _Training:
                 with replacing(self.path) as part:
                     torch.save(state, part)
             except (OSError, RuntimeError) as error:  # torch's own writer tells a full disk by the latter
-                reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+                reason = getattr(error, "strerror", None) or f"{str(error).splitlines()[0]}; is the disk full?"
+                kept = f"what was saved is still in {self.path}" if self.path.exists() else "nothing was saved before"
                 raise OutputError(
-                    f"cannot save {self.name} at step {step} ({reason}); what was saved is still in {self.path}; "
-                    "make room and give the command again"
+                    f"cannot save {self.name} at step {step} ({reason}); {kept}: make room and give the command again"
                 ) from error
 
     def _learned(self, network: nn.Module) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from omnisync_core.audio import ArrayWave
 from omnisync_core.checkpoint import read_bundle
@@ -176,6 +177,35 @@ def test_configurations_that_are_refused(tmp_path, text, words):
 def test_a_training_that_is_no_table(tmp_path, table, words):
     path = tmp_path / "bad.toml"
     path.write_text(f"out = '{tmp_path / 'out'}'\nseed = 1\n{table}", encoding="utf-8")
+    with pytest.raises(InputError, match=words):
+        loop.train(path)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("no space\nleft")])
+def test_what_cannot_be_written_is_one_line(tmp_path, monkeypatch, error):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(loop, "train_sized", full)
+    path = tmp_path / "a.toml"
+    path.write_text(f"out = '{tmp_path / 'out'}'\nseed = 1\n[omnisync]", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"cannot go on \(.*[Nn]o space.*what it saved stays") as said:
+        loop.train(path)
+    assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [("[dit.objective]\narbitrary = 1.0", "dit.objective has unknown arbitrary"),
+     ("[dit.objective]\ntau_least = 'low'", "dit.objective.tau_least must be a finite number"),
+     ("[sampling.guidance]\nw = 1.0", "sampling.guidance has unknown w"),
+     ("[sampling.guidance]\nw_peak = -1.0", "w_peak must be a number within")],
+)  # fmt: skip
+def test_tables_within_tables_that_are_refused(tmp_path, table, words):
+    before, _, after = CONFIG.partition(table.partition("\n")[0])
+    text = f"{before}{table}\n" + after.split("\n", 2)[2]
+    path = tmp_path / "bad.toml"
+    path.write_text(text.format(out=(tmp_path / "out").as_posix()), encoding="utf-8")
     with pytest.raises(InputError, match=words):
         loop.train(path)
 

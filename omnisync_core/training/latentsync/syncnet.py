@@ -107,8 +107,13 @@ LAYOUTS = {"pixel_attention": PIXEL_ATTENTION, "pixel": PIXEL, "pixel_25": PIXEL
 def load_syncnet(
     path: str | Path, config: SyncNetConfig = PIXEL_ATTENTION, *, checkpointed: bool = True
 ) -> StableSyncNet:
-    """A published or trained file, frozen. CheckpointError: damaged, or of another configuration."""
-    tensors = tensors_of(read_content(Path(path)), "state_dict", path)
+    """A published or trained file, or what a training saved on its way (its average), frozen.
+
+    CheckpointError: damaged, or of another configuration.
+    """
+    content = read_content(Path(path))
+    kept = next((name for name in ("average", "model") if name in content), "state_dict")
+    tensors = tensors_of(content, kept, path)
     with torch.device("meta"):
         network = StableSyncNet(config, checkpointed=checkpointed)
     check_strictly(network, tensors, str(path))

@@ -55,7 +55,10 @@ def test_syncnet_then_stage_2(tmp_path, clips, capsys):
     syncnet = trained(tmp_path / "sync", clips, stage="syncnet", unseen=str(clips))
     assert syncnet.name == "stable_syncnet.safetensors"
     assert "unseen: loss" in capsys.readouterr().out
-    assert not load_syncnet(syncnet, known.SYNCNET).training
+    final = load_syncnet(syncnet, known.SYNCNET)
+    assert not final.training
+    kept = load_syncnet(tmp_path / "sync" / "latentsync_syncnet.pt", known.SYNCNET).state_dict()
+    assert all(torch.equal(kept[key], value) for key, value in final.state_dict().items())
     before = small.unet().state_dict()
     torch.save({"global_step": 1, "state_dict": before}, tmp_path / "unet.pt")
     files = {"unet": str(tmp_path / "unet.pt"), "whisper": "w", "vae": "v", "vgg": "g", "lpips": "l", "videomae": "m"}
