@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from ..errors import InputError
 from .archive import mapped, opened
 from .sentences import languages, sentence
 from .visemes import CURVE_RATE, MOUTH_PARAMS, REST, mouth_curve
+from .voices import drawn_voice, without_variants
 
 TRAIN_VOICES = (
     "m1", "m2", "m3", "m4", "m5", "m7", "f1", "f2", "f4", "croak", "klatt", "klatt3", "klatt4", "whisper", "Alex",
@@ -96,8 +98,11 @@ class Utterance:
         return mouth_TP.astype(np.float32)
 
 
-def utterance(seed: int, split: str, *, seconds: float) -> Utterance:
-    """At least `seconds` of speech with natural pauses: the same for the same arguments, in any process."""
+def utterance(seed: int, split: str, *, seconds: float, data: Path | None = None) -> Utterance:
+    """At least `seconds` of speech with natural pauses: the same for the same arguments, in any process.
+
+    With `data` (`voices.without_variants`) the voice is one of its own instead of one of the split's.
+    """
     rng = np.random.default_rng([_SPLIT_SALT[split], seed])
     language = str(rng.choice(languages()))
     voice = f"{language}+{rng.choice(TRAIN_VOICES if split == 'train' else TEST_VOICES)}"
@@ -113,7 +118,12 @@ def utterance(seed: int, split: str, *, seconds: float) -> Utterance:
     }
     lead_in = float(rng.uniform(0, 0.4))
     peak = float(10 ** rng.uniform(-1.1, -0.05))
-    source_S, rate, events, spoken = _speak(job)
+    if data is not None:
+        with drawn_voice(data, seed) as name:
+            job |= {"data": str(data), "voice": (voice := f"{language}+{name}")}
+            source_S, rate, events, spoken = _speak(job)
+    else:
+        source_S, rate, events, spoken = _speak(job)
 
     silence_S = np.zeros(int(lead_in * SAMPLE_RATE), np.float32)
     wave_S = np.concatenate([silence_S, resample(source_S, rate)])
@@ -133,10 +143,21 @@ def caption(style: str, rng: np.random.Generator, character_word: str = "person"
     return text
 
 
-def build_corpus(count: int, split: str, seed: int, seconds: float, workers: int, out: Path | str) -> None:
-    """Writes the utterances of `seed .. seed + count - 1` to one npz, which `load_corpus` reads."""
-    with ThreadPoolExecutor(workers) as pool:
-        utterances = list(pool.map(lambda index: utterance(seed + index, split, seconds=seconds), range(count)))
+def build_corpus(
+    count: int, split: str, seed: int, seconds: float, workers: int, out: Path | str, *, drawn: bool = False
+) -> None:
+    """Writes the utterances of `seed .. seed + count - 1` to one npz, which `load_corpus` reads.
+
+    `drawn`: each in a voice of its own (`synth/voices.py`).
+    """
+    with ExitStack() as stack:
+        data = stack.enter_context(without_variants(Path(_espeak_paths()["data"]))) if drawn else None
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+
+        def say(index: int) -> Utterance:
+            return utterance(seed + index, split, seconds=seconds, data=data)
+
+        utterances = list(pool.map(say, range(count)))
     about = [(u.text, u.language, u.voice) for u in utterances]
     with open(out, "wb") as file:
         np.savez(
@@ -152,19 +173,23 @@ def build_corpus(count: int, split: str, seed: int, seconds: float, workers: int
 class Corpus(Sequence[Utterance]):
     """The utterances that `build_corpus` wrote, sample for sample, read from the disk as they are asked for."""
 
-    def __init__(self, path: Path | str) -> None:
-        with opened(path) as data:
-            self._edges = [np.cumsum([0, *data[f"{part}_lengths"]]) for part in ("wave", "curve")]
-            self._about = json.loads(str(data["about"]))
-        self._arrays = [mapped(path, part) for part in ("wave", "curve")]
+    def __init__(self, *paths: Path | str) -> None:
+        self.paths = paths
+        self._rows: list[tuple] = []
+        for path in paths:
+            with opened(path) as data:
+                edges = [np.cumsum([0, *data[f"{part}_lengths"]]) for part in ("wave", "curve")]
+                about = json.loads(str(data["about"]))
+            arrays = [mapped(path, part) for part in ("wave", "curve")]
+            self._rows += [(arrays, edges, row, said) for row, said in enumerate(about)]
 
     def __len__(self) -> int:
-        return len(self._about)
+        return len(self._rows)
 
     def __getitem__(self, index: int) -> Utterance:  # type: ignore[override]  # no slices
-        parts = (array[edges[index] : edges[index + 1]] for array, edges in zip(self._arrays, self._edges, strict=True))
-        wave_S, curve_M5 = parts
-        return Utterance((wave_S / _FULL_SCALE).astype(np.float32), np.array(curve_M5), *self._about[index])
+        arrays, edges, row, about = self._rows[index]
+        wave_S, curve_M5 = (array[edge[row] : edge[row + 1]] for array, edge in zip(arrays, edges, strict=True))
+        return Utterance((wave_S / _FULL_SCALE).astype(np.float32), np.array(curve_M5), *about)
 
 
 def load_corpus(path: Path | str) -> list[Utterance]:

@@ -6,7 +6,7 @@ caption asks for. Their heads are thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def fit_head(reader: SpeechReader, mel_BMF: Tensor, target_BTP: Tensor) -> None:
 
 
 def train_reader(
-    reader: SpeechReader, corpora: Mapping[str, list[Utterance]], options: Mapping[str, Any], work: Path, seed: int
+    reader: SpeechReader, corpora: Mapping[str, Sequence[Utterance]], options: Mapping[str, Any], work: Path, seed: int
 ) -> WhisperEncoder:
     """The encoder of a reader that learned `options["steps"]` batches; what it reads of unseen sayings is logged."""
     config = reader.encoder.config
@@ -67,7 +67,9 @@ def train_reader(
     return run_stage("speech", work, reader, loss_of, steps=steps, lr=rate, seed=seed, sheet=report).encoder.eval()
 
 
-def speech_batch(corpus: list[Utterance], config: dict, batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def speech_batch(
+    corpus: Sequence[Utterance], config: dict, batch: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """Log-mel windows and the mouth's parameters at the encoder's positions.
 
     The sound is played faster or slower (which moves its formants: another voice), louder or softer, with noise, and
@@ -78,7 +80,7 @@ def speech_batch(corpus: list[Utterance], config: dict, batch: int, rng: np.rand
     at_S = np.arange(samples) / SAMPLE_RATE
     mels, targets = [], []
     for _ in range(batch):
-        said = corpus[rng.integers(len(corpus))]
+        said = corpus[int(rng.integers(len(corpus)))]
         start = rng.uniform(-0.4, 0.4) * samples / SAMPLE_RATE
         speed = np.exp(rng.uniform(-0.18, 0.18))
         grid_S = np.arange(len(said.wave_S)) / SAMPLE_RATE

@@ -50,6 +50,8 @@ class GeneratorOptions:
     that sees predictions alone paints the mean of all that may be meant."""
     latent_weight: float = 1.0
     """0: the transformer stays as it is, the decoder learns to make the most of what it predicts."""
+    by_channel: bool = False
+    """Errors in latents weigh by channel as much as the decoder shows them (`channel_weights`)."""
     pixel_weight: float = 4.0
     mouth_weight: float = 8.0
     time_weight: float = 1.0
@@ -77,6 +79,8 @@ class Generator(nn.Module):
         super().__init__()
         self.dit, self.vae, self.adversary = dit, vae, Adversary()
         self.syncnet: StableSyncNet | None = None
+        self.channel_weights_C: Tensor | None = None
+        """Of errors in latents; None: all weigh the same."""
         vae.encoder.requires_grad_(False)
         for block in dit.blocks:
             for part in (block.self_attention, block.speech_attention, block.text_attention):
@@ -200,7 +204,7 @@ def generator_loss(
     if learns or not given:
         with torch.set_grad_enabled(learns):
             clean = model.predict(source, batch["sigma"], batch["speech"], batch["text"])
-        figures = latent_losses(clean, batch, options.mouth_weight, model.dit.config.residual_std or 1.0)
+        figures = latent_losses(model, clean, batch, options.mouth_weight)
     size = tuple(target.shape[-2:])
 
     pieces = corners(batch["mouth"][:decoded], size[0], options.piece, rng)
@@ -231,11 +235,11 @@ def _latent_loss(model: Generator, batch: dict, options: GeneratorOptions, rng: 
         batch = cut_pieces(batch, options.latent_piece, rng)
     batch = {name: value.to(device_of(model)) for name, value in batch.items()}
     clean = model.predict(batch["source"], batch["sigma"], batch["speech"], batch["text"])
-    losses = latent_losses(clean, batch, options.mouth_weight, model.dit.config.residual_std or 1.0)
+    losses = latent_losses(model, clean, batch, options.mouth_weight)
     return {"loss": losses["latents"], "mouth": losses["mouth"].detach()}
 
 
-def latent_losses(clean: Tensor, batch: dict[str, Tensor], mouth_weight: float, std: float) -> dict[str, Tensor]:
+def latent_losses(model: Generator, clean: Tensor, batch: dict[str, Tensor], mouth_weight: float) -> dict[str, Tensor]:
     """`latents`: squared error over the spread of what differs from the source, heavier at the mouth; `mouth`: there,
     the share of what had to change that is wrong still."""
     target, source = batch["target"], batch["source"]
@@ -243,11 +247,28 @@ def latent_losses(clean: Tensor, batch: dict[str, Tensor], mouth_weight: float, 
     near = torch.stack(
         [gaussian(mouth_per_latent_frame(mouth_T3, DiT.stride), size, 0.6) for mouth_T3 in batch["mouth"]]
     )[:, None]
-    weight, error = 1 + mouth_weight * near, (clean - target).square()
+    weight, error, difference = 1 + mouth_weight * near, (clean - target).square(), (target - source).square()
+    if model.channel_weights_C is not None:
+        channels = model.channel_weights_C.to(error)[:, None, None, None]
+        error, difference = channels * error, channels * difference
     return {
-        "latents": (weight * error).mean() / (weight.mean() * std**2),
-        "mouth": (near * error).sum() / (near * (target - source).square()).sum(),
+        "latents": (weight * error).mean() / (weight.mean() * (model.dit.config.residual_std or 1.0) ** 2),
+        "mouth": (near * error).sum() / (near * difference).sum(),
     }
+
+
+@torch.no_grad()
+def channel_weights(model: Generator, batch: dict[str, Tensor]) -> Tensor:
+    """How much an error in each channel of the latents shows in the decoder's pictures around the mouth; mean 1."""
+    target, frames, shown = batch["target"], as_video(batch["source_frames"]), []
+    near = torch.stack([gaussian(mouth_T3, tuple(frames.shape[-2:]), 0.6) for mouth_T3 in batch["mouth"]])[:, None]
+    noise, right = 0.3 * torch.randn_like(target[:, :1]), model.decode(target, frames)
+    for channel in range(target.shape[1]):
+        wrong = target.clone()
+        wrong[:, channel : channel + 1] += noise
+        shown.append((near * (model.decode(wrong, frames) - right).square()).mean((1, 2, 3, 4)))
+    weights_BC = torch.stack(shown, 1)
+    return (weights_BC / weights_BC.mean(1, keepdim=True)).mean(0)
 
 
 def pixel_loss(result: Tensor, target: Tensor, mouth_BT3: Tensor, options: GeneratorOptions) -> Tensor:

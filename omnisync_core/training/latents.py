@@ -5,6 +5,7 @@ Shapes: latent_RKCthw float16 (reels, clips), speech_RKTND float16, mouth_RKT3, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def latent_statistics(vae: VideoVAE, shards: list[Path]) -> tuple[torch.Tensor, 
 class FeatureBank:
     """Features of every utterance of a corpus. Windows of all utterances are encoded together, once."""
 
-    def __init__(self, encoder: WhisperEncoder, corpus: list[Utterance], tokens: int, batch: int = 64) -> None:
+    def __init__(self, encoder: WhisperEncoder, corpus: Sequence[Utterance], tokens: int, batch: int = 64) -> None:
         lead = round(_LEAD * SAMPLE_RATE)
         waves = [ArrayWave(np.pad(said.wave_S, lead)) for said in corpus]
         self.known = [SpeechFeatures(encoder, wave, tokens, kept_windows=1_000_000) for wave in waves]

@@ -30,7 +30,7 @@ from ..models.dit import MINI, DiT
 from ..models.vae import VAEConfig, VideoVAE
 from ..spec import VideoSpec
 from ..synth.archive import opened
-from ..synth.speech import CAPTIONS, build_corpus, load_corpus
+from ..synth.speech import CAPTIONS, Corpus, build_corpus
 from .autoencoder import AutoencoderTraining, autoencoder_loss, pixel_batch, psnr_sheet
 from .encoders import WORDS, CaptionReader, SpeechReader, caption_loss, train_reader
 from .latents import FeatureBank, encode_shard, latent_statistics
@@ -204,14 +204,14 @@ def _fresh(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     return build()
 
 
-def _corpora(config: dict, work: Path) -> dict[str, list]:
+def _corpora(config: dict, work: Path) -> dict[str, Corpus]:
     options, corpora = config["corpus"], {}
     for split, count in (("train", options["utterances"]), ("test", max(20, options["utterances"] // 10))):
         path = work / f"corpus_{split}.npz"
         if not path.exists():
             with replacing(path) as part:
                 build_corpus(count, split, config["seed"], options["seconds"], options["workers"], part)
-        corpora[split] = load_corpus(path)
+        corpora[split] = Corpus(path)
     return corpora
 
 

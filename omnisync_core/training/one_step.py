@@ -18,10 +18,21 @@ from torch import nn
 from ..checkpoint import Bundle, read_bundle, write_bundle
 from ..engines.omnisync import BUNDLED, build_networks, build_spec
 from ..errors import InputError
+from ..files import replacing
 from ..models.vae import VideoVAE
 from ..models.whisper import WhisperEncoder
+from ..synth.speech import Corpus, build_corpus
 from .encoders import SpeechReader, fit_head, speech_batch, train_reader
-from .generator import Generator, GeneratorOptions, Reels, edited, encode_reels, generator_loss, mouth_box
+from .generator import (
+    Generator,
+    GeneratorOptions,
+    Reels,
+    channel_weights,
+    edited,
+    encode_reels,
+    generator_loss,
+    mouth_box,
+)
 from .latents import FeatureBank
 from .latentsync.drawn import Voices
 from .latentsync.syncnet import SMALL, load_syncnet
@@ -34,10 +45,13 @@ SHEET_CLIPS = 40
 HEAD_SAYINGS = 96
 _PART = {"steps": 0, "batch": 1, "decoded": 0, "seed": 0}
 """Whole numbers of a part, and the least they can be."""
+DRAWN_SEED = 1_000_000
+"""Of the first saying in a voice of its own."""
+WEIGHED_WINDOWS = 16
 Captions = Callable[[nn.Module], dict[int, list[np.ndarray]]]
 
 
-def train_generator(config: dict, corpora: dict[str, list], texts_of: Captions, work: Path) -> Path:
+def train_generator(config: dict, corpora: dict[str, Corpus], texts_of: Captions, work: Path) -> Path:
     """Draw, encode, train part by part; returns the bundle's path. `texts_of(encoder)`: style -> encoded captions."""
     bundle = read_bundle(config["generator"].get("init") or BUNDLED)
     networks = build_networks(bundle)
@@ -47,7 +61,7 @@ def train_generator(config: dict, corpora: dict[str, list], texts_of: Captions, 
         judge = load_syncnet(judge, SMALL, checkpointed=False)
         voices = {split: Voices(corpus, SMALL) for split, corpus in corpora.items()}
     if "speech" in config:
-        networks["whisper"] = _hear_on(config["speech"], config["seed"], work, networks["whisper"], corpora)
+        networks["whisper"] = _hear_on(config, work, networks["whisper"], corpora)
     model = _prepared(networks)
     model.syncnet = judge or None
     reels = {split: _reels(config, work, split, networks, corpora[split], voices[split]) for split in ("train", "test")}
@@ -57,7 +71,9 @@ def train_generator(config: dict, corpora: dict[str, list], texts_of: Captions, 
         return _write(config, bundle, {**networks, "dit": trained.dit, "vae": trained.vae}, work / BUNDLE)
 
     for number, part in enumerate(config["generator"]["parts"]):
-        model = _train_part(f"generator_{number}", part, config["seed"], work, model, reels, texts, write)
+        model = _train_part(
+            f"generator_{number}", part, part.get("seed", config["seed"]), work, model, reels, texts, write
+        )
     return write(model)
 
 
@@ -115,8 +131,18 @@ def _check_pieces(config: dict, stride: int) -> None:
             )
 
 
-def _hear_on(options: dict, seed: int, work: Path, encoder: WhisperEncoder, corpora: dict[str, list]) -> WhisperEncoder:
+def _hear_on(config: dict, work: Path, encoder: WhisperEncoder, corpora: dict[str, Corpus]) -> WhisperEncoder:
     """The encoder of sound, taught to read the mouth in more sayings; its head is fitted before it learns."""
+    options, seed = config["speech"], config["seed"]
+    if drawn := options.get("drawn_voices"):
+        path = work / "corpus_voices.npz"
+        if not path.exists():
+            with replacing(path) as part:
+                build_corpus(
+                    drawn, "train", DRAWN_SEED, config["corpus"]["seconds"], config["corpus"]["workers"], part,
+                    drawn=True,
+                )  # fmt: skip
+        corpora = {**corpora, "train": Corpus(*corpora["train"].paths, path)}
     reader = SpeechReader(encoder.config)
     reader.encoder.load_state_dict(encoder.state_dict())
     fit_head(reader, *speech_batch(corpora["train"], encoder.config, HEAD_SAYINGS, step_rng(seed, 6)))
@@ -133,6 +159,7 @@ def _train_part(
     model.dit.requires_grad_(objective.latent_weight > 0)
     model.vae.decoder.requires_grad_(part["decoded"] > 0)
     model.adversary.requires_grad_(objective.adversary_weight > 0)
+    model.channel_weights_C = _channel_weights(model, reels["train"], texts, seed) if objective.by_channel else None
     if part.get("compiled"):
         model.dit.compile(dynamic=False)
 
@@ -155,6 +182,14 @@ def _train_part(
     )  # fmt: skip
     learned.load_state_dict(interpolated(before, learned.state_dict(), part.get("interpolation", 1.0)))
     return learned
+
+
+def _channel_weights(model: Generator, reels: Reels, texts: dict, seed: int) -> torch.Tensor:
+    """Of this decoder on some windows of the training."""
+    batch = reels.draw(WEIGHED_WINDOWS, texts, GeneratorOptions(), step_rng(seed, 8))
+    torch.manual_seed(seed)
+    with torch.autocast(device_of(model).type, torch.bfloat16):
+        return channel_weights(model, {name: value.to(device_of(model)) for name, value in batch.items()})
 
 
 def interpolated(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor], share: float) -> dict:

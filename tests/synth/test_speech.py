@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("espeakng_loader")
 
 from omnisync_core.errors import InputError
-from omnisync_core.synth import sentences, speech, visemes
+from omnisync_core.synth import sentences, speech, visemes, voices
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,6 +140,27 @@ def test_a_corpus_comes_back_sample_for_sample(tmp_path):
         np.testing.assert_array_equal(u.wave_S, direct.wave_S)
         np.testing.assert_array_equal(u.curve_M5, direct.curve_M5)
         assert (u.text, u.language, u.voice) == (direct.text, direct.language, direct.voice)
+
+
+def test_every_drawn_voice_is_another_throat_saying_the_same(tmp_path):
+    """The words, and so the mouth's shapes, are the seed's; their sound is the voice's."""
+    speech.build_corpus(3, "train", 40, 1.5, 2, tmp_path / "drawn.npz", drawn=True)
+    drawn = speech.Corpus(tmp_path / "drawn.npz")
+    assert [u.voice.partition("+")[2] for u in drawn] == ["drawn40", "drawn41", "drawn42"]
+    for index, u in enumerate(drawn):
+        usual = speech.utterance(40 + index, "train", seconds=1.5)
+        assert u.language == usual.language
+        assert u.text.startswith(usual.text) or usual.text.startswith(u.text)
+        assert len(u.wave_S) != len(usual.wave_S) or np.abs(u.wave_S - usual.wave_S).max() > 0.05
+    assert voices.variant(40) == voices.variant(40) != voices.variant(41)
+
+
+def test_a_corpus_of_two_files_is_one_after_the_other(tmp_path):
+    for name, seed in (("a.npz", 5), ("b.npz", 9)):
+        speech.build_corpus(2, "test", seed, 1.0, 2, tmp_path / name)
+    corpus = speech.Corpus(tmp_path / "a.npz", tmp_path / "b.npz")
+    assert len(corpus) == 4
+    np.testing.assert_array_equal(corpus[3].wave_S, speech.utterance(10, "test", seconds=1.0).wave_S)
 
 
 def test_without_espeak_one_line_says_how_to_get_it(monkeypatch):

@@ -13,9 +13,19 @@ from omnisync_core.audio import ArrayWave
 from omnisync_core.checkpoint import read_bundle, write_bundle
 from omnisync_core.engines.omnisync import load_engine
 from omnisync_core.errors import InputError
+from omnisync_core.synth.speech import Corpus, build_corpus
 from omnisync_core.training import loop, one_step
 from omnisync_core.training.encoders import SpeechReader, fit_head
-from omnisync_core.training.generator import Generator, GeneratorOptions, corners, cut, pixel_loss, sync_figure
+from omnisync_core.training.generator import (
+    Generator,
+    GeneratorOptions,
+    channel_weights,
+    corners,
+    cut,
+    latent_losses,
+    pixel_loss,
+    sync_figure,
+)
 from omnisync_core.training.latents import as_video
 from omnisync_core.training.latentsync.drawn import as_faces, lower_halves
 from omnisync_core.training.latentsync.losses import sync_loss
@@ -197,6 +207,20 @@ def test_sync_is_latentsync_s_own_loss_and_falls_along_its_gradient():
     assert after < before
 
 
+def test_the_encoder_of_sound_also_hears_voices_that_are_drawn_once(monkeypatch, tmp_path):
+    pytest.importorskip("espeakng_loader")
+    build_corpus(3, "train", 0, 1.0, 2, tmp_path / "corpus_train.npz")
+    given = {}
+    monkeypatch.setattr(one_step, "train_reader", lambda reader, corpora, *rest: given.update(corpora))
+    for split, extra in (("train", {"drawn_voices": 2}), ("again", {"drawn_voices": 2}), ("own", {})):
+        config = {"seed": 0, "corpus": {"seconds": 1.0, "workers": 2}, "speech": extra}
+        corpora = {"train": Corpus(tmp_path / "corpus_train.npz")}
+        one_step._hear_on(config, tmp_path, tiny.networks()["whisper"], corpora)
+        voices = [said.voice.partition("+")[2] for said in given["train"]]
+        assert len(voices) == 3 + len(extra) * 2, split
+        assert voices[3:] == ["drawn1000000", "drawn1000001"][: 2 * len(extra)]
+
+
 def test_a_head_reads_what_lies_in_the_features():
     torch.manual_seed(0)
     reader = SpeechReader(tiny.CONFIG["whisper"])
@@ -245,6 +269,28 @@ def test_a_right_picture_costs_nothing_and_a_flicker_more_than_a_shift():
     flicker = 0.1 * torch.tensor([1.0, -1, 1, -1, 1])[:, None, None]
     shifted, flickering = (pixel_loss(target + by, target, mouth, options) for by in (0.1, flicker))
     assert flickering > 1.5 * shifted
+
+
+def test_a_channel_weighs_as_much_as_it_shows():
+    """A decoder that paints the first channel twice as bright as the second and leaves the rest out."""
+    model = Generator(*(tiny.networks()[part] for part in ("dit", "vae")))
+    model.decode = lambda latent, source: 2 * latent[:, :1] + latent[:, 1:2]
+    channels = model.dit.config.latent_channels
+    batch = {
+        "target": torch.randn(2, channels, 3, 8, 8), "mouth": torch.tensor([0.5, 0.5, 0.4]).expand(2, 3, 3),
+        "source_frames": torch.zeros(2, 3, 8, 8, 3),
+    }  # fmt: skip
+    weights = channel_weights(model, batch)
+    assert torch.allclose(weights, channels * torch.tensor([0.8, 0.2] + [0.0] * (channels - 2)), atol=1e-5)
+
+    model.channel_weights_C = weights
+    batch |= {"source": torch.zeros_like(batch["target"]), "mouth": torch.tensor([0.5, 0.5, 0.4]).expand(2, 9, 3)}
+    unseen = batch["target"].clone()
+    unseen[:, 2:] += 1
+    for name, loss in latent_losses(model, unseen, batch, 8.0).items():
+        assert loss.abs() < 1e-9, name
+    losses = latent_losses(model, batch["source"], batch, 8.0)
+    assert losses["mouth"] == pytest.approx(1)
 
 
 def test_a_part_can_go_only_so_far_towards_what_it_learned(monkeypatch, tmp_path):
