@@ -57,9 +57,9 @@ def _block(record: Mapping[str, Any]) -> tuple[int, Callable[[Page, int], None]]
         for (label, _, color), pictures in zip(videos, rows, strict=True):
             _draw_frame(page, top, pictures[0], places_T3[0])
             page.text(EDGE, top + TILE - 6, label, 16, color, 600)
-            for column, (picture, place) in enumerate(zip(pictures, places_T3, strict=True)):
+            for column, (picture, (x, y, side)) in enumerate(zip(pictures, places_T3, strict=True)):
                 left = EDGE + FRAME[0] + GAP + column * (TILE + GAP)
-                page.picture(left, top, close_up(picture, *place, TILE), (TILE, TILE))
+                page.picture(left, top, close_up(picture, x, y, side, TILE), (TILE, TILE))
             top += TILE + GAP
         page.text(EDGE, top + 20, shortened(record["id"], 600, 18), 18, weight=600)
         page.text(WIDTH - EDGE, top + 20, _figures(record), 16, INK, align="right")

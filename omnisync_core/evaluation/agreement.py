@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,11 @@ def found(cosine_WW: np.ndarray, false_WW: np.ndarray) -> Agreement:
 def pooled_agreement(clips: Sequence[Agreement]) -> dict[str, Figure]:
     """Means over clips with their intervals; of the offset without its sign."""
     columns = {name: np.abs([getattr(one, name) for one in clips]) for name in COLUMNS}
-    return {name: bootstrap(lambda rows, of=of: of[rows].mean(), len(clips)) for name, of in columns.items()}
+    return {name: bootstrap(partial(_mean, of), len(clips)) for name, of in columns.items()}
+
+
+def _mean(values: np.ndarray, rows: np.ndarray) -> float:
+    return float(values[rows].mean())
 
 
 def table_rows(rows: Mapping[str, Sequence[Agreement]]) -> list[list[str]]:

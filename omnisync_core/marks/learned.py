@@ -135,7 +135,8 @@ class Reader:
     """Reads the message of frames, a batch at a time."""
 
     def __init__(self, learned: Learned) -> None:
-        self._learned, self._waiting, self._frames = learned, [], 0
+        self._learned, self._frames = learned, 0
+        self._waiting: list[Tensor] = []
         self._logits_K = torch.zeros(learned.seal.config.bits)
 
     def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:

@@ -71,15 +71,18 @@ class Marks:
 
     def anywhere(self) -> Marks:
         """The same for a process elsewhere: the files by their whole names, also those that this environment names."""
-        files = {"weights": self.watermark}
-        if self.signs:
-            files |= dict(zip(("certificate", "key"), self.credentials or (), strict=True))
-        return replace(self, **{name: os.path.abspath(file) for name, file in files.items() if file})
+        certificate, key = (self.credentials or (None, None)) if self.signs else (self.certificate, self.key)
+        weights = self.watermark or self.weights
+        return replace(self, certificate=_whole(certificate), key=_whole(key), weights=_whole(weights))
 
     @property
     def signs(self) -> bool:
         """Whether Content Credentials are asked for and can be made. InputError as `credentials`."""
         return "c2pa" in self.kinds and self.credentials is not None
+
+
+def _whole(file: str | None) -> str | None:
+    return os.path.abspath(file) if file else file
 
 
 def weights_named() -> str | None:
