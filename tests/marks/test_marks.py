@@ -96,6 +96,16 @@ def test_a_label_is_seen_in_every_frame_and_only_there(tmp_path, corner):
         assert after.rgb().max() > 0.95  # white letters
 
 
+@pytest.mark.parametrize("side", [128, 720, 2160])
+def test_the_rim_lies_around_every_letter(side):
+    from omnisync_core.marks.label import _place
+
+    _, ink_HW, shade_HW = _place(side, side, "AI-edited", "bottom right")
+    letters, rim = (np.flatnonzero((mask > 0.2).any(0)) for mask in (ink_HW, shade_HW))
+    assert 1 <= letters[0] - rim[0] == rim[-1] - letters[-1]
+    assert (shade_HW >= ink_HW).all()
+
+
 def test_a_label_wider_than_the_frame_is_cut(tmp_path):
     from omnisync_core.marks.label import draw_label
 
