@@ -47,25 +47,15 @@ _ROTATED = ("self_attention.q.", "self_attention.k.", "self_attention.norm_q.", 
 
 def rename(key: str) -> str:
     """Our name of one of HuMo's keys; CheckpointError for a key of none of its modules."""
-    head, table, rest = "", _TOP, key
-    if key.startswith("blocks."):
-        _, index, rest = key.split(".", 2)
-        head, table = f"blocks.{index}.", _BLOCK
-    for theirs, ours in table.items():
-        if rest == theirs or rest.startswith(theirs + "."):
-            return head + ours + rest[len(theirs) :]
+    if ours := _renamed(key, _TOP, _BLOCK):
+        return ours
     raise CheckpointError(f"{key!r} is no key of HuMo 1.7B; expected its published transformer")
 
 
 def original(name: str) -> str:
     """HuMo's name of one of our layers or tensors: `rename` the other way round."""
-    head, table, rest = "", _TOP, name
-    if name.startswith("blocks."):
-        _, index, rest = name.split(".", 2)
-        head, table = f"blocks.{index}.", _BLOCK
-    for theirs, ours in table.items():
-        if rest == ours or rest.startswith(ours + "."):
-            return head + theirs + rest[len(ours) :]
+    if theirs := _renamed(name, *({ours: theirs for theirs, ours in table.items()} for table in (_TOP, _BLOCK))):
+        return theirs
     raise ValueError(f"{name!r} is no part of the transformer")
 
 
@@ -88,6 +78,18 @@ def convert(tensors: Mapping[str, Tensor], config: DiTConfig = HUMO) -> dict[str
             value = torch.cat([value, value.new_zeros(value.shape[0], config.source_channels, *value.shape[2:])], 1)
         converted[name] = value
     return converted
+
+
+def _renamed(name: str, top: Mapping[str, str], block: Mapping[str, str]) -> str | None:
+    """By a table for what stands in a block and one for the rest; None: it is in neither."""
+    head, table, rest = "", top, name
+    if name.startswith("blocks."):
+        _, index, rest = name.split(".", 2)
+        head, table = f"blocks.{index}.", block
+    for before, after in table.items():
+        if rest == before or rest.startswith(before + "."):
+            return head + after + rest[len(before) :]
+    return None
 
 
 def _pairs_to_halves(value: Tensor, heads: int) -> Tensor:

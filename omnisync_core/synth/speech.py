@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 
 from ..audio import SAMPLE_RATE, resample
 from ..errors import InputError
+from ..files import replacing
 from .archive import mapped, opened
 from .sentences import languages, sentence
 from .visemes import CURVE_RATE, MOUTH_PARAMS, REST, mouth_curve
@@ -105,11 +106,10 @@ def utterance(seed: int, split: str, *, seconds: float, data: Path | None = None
     """
     rng = np.random.default_rng([_SPLIT_SALT[split], seed])
     language = str(rng.choice(languages()))
-    voice = f"{language}+{rng.choice(TRAIN_VOICES if split == 'train' else TEST_VOICES)}"
+    named = str(rng.choice(TRAIN_VOICES if split == "train" else TEST_VOICES))
     count = 2 + int(seconds)
     sentences = [(sentence(language, split, rng), float(rng.uniform(0.0, 0.5))) for _ in range(count)]
     job = {
-        "voice": voice,
         "rate": int(rng.integers(125, 205)),
         "pitch": int(rng.integers(25, 76)),
         "range": int(rng.integers(30, 81)),
@@ -118,12 +118,9 @@ def utterance(seed: int, split: str, *, seconds: float, data: Path | None = None
     }
     lead_in = float(rng.uniform(0, 0.4))
     peak = float(10 ** rng.uniform(-1.1, -0.05))
-    if data is not None:
-        with drawn_voice(data, seed) as name:
-            job |= {"data": str(data), "voice": (voice := f"{language}+{name}")}
-            source_S, rate, events, spoken = _speak(job)
-    else:
-        source_S, rate, events, spoken = _speak(job)
+    with drawn_voice(data, seed) if data else nullcontext(named) as name:
+        voice = f"{language}+{name}"
+        source_S, rate, events, spoken = _speak({**job, "voice": voice, **({"data": str(data)} if data else {})})
 
     silence_S = np.zeros(int(lead_in * SAMPLE_RATE), np.float32)
     wave_S = np.concatenate([silence_S, resample(source_S, rate)])
@@ -146,7 +143,7 @@ def caption(style: str, rng: np.random.Generator, character_word: str = "person"
 def build_corpus(
     count: int, split: str, seed: int, seconds: float, workers: int, out: Path | str, *, drawn: bool = False
 ) -> None:
-    """Writes the utterances of `seed .. seed + count - 1` to one npz, which `load_corpus` reads.
+    """Writes the utterances of `seed .. seed + count - 1` to one npz, whole or not at all, which `load_corpus` reads.
 
     `drawn`: each in a voice of its own (`synth/voices.py`).
     """
@@ -159,7 +156,7 @@ def build_corpus(
 
         utterances = list(pool.map(say, range(count)))
     about = [(u.text, u.language, u.voice) for u in utterances]
-    with open(out, "wb") as file:
+    with replacing(Path(out)) as part, open(part, "wb") as file:
         np.savez(
             file,
             wave=np.concatenate([np.rint(u.wave_S * _FULL_SCALE).astype(np.int16) for u in utterances]),

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ..checkpoint import write_bundle
 from ..diffusion.guidance import Guidance
 from ..errors import InputError, OutputError
-from ..files import make_folder, replacing
+from ..files import make_folder
 from ..models import text, whisper
 from ..models.dit import MINI, DiT
 from ..models.vae import VAEConfig, VideoVAE
@@ -209,8 +209,7 @@ def _corpora(config: dict, work: Path) -> dict[str, Corpus]:
     for split, count in (("train", options["utterances"]), ("test", max(20, options["utterances"] // 10))):
         path = work / f"corpus_{split}.npz"
         if not path.exists():
-            with replacing(path) as part:
-                build_corpus(count, split, config["seed"], options["seconds"], options["workers"], part)
+            build_corpus(count, split, config["seed"], options["seconds"], options["workers"], path)
         corpora[split] = Corpus(path)
     return corpora
 

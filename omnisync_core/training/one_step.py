@@ -18,7 +18,6 @@ from torch import nn
 from ..checkpoint import Bundle, read_bundle, write_bundle
 from ..engines.omnisync import BUNDLED, build_networks, build_spec
 from ..errors import InputError
-from ..files import replacing
 from ..models.vae import VideoVAE
 from ..models.whisper import WhisperEncoder
 from ..synth.speech import Corpus, build_corpus
@@ -37,7 +36,7 @@ from .latents import FeatureBank
 from .latentsync.drawn import Voices
 from .latentsync.syncnet import SMALL, load_syncnet
 from .reels import POSE_A, ReelOptions, write_reels
-from .settings import check_number, check_table
+from .settings import check_file, check_number, check_table
 from .stage import device_of, run_stage, step_rng
 
 BUNDLE = "omnisync_one_step.safetensors"
@@ -84,8 +83,7 @@ def check_generator(table: dict) -> None:
     for name in ("init", "syncnet"):
         if not isinstance(table.get(name, ""), str):
             raise InputError(f"generator.{name} must be the name of a file, got {table[name]!r}")
-        if table.get(name) and not Path(table[name]).is_file():
-            raise InputError(f"generator.{name}: no such model file: {table[name]}; say where it is, or leave it out")
+        check_file(f"generator.{name}", table.get(name, ""))
     parts = table["parts"]
     if not isinstance(parts, list) or not parts or not all(isinstance(part, dict) for part in parts):
         raise InputError(f"generator.parts must be tables [[generator.parts]], one or more, got {parts!r}")
@@ -137,11 +135,8 @@ def _hear_on(config: dict, work: Path, encoder: WhisperEncoder, corpora: dict[st
     if drawn := options.get("drawn_voices"):
         path = work / "corpus_voices.npz"
         if not path.exists():
-            with replacing(path) as part:
-                build_corpus(
-                    drawn, "train", DRAWN_SEED, config["corpus"]["seconds"], config["corpus"]["workers"], part,
-                    drawn=True,
-                )  # fmt: skip
+            seconds, workers = config["corpus"]["seconds"], config["corpus"]["workers"]
+            build_corpus(drawn, "train", DRAWN_SEED, seconds, workers, path, drawn=True)
         corpora = {**corpora, "train": Corpus(*corpora["train"].paths, path)}
     reader = SpeechReader(encoder.config)
     reader.encoder.load_state_dict(encoder.state_dict())

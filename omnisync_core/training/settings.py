@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
@@ -38,6 +39,12 @@ def check_number(name: str, value: Any, low: float, *, whole: bool = False, leas
     if not _fits(value, int if whole else float) or value < low or (value == low and not least):
         kind = "whole number" if whole else "number"
         raise InputError(f"{name} must be a {kind} {'from' if least else 'above'} {low:g}, got {value!r}")
+
+
+def check_file(name: str, file: str) -> None:
+    """InputError where a model's file is named and not there."""
+    if file and not Path(file).is_file():
+        raise InputError(f"{name}: no such model file: {file}; say where it is, or leave it out")
 
 
 def _fits(value: Any, kind: Any) -> bool:

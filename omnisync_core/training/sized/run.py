@@ -28,6 +28,7 @@ from ..fit import Course, fit, log_unseen, step_rng
 from ..lora import add_lora, linear_layers, low_rank, write_lora
 from ..objective import ObjectiveOptions, draw_level, draw_start, flow_loss
 from ..optimiser import AdamW, MuonAdamW, Optimiser
+from ..settings import check_file
 from ..sharding import full_state, shard
 from .options import SizedOptions, read_options
 from .parts import digest_of, open_text, open_vae, open_whisper
@@ -41,8 +42,7 @@ UNSEEN_BATCHES = 4
 def train_sized(table: Mapping[str, Any], work: Path, seed: int) -> Path:
     """Train what the table `[omnisync]` says; returns the path of the bundle or LoRA."""
     options = read_options(table)
-    if options.init and not Path(options.init).is_file():
-        raise InputError(f"omnisync.init: no such model file: {options.init}; say where it is, or leave it out")
+    check_file("omnisync.init", options.init)
     windows = Windows(options.data, "train")
     windows.check(*_pairs(options.objective))
     networks: dict[str, Any] = {
