@@ -65,6 +65,11 @@ class Study:
         """Whose answers count."""
         return [rater for rater in self.raters if not rater.is_inattentive]
 
+    @property
+    def counted(self) -> str:
+        """How many people that are, in words."""
+        return f"{len(self.attentive)} {'person' if len(self.attentive) == 1 else 'people'}"
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -158,7 +163,7 @@ def markdown(study: Study, findings: Findings) -> str:
     """The tables."""
     left_out = [rater.name for rater in study.raters if rater.is_inattentive]
     clips = len({video.clip for video in study.videos.values()})
-    blocks = [f"{len(study.attentive)} people, {clips} clips. Scores 1 to 5; 95 % intervals over people and clips."]
+    blocks = [f"{study.counted}, {clips} clips. Scores 1 to 5; 95 % intervals over people and clips."]
     criteria = [*study.criteria, "all"]
     blocks.append(_table([["", *criteria], *([name, *(_in_words(findings.scores[name][c]) for c in criteria)]
                                              for name in study.names)]))  # fmt: skip

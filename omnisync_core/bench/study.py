@@ -71,9 +71,10 @@ def make(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-            sets, videos = _encode(benches, methods, ids, checked, Path(folder))
+            sets, ratios, videos = _encode(benches, methods, ids, checked, Path(folder))
             name = secrets.token_hex(6)
-            study = {"study": name, "title": title, "mail": mail, "criteria": CRITERIA, "sets": sets}
+            study = {"study": name, "title": title, "mail": mail, "criteria": CRITERIA, "sets": sets,
+                     "ratios": ratios}  # fmt: skip
             key = {"format": FORMAT, "study": name, "names": methods, "criteria": [name for name, _ in CRITERIA],
                    "videos": videos}  # fmt: skip
             _write(out, study, Path(folder), key)
@@ -85,10 +86,10 @@ def make(
 
 def _encode(
     benches: Sequence[Benched], methods: Sequence[str], ids: Sequence[str], checked: set[str], folder: Path
-) -> tuple[list[list[str]], dict[str, dict[str, str | None]]]:
-    """Write every video as `folder/<token>.mp4`; the sets by token, and what each token is."""
+) -> tuple[list[list[str]], list[float], dict[str, dict[str, str | None]]]:
+    """Write every video as `folder/<token>.mp4`; the sets by token, the width over height of each, what a token is."""
     rows = [{row["id"]: row for row in bench.done} for bench in benches]
-    sets, videos = [], {}
+    sets, ratios, videos = [], [], {}
     for name in ids:
         first = rows[0][name]
         shown: list[tuple[str | None, Path]] = [
@@ -102,7 +103,9 @@ def _encode(
             videos[tokens[-1]] = {"clip": name, "method": method, "style": first["style"]}
             (folder / f"{tokens[-1]}.mp4").write_bytes(playable(path, Path(first["audio"])))
         sets.append(sorted(tokens))  # by chance, since tokens are
-    return sets, videos
+        info = media.probe_video(shown[0][1])
+        ratios.append(info.width / info.height)
+    return sets, ratios, videos
 
 
 def playable(video: Path, audio: Path) -> bytes:

@@ -34,7 +34,7 @@ def draw(study: Study, findings: Findings) -> np.ndarray:
     """uint8 RGB, 1280 pixels wide."""
     page = Page(WIDTH, TOP + HIGH + 110)
     page.text(EDGE, 58, "What people said", 26, weight=700)
-    page.text(EDGE, 86, f"{len(study.attentive)} people; bars are 95 % intervals over people and clips", 15, SOFT)
+    page.text(EDGE, 86, f"{study.counted}; bars are 95 % intervals over people and clips", 15, SOFT)
     _legend(page, study.names)
     wide = 860
     _axis(page, LEFT, wide, [(f"{value}", (value - 1) / 4) for value in range(1, 6)])

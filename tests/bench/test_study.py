@@ -125,6 +125,16 @@ def test_bad_studies_are_refused_in_one_line(clips):
         study.make([ours, none], clips / "s.html", names=["a"], say=lambda line: None)
 
 
+STAYS = """
+{
+  const top = (one) => Math.round(one.getBoundingClientRect().top + scrollY);
+  const seen = [...document.querySelectorAll("#form label, #tabs button, #next")].map((one) => [one, top(one)]);
+  window.moved = () => seen.filter(([one, was]) => !one.isConnected || top(one) !== was).map(([one]) => one.outerHTML);
+}
+"""
+"""Remembers what can be tapped; `moved()`: what was made anew or moved since, under a finger that was on its way."""
+
+
 @pytest.mark.skipif(find_browser() is None, reason="NO BROWSER: the study's page is not tested (apt install chromium)")
 def test_two_people_pass_the_page_in_a_browser(clips, page, monkeypatch):
     """One with keys and a reload in the middle, one by touch on a phone; their files become the table."""
@@ -163,14 +173,16 @@ def test_two_people_pass_the_page_in_a_browser(clips, page, monkeypatch):
         mixed = [json.loads(await person.run("JSON.stringify(shuffled([...Array(20).keys()]))")) for _ in range(2)]
         assert mixed[0] != mixed[1], "everybody sees an order of chance"
         assert sorted(mixed[0]) == list(range(20))
-        await person.run("document.getElementById('start').click()")
+        await person.run("document.getElementById('start').click();" + STAYS)  # before the video is loaded
         assert await person.run("document.documentElement.scrollWidth <= 390")
         total = await person.run("all().length")
         for _ in range(total):
             for question in range(6):
                 value = 1 if question == 5 else 2 + question % 4
                 await person.run(f"document.querySelector('[name=q{question}][value=\"{value}\"]').click()")
-            await person.run("document.getElementById('next').click()")
+            await person.until("document.getElementById('video').readyState >= 2")
+            assert await person.run("moved()") == []
+            await person.run("document.getElementById('next').click();" + STAYS)
             await person.until("scrollY === 0")  # the next version begins with its first question
         await keep(person, total)
 
@@ -386,3 +398,4 @@ def test_one_method_has_scores_but_no_wins(tmp_path):
     findings = find(found)
     assert not findings.wins
     assert "one method only" in markdown(found, findings)
+    assert markdown(found, findings).startswith("1 person, ")
