@@ -27,7 +27,7 @@ from ...synth.visemes import REST
 from ..reels import STYLES
 from .contrastive import Crossed, Pairs
 from .faces import FPS
-from .mel import FRAMES_PER_SECOND, sync_mel
+from .mel import BINS, FRAMES_PER_SECOND, LARGEST, sync_mel
 from .syncnet import SyncNetConfig
 
 LEAD = 0.5
@@ -38,6 +38,10 @@ LEAST_DIFFERENCE = 0.08
 """Of the mouth's opening, 0..1, over the frames of a window, between a false pair's two moments."""
 LIGHT = 0.25
 """Spread of what a picture's contrast, and its brightness, are changed by while it is learned from."""
+THROAT = 0.06
+"""Spread of how far the pitches of a sound are stretched, while it is learned from: of the logarithm."""
+LOUDNESS, TILT = 0.3, 0.5
+"""Spread of a sound's level, and of what its highest band has over its lowest, in the picture's unit of 12.5 dB."""
 TRIES = 20
 
 
@@ -122,7 +126,7 @@ class DrawnReels:
         apart_BM = np.abs(seen_BF[:, None] - loud_B11 * said_MF).mean(-1)
         matched_BM = np.where(apart_BM >= LEAST_DIFFERENCE, 0, np.nan).astype(np.float32)
         matched_BM[np.arange(batch), 2 * np.arange(batch)] = 1
-        return Crossed(_lit(self._faces(shown), rng), mels, torch.as_tensor(matched_BM))
+        return Crossed(_lit(self._faces(shown), rng), _said_by_others(mels, rng), torch.as_tensor(matched_BM))
 
     def _draw(self, rng: np.random.Generator) -> Shown:
         shard = self.shards[rng.integers(len(self.shards))]
@@ -159,6 +163,21 @@ def _lit(faces_BFCHW: Tensor, rng: np.random.Generator) -> Tensor:
     faces_BFCHW[mirrored] = faces_BFCHW[mirrored].flip(-1)
     contrast, light = (torch.as_tensor(rng.normal(0, LIGHT, (len(faces_BFCHW), 1, 1, 1, 1))).float() for _ in range(2))
     return faces_BFCHW.mul_(contrast.exp()).add_(light)
+
+
+def _said_by_others(mel_B1MF: Tensor, rng: np.random.Generator) -> Tensor:
+    """Each sound as another throat says it: its bands stretched (Jaitly and Hinton, Vocal tract length perturbation,
+    2013), louder or softer, brighter or duller."""
+    count, bands = len(mel_B1MF), torch.arange(BINS, dtype=torch.float32)
+    throat_B, level_B, tilt_B = (torch.as_tensor(rng.normal(0, by, count)).float() for by in (THROAT, LOUDNESS, TILT))
+    at_BM = (bands * throat_B[:, None].exp()).clamp(max=BINS - 1)
+    below_BM = at_BM.floor().clamp(max=BINS - 2)
+    low, high = (
+        mel_B1MF.gather(2, (below_BM.long() + more)[:, None, :, None].expand(mel_B1MF.shape)) for more in (0, 1)
+    )
+    stretched = low.lerp(high, (at_BM - below_BM)[:, None, :, None])
+    raised_BM = level_B[:, None] + tilt_B[:, None] * (bands / (BINS - 1) - 0.5)
+    return (stretched + raised_BM[:, None, :, None]).clamp(-LARGEST, LARGEST)
 
 
 def _opened(path: Path, side: int) -> dict[str, np.ndarray]:

@@ -84,6 +84,24 @@ def test_every_face_is_asked_about_every_sound(reels):
     assert (matched_BM == 0).sum() > 30
 
 
+def test_a_sound_is_said_by_another_throat(monkeypatch):
+    """A tone of one band moves by the drawn stretch and is louder by what was drawn for its band."""
+    mels = torch.full((3, 1, 80, 5), -4.0)
+    mels[:, :, 40] = 0.0
+    said = drawn._said_by_others(mels, np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    throat_B, level_B, tilt_B = (rng.normal(0, by, 3) for by in (drawn.THROAT, drawn.LOUDNESS, drawn.TILT))
+    for one, throat, level, tilt in zip(said[:, 0, :, 2], throat_B, level_B, tilt_B, strict=True):
+        band = int(one.argmax())
+        assert abs(band - 40 / np.exp(throat)) <= 1
+        off = min(1.0, abs(band * np.exp(throat) - 40))  # the tone is a triangle, one band to each side
+        assert one[band] == pytest.approx(-4 * off + level + tilt * (band / 79 - 0.5), abs=1e-4)
+
+    for name in ("THROAT", "LOUDNESS", "TILT"):
+        monkeypatch.setattr(drawn, name, 0.0)
+    assert torch.equal(drawn._said_by_others(mels, np.random.default_rng(5)), mels)
+
+
 def test_the_small_network_takes_them(reels):
     crossed = DrawnReels(reels, SMALL, SIDE).crossed(3, np.random.default_rng(0))
     torch.manual_seed(0)
