@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import CheckpointError
 from .clip import Moment
-from .measure import Column, MeanOverMoments, Measure, Metric, Missing, WeightFile, digest, library
+from .measure import Column, MeanOverMoments, Measure, Metric, Missing, WeightFile, digest, first_sentence, library
 
 ARCFACE = WeightFile(
     "w600k_r50.onnx", "github.com/deepinsight/insightface (model pack buffalo_l)", "non-commercial research only",
@@ -54,9 +54,11 @@ class Embedder:
             self._session: Any = runtime.InferenceSession(str(arcface), providers=["CPUExecutionProvider"])
             self._detector = cv2.FaceDetectorYN.create(str(yunet), "", (320, 320), 0.6)
         except Exception as error:  # both libraries raise kinds of their own
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise CheckpointError(f"{arcface.name} or {yunet.name} is no such network ({reason})") from None
+            names = f"{arcface.name} or {yunet.name}"
+            raise CheckpointError(f"{names} is no such network ({first_sentence(error)}); download it again") from None
         self._input = self._session.get_inputs()[0].name
+        _check(arcface, lambda: np.ndim(self.embed(np.zeros((SIDE, SIDE, 3), np.uint8))) == 1)
+        _check(yunet, lambda: self._points(np.zeros((LONGEST, LONGEST, 3), np.uint8)) is None)
 
     def __call__(self, picture: np.ndarray) -> np.ndarray | None:
         points = self._points(picture)
@@ -91,3 +93,13 @@ def of(embed: Callable[[np.ndarray], np.ndarray | None], key: str) -> Measure:
         return None if any(face is None for face in faces) else cosine(*faces)
 
     return MeanOverMoments("csim", figure, f"1 {key}", "YuNet finds no face in both the result and the source")
+
+
+def _check(path: Path, does_its_work: Callable[[], bool]) -> None:
+    """CheckpointError where the file holds another network, which does something else with a black picture."""
+    try:
+        fits = does_its_work()
+    except Exception:  # both libraries raise kinds of their own
+        fits = False
+    if not fits:
+        raise CheckpointError(f"{path} holds another network; download it again")

@@ -192,7 +192,7 @@ def _one(name: str, takings: dict[str, Taking], taken: dict[str, Taken], do: Cal
         return do(takings[name])
     except InputError as error:
         note = one_line(error)
-    except (RuntimeError, ValueError, TypeError, ArithmeticError, AssertionError) as error:  # of a library
+    except Exception as error:  # of a library: OpenCV's and onnxruntime's are of no common kind
         note = f"{type(error).__name__}: {one_line(error)}"
     taken[name] = Taken(note=note)
     takings.pop(name)
@@ -227,3 +227,8 @@ def digest(path: Path) -> str:
 def one_line(error: BaseException) -> str:
     """The first line of what an error says."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def first_sentence(error: BaseException) -> str:
+    """Libraries go on with advice to those who wrote the call."""
+    return one_line(error).split(". ")[0]

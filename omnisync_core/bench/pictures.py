@@ -20,7 +20,7 @@ from ..checkpoint import load_strictly
 from ..errors import CheckpointError, InputError
 from ..models.published import read_content, tensors_of
 from .clip import Moment
-from .measure import Column, MeanOverMoments, Measure, Metric, WeightFile, digest, library
+from .measure import Column, MeanOverMoments, Measure, Metric, WeightFile, digest, first_sentence, library
 
 NO_TRUTH = "no truth to compare with"
 LOUDEST_DB = 100.0
@@ -72,7 +72,7 @@ def check_plain(path: Path) -> None:
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_sentence(error)
         raise CheckpointError(f"{path} is damaged or holds more than tensors ({reason}); download it again") from None
 
 
@@ -156,7 +156,7 @@ def _create(name: str, path: Path, device: str) -> Any:
         try:
             return pyiqa.create_metric(name, device=torch.device(device), pretrained_model_path=str(path))
         except (KeyError, RuntimeError, ValueError, TypeError, OSError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = first_sentence(error)
             raise CheckpointError(f"{path} is not what pyiqa's {name} reads ({reason}); download it again") from None
 
 

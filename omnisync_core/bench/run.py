@@ -68,7 +68,7 @@ def run(
     maker = engine if isinstance(engine, Maker) else open_maker(engine, host, settings)
     measures, lacking = opened(chosen(metrics), metrics_folder(), _device(device))
     for name, line in lacking.items():
-        say(f"{name}: left out, it {line}")
+        say(f"{name}: left out: {line}")
     bench = Bench(Path(out), maker, measures, lacking, frames, say)
     _check_own(bench)
     try:

@@ -6,8 +6,9 @@ Both networks are the TorchScript files of StyleGAN's and StyleGAN-V's evaluatio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from ..errors import CheckpointError, InputError
 from .clip import RUN, Clip, Moment, face_crop
 from .frechet import distance
-from .measure import Column, Measure, Metric, Taken, Taking, WeightFile, digest, library
+from .measure import Column, Measure, Metric, Taken, Taking, WeightFile, digest, first_sentence, library
 
 INCEPTION = WeightFile(
     "inception-2015-12-05.pt", "nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics",
@@ -128,17 +129,31 @@ def _by_torchmetrics(real_ND: np.ndarray, made_ND: np.ndarray) -> float:
 def _fid(folder: Path | None, device: str) -> Measure:
     path = INCEPTION.find(folder)
     library("torchmetrics")
-    return Inception(_script(path, device), digest(path), device)
+    measure = Inception(_script(path, device), digest(path), device)
+    _check_vector(path, measure.features, np.zeros((SIDE, SIDE, 3), np.uint8))
+    return measure
 
 
 def _fvd(folder: Path | None, device: str) -> Measure:
     path = I3D.find(folder)
-    return I3DFeatures(_script(path, device), digest(path), device)
+    measure = I3DFeatures(_script(path, device), digest(path), device)
+    _check_vector(path, measure.features, [np.zeros((SIDE, SIDE, 3), np.uint8)] * RUN)
+    return measure
 
 
 def _script(path: Path, device: str) -> torch.nn.Module:
     try:
         return torch.jit.load(str(path), map_location=device).eval()
     except (RuntimeError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_sentence(error)
         raise CheckpointError(f"{path} is damaged or no TorchScript ({reason}); download it again") from None
+
+
+def _check_vector(path: Path, features: Callable[[Any], np.ndarray], black: Any) -> None:
+    """CheckpointError unless the network takes what it will be given, and gives a vector for it."""
+    try:
+        found = features(black)
+    except Exception:  # TorchScript's errors are of many kinds, and pages long
+        found = np.zeros((0, 0))
+    if found.ndim != 1 or not np.isfinite(found).all():
+        raise CheckpointError(f"{path} is the TorchScript of another network; download it again")

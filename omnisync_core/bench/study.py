@@ -23,6 +23,7 @@ from .. import media
 from ..audio import SAMPLE_RATE, SpeechWave
 from ..errors import InputError, OutputError
 from ..files import replacing
+from .measure import one_line
 from .table import Benched, read_bench
 
 FORMAT = 1
@@ -66,12 +67,10 @@ def make(
     if len(methods) == 1:
         say("one method only: its scores and success rate can be told, but it wins against nobody")
     ids = _common(benches)[:limit]
-    rng = np.random.default_rng(seed)
-    checked = {ids[at] for at in rng.permutation(len(ids))[: max(1, len(ids) // SETS_PER_CHECK)]}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-            sets, ratios, videos = _encode(benches, methods, ids, checked, Path(folder))
+            sets, ratios, videos = _encode(benches, methods, ids, Path(folder), np.random.default_rng(seed), say)
             name = secrets.token_hex(6)
             study = {"study": name, "title": title, "mail": mail, "criteria": CRITERIA, "sets": sets,
                      "ratios": ratios}  # fmt: skip
@@ -80,32 +79,45 @@ def make(
             _write(out, study, Path(folder), key)
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
-    say(f"{out}: {len(ids)} clips, {len(videos)} videos; keep {_key_path(out)}, it says whose each video is")
+    say(f"{out}: {len(sets)} clips, {len(videos)} videos; keep {_key_path(out)}, it says whose each video is")
     return out
 
 
 def _encode(
-    benches: Sequence[Benched], methods: Sequence[str], ids: Sequence[str], checked: set[str], folder: Path
-) -> tuple[list[list[str]], list[float], dict[str, dict[str, str | None]]]:
-    """Write every video as `folder/<token>.mp4`; the sets by token, the width over height of each, what a token is."""
+    benches: Sequence[Benched], methods: Sequence[str], ids: Sequence[str], folder: Path, rng: np.random.Generator,
+    say: Callable[[str], None],
+) -> tuple[list[list[str]], list[float], dict[str, dict[str, str | None]]]:  # fmt: skip
+    """Write every video as `folder/<token>.mp4`; the sets by token, the width over height of each, what a token is.
+
+    A clip that cannot be shown is left out with a line. InputError: none can.
+    """
     rows = [{row["id"]: row for row in bench.done} for bench in benches]
-    sets, ratios, videos = [], [], {}
+    sets: dict[str, list[str]] = {}
+    ratios, videos = [], {}
+
+    def put(name: str, method: str | None, mp4: bytes) -> str:
+        token = secrets.token_hex(6)
+        videos[token] = {"clip": name, "method": method, "style": rows[0][name]["style"]}
+        (folder / f"{token}.mp4").write_bytes(mp4)
+        return token
+
     for name in ids:
-        first = rows[0][name]
-        shown: list[tuple[str | None, Path]] = [
-            (method, Path(of[name]["made"]["path"])) for method, of in zip(methods, rows, strict=True)
-        ]
-        if name in checked:
-            shown.append((None, Path(first["video"])))
-        tokens = []
-        for method, path in shown:
-            tokens.append(secrets.token_hex(6))
-            videos[tokens[-1]] = {"clip": name, "method": method, "style": first["style"]}
-            (folder / f"{tokens[-1]}.mp4").write_bytes(playable(path, Path(first["audio"])))
-        sets.append(sorted(tokens))  # by chance, since tokens are
-        info = media.probe_video(shown[0][1])
+        paths = [Path(of[name]["made"]["path"]) for of in rows]
+        try:
+            made = [playable(path, Path(rows[0][name]["audio"])) for path in paths]
+        except InputError as error:
+            say(f"{name}: left out: {one_line(error)}")
+            continue
+        sets[name] = [put(name, method, mp4) for method, mp4 in zip(methods, made, strict=True)]
+        info = media.probe_video(paths[0])
         ratios.append(info.width / info.height)
-    return sets, ratios, videos
+    if not sets:
+        raise InputError("none of the clips can be shown; see the lines above, and bench them again")
+    for at in rng.permutation(len(sets))[: max(1, len(sets) // SETS_PER_CHECK)]:
+        name = list(sets)[at]
+        row = rows[0][name]
+        sets[name].append(put(name, None, playable(Path(row["video"]), Path(row["audio"]))))
+    return [sorted(tokens) for tokens in sets.values()], ratios, videos  # by chance, since tokens are
 
 
 def playable(video: Path, audio: Path) -> bytes:

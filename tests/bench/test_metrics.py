@@ -170,6 +170,12 @@ def test_a_file_that_holds_code_is_not_read(pyiqa, tmp_path):
         registry.METRICS["brisque"].build(tmp_path, "cpu")
 
 
+def test_what_a_library_says_of_a_file_is_a_sentence():
+    """torch goes on with advice to programmers."""
+    error = RuntimeError("Weights only load failed. In PyTorch 2.6, we changed the default\nand more")
+    assert measure.first_sentence(error) == "Weights only load failed"
+
+
 def test_a_library_that_is_not_there_is_named():
     with pytest.raises(Missing, match=r"needs no_such_library: pip install -r requirements-bench\.txt"):
         library("no_such_library.part")
@@ -204,19 +210,40 @@ def test_inception_s_and_i3d_s_files_are_torchscript(clips, tmp_path):
     assert "no TorchScript" in measure.opened(registry.chosen(["fvd"]), tmp_path, "cpu")[1]["fvd"]
 
 
-def test_the_torchscript_of_another_network_is_a_dash_with_its_reason(clips, tmp_path):
+def test_the_torchscript_of_another_network_is_a_dash_with_its_reason(tmp_path):
     for name in (sets.INCEPTION.name, sets.I3D.name):
         torch.jit.script(nn.Conv2d(3, 4, 3)).save(str(tmp_path / name))
-    measures, _ = measure.opened(registry.chosen(["fvd"]), tmp_path, "cpu")
-    measures["fid"] = sets.Inception(sets._script(tmp_path / sets.INCEPTION.name, "cpu"), "x")
-    clip = Clip(read_manifest(clips / "list.csv")[0], clips / "v1.mkv", frames=16)
-    clip.__dict__["track"] = still_track(20, (64, 48))
-    taken = take(clip, measures)
-    for name in ("fid", "fvd"):
-        assert not taken[name].values
-        assert not taken[name].features
-        assert "forward()" in taken[name].note
-        assert "\n" not in taken[name].note
+    pytest.importorskip("torchmetrics", reason="torchmetrics computes FID")
+    measures, lacking = measure.opened(registry.chosen(["fid", "fvd"]), tmp_path, "cpu")
+    assert not measures
+    for name, file in (("fid", sets.INCEPTION), ("fvd", sets.I3D)):
+        assert lacking[name] == f"{tmp_path / file.name} is the TorchScript of another network; download it again"
+
+
+def test_onnx_files_of_other_networks_are_told_before_any_clip(tmp_path):
+    """One that averages colours of 8 x 8 for ArcFace; one that OpenCV opens as YuNet, but that finds no faces."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime runs ArcFace: pip install -r requirements-bench.txt")
+    arcface, yunet = tmp_path / "w600k_r50.onnx", tmp_path / "face_detection_yunet_2023mar.onnx"
+    yunet.write_bytes(mean_colours((1, 3, 320, 320)))
+    for side, other in ((8, arcface), (112, yunet)):
+        arcface.write_bytes(mean_colours((1, 3, side, side)))
+        lacking = measure.opened(registry.chosen(["csim"]), tmp_path, "cpu")[1]["csim"]
+        assert lacking == f"{other} holds another network; download it again"
+
+
+class OfNoCommonKind(Exception):
+    """As OpenCV's and onnxruntime's errors are."""
+
+
+def test_whatever_a_library_raises_costs_that_metric_alone(clips):
+    def raises(moment):
+        raise OfNoCommonKind("(-215) in setInput\n and where")
+
+    clip = Clip(read_manifest(clips / "list.csv")[0], clips / "v1.mkv", needs_face=False)
+    two = {"csim": MeanOverMoments("csim", raises, "1", ""), "ssim": MeanOverMoments("ssim", lambda _: 1.0, "1", "")}
+    taken = take(clip, two)
+    assert taken["csim"].note == "OfNoCommonKind: (-215) in setInput"
+    assert taken["ssim"].values == {"ssim": 1.0}
 
 
 def test_a_clip_without_a_run_of_16_frames_has_no_fvd(clips):
@@ -314,6 +341,8 @@ def test_arcface_runs_through_onnxruntime(tmp_path, monkeypatch):
             seen.append(size)
 
         def detect(self, bgr):
+            if not bgr.any():
+                return 0, None
             seen.append(bgr)
             small, large = (np.zeros(15, np.float32) for _ in range(2))
             small[2:4], small[4:14] = 50, np.ravel(identity.TEMPLATE)
@@ -327,8 +356,8 @@ def test_arcface_runs_through_onnxruntime(tmp_path, monkeypatch):
     assert not lacking
     found = measures["csim"].figure(moment(rgb, source=rgb))
     assert abs(found - 1) < 1e-6
-    assert seen[0] == (640, 640)
-    assert seen[1][260, 260].tolist() == [10, 127, 250]
+    assert seen[:2] == [(640, 640)] * 2
+    assert seen[2][260, 260].tolist() == [10, 127, 250]
     embedder = identity.Embedder(*(tmp_path / file.name for file in (identity.ARCFACE, identity.YUNET)))
     assert np.allclose(embedder(rgb), (np.array([250, 127, 10]) - 127.5) / 127.5, atol=1e-5)
 

@@ -111,6 +111,24 @@ def test_only_clips_that_all_have_are_shown(clips):
     assert {video["clip"] for video in key_of(page)["videos"].values()} == {"clip 1"}
 
 
+def test_a_clip_that_cannot_be_shown_is_a_line_and_the_rest_is_made(clips):
+    """One whose sound file holds none, as `bench run` may well have measured it; then all of them."""
+    ours, lines = benched(clips, "ours"), []
+    (clips / "s1.wav").write_bytes((clips / "v1.mkv").read_bytes())
+    page = study.make([ours], clips / "study.html", say=lines.append)
+    assert lines[1].startswith("clip 1: left out: no sound track")
+    assert "2 clips, 3 videos" in lines[2]
+    key, content = key_of(page), content_of(page)
+    assert {video["clip"] for video in key["videos"].values()} == {"clip 0", "clip 2"}
+    assert sum(video["method"] is None for video in key["videos"].values()) == 1
+    assert len(content["ratios"]) == len(content["sets"]) == 2
+    for at in (0, 2):
+        (clips / f"s{at}.wav").write_bytes((clips / "v1.mkv").read_bytes())
+    with pytest.raises(InputError, match="none of the clips can be shown"):
+        study.make([ours], clips / "none.html", say=lines.append)
+    assert not (clips / "none.html").exists()
+
+
 def test_bad_studies_are_refused_in_one_line(clips):
     ours, none = benched(clips, "ours"), benched(clips, "none", skip=(0, 1, 2))
     for arguments, message in (
