@@ -44,6 +44,8 @@ SHEET_CLIPS = 40
 HEAD_SAYINGS = 96
 _PART = {"steps": 0, "batch": 1, "decoded": 0, "seed": 0}
 """Whole numbers of a part, and the least they can be."""
+_SWITCHES = {"compiled", "decoder"}
+"""`decoder = false`: it stays as it is where a part decodes, and the transformer is judged in what it shows."""
 DRAWN_SEED = 1_000_000
 """Of the first saying in a voice of its own."""
 WEIGHED_WINDOWS = 16
@@ -97,7 +99,7 @@ def check_generator(table: dict) -> None:
 
 
 def _check_part(part: dict) -> None:
-    known = {*_PART, "lr", "interpolation", "compiled", "objective"}
+    known = {*_PART, *_SWITCHES, "lr", "interpolation", "objective"}
     unknown, missing = sorted(part.keys() - known), sorted({"steps", "batch", "decoded", "lr"} - part.keys())
     if unknown or missing:
         raise InputError(
@@ -111,8 +113,9 @@ def _check_part(part: dict) -> None:
         raise InputError(f"interpolation must be a number from 0 to 1, got {share:g}")
     if part["decoded"] > part["batch"]:
         raise InputError(f"decoded must be at most the batch of {part['batch']}, got {part['decoded']}")
-    if not isinstance(part.get("compiled", False), bool):
-        raise InputError(f"compiled must be true or false, got {part['compiled']!r}")
+    for name in _SWITCHES & part.keys():
+        if not isinstance(part[name], bool):
+            raise InputError(f"{name} must be true or false, got {part[name]!r}")
     check_table(GeneratorOptions, part.get("objective", {}), "objective")
 
 
@@ -152,7 +155,7 @@ def _train_part(
     learned."""
     objective = GeneratorOptions(**part.get("objective", {}))
     model.dit.requires_grad_(objective.latent_weight > 0)
-    model.vae.decoder.requires_grad_(part["decoded"] > 0)
+    model.vae.decoder.requires_grad_(part["decoded"] > 0 and part.get("decoder", True))
     model.adversary.requires_grad_(objective.adversary_weight > 0)
     model.channel_weights_C = _channel_weights(model, reels["train"], texts, seed) if objective.by_channel else None
     if part.get("compiled"):
