@@ -71,6 +71,11 @@ CARDS = (
         ("A bundle with what was learned", "from minutes of one person."),
         "the bundle's", "the bundle's", "your bundle, your LoRA", SPEAKER, "A drawn card: the LoRA is yours.",
     ),
+    Card(
+        "Speaker LoRA on HuMo 1.7B", "LoRA on HuMo 1.7B",
+        ("HuMo with what was learned", "from minutes of one person."),
+        "Apache-2.0", "8 GB, estimated", "4 files, 14 GB, your LoRA", HUMO,
+    ),
 )  # fmt: skip
 
 
@@ -263,6 +268,7 @@ SCENES: dict[str, Callable[[Page, Card], None]] = {
     "LTX-2 own voice": _ltx_voice,
     "LTX-2 audio-visual edit": _ltx_edit,
     "Speaker LoRA": _speaker,
+    "Speaker LoRA on HuMo 1.7B": _speaker,
 }
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,20 @@ def write_humo(models: Path) -> None:
         save_file(kind(drawn(network)), folder(models, "diffusion_models") / f"{name}.safetensors", metadata)
     wan = comfy.ldm.wan.vae.WanVAE(dim=8, z_dim=16, temperal_downsample=[False, True, True])
     save_file(drawn(wan), folder(models, "vae") / "wan_2.1_vae.safetensors")
+
+
+def write_humo_lora(models: Path, pack) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """A LoRA of a speaker over the small 1.7B, by the training's own writer; layer -> A and B under HuMo's names."""
+    humo, lora = pack("omnisync_core.models.humo"), pack("omnisync_core.training.lora")
+    config = replace(humo.HUMO, width=128, depth=1, heads=1, ffn_width=64, text_dim=TEXT)
+    dit, generator = pack("omnisync_core.models.dit").DiT(config, device="meta"), torch.Generator().manual_seed(1)
+    pairs = {}
+    for name in lora.linear_layers(dit, ("attention.", ".ffn.")):
+        outputs, inputs = dit.get_submodule(name).weight.shape
+        pairs[name] = tuple(torch.randn(shape, generator=generator) for shape in ((4, inputs), (outputs, 4)))
+    pairs = humo.original_pairs(pairs, config.heads)
+    lora.write_lora(folder(models, "loras") / "humo_lora.safetensors", pairs)
+    return pairs
 
 
 def write_umt5(models: Path) -> None:

@@ -113,6 +113,15 @@ def test_humo(host, humo_files, name):
     assert len(heard.encoder.layers) == 32
 
 
+def test_a_speaker_s_lora_on_humo(host, humo_files):
+    """Every layer of the file is added to HuMo's own MODEL; what that computes: `test_speaker_lora.py`."""
+    pairs = public_files.write_humo_lora(humo_files, host.module)
+    prompt = prompt_of("speaker_lora_on_humo_1.7b")
+    done = run(host, prompt)
+    is_synced(done, prompt)
+    assert len(done[kinds(prompt)["LoraLoaderModelOnly"]][0].patches) == len(pairs) > 0
+
+
 @pytest.mark.parametrize("name", ["ltx-2_own_voice", "ltx-2_audio-visual_edit"])
 def test_ltx(host, small, gemma, name):
     public_ltx.write_ltx(small)

@@ -29,7 +29,7 @@ from ...synth.speech import CAPTIONS
 from ...tables import read_table
 from ..latents import as_video
 from ..sized.parts import digest_of, open_vae, open_whisper
-from ..sized.windows import Encoding, WindowRow, write_encoding, write_windows
+from ..sized.windows import Encoding, WindowRow, open_shard, write_encoding, write_windows
 from .changed import CHANGED
 from .crops import read_beside
 from .spread import HERE, Spread
@@ -98,7 +98,7 @@ def encode(
     for path in set(out.glob("*.parquet")) - shards.keys():
         path.unlink()
         path.with_suffix(".tar").unlink(missing_ok=True)
-    windows = sum(_count(path) for path in shards)
+    windows = sum(open_shard(path).metadata.num_rows for path in shards)
     if not windows:
         raise InputError(f"no clip of {folder} holds {options.frames} frames; give fewer")
     return windows
@@ -202,12 +202,6 @@ def _digest(folder: Path, rows: Sequence[Row]) -> str:
     """Of the clips in a shard: a set that grew, or whose clips changed, makes others."""
     listing = "\n".join(f"{row['path']} {(folder / row['path']).stat().st_size}" for row in rows)
     return hashlib.sha256(listing.encode()).hexdigest()[:12]
-
-
-def _count(path: Path) -> int:
-    from ...tables import need_parquet
-
-    return need_parquet().ParquetFile(path).metadata.num_rows
 
 
 @torch.no_grad()

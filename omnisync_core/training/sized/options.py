@@ -70,6 +70,8 @@ class SizedOptions:
             raise InputError(f"omnisync.ema must be from 0 to below 1, got {self.ema}")
         if self.lora_rank and (self.ema or not self.init):
             raise InputError("a LoRA is learned over a bundle and has no average: give omnisync.init, leave ema out")
+        if self.lora_rank and self.shard:
+            raise InputError("a LoRA is too small to be spread over processes: set omnisync.shard = false")
 
 
 def read_options(table: Mapping[str, Any]) -> SizedOptions:

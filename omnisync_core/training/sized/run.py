@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from ...adapter import write_adapter
 from ...checkpoint import read_bundle, write_bundle
 from ...errors import InputError
-from ...models.dit import DiT
+from ...models.dit import DiT, DiTConfig
 from ...models.humo import original_pairs
 from ...spec import VideoSpec
 from ..fit import Course, fit, log_unseen, step_rng
@@ -30,6 +30,7 @@ from ..objective import ObjectiveOptions, draw_level, draw_start, flow_loss
 from ..optimiser import AdamW, MuonAdamW, Optimiser
 from ..settings import check_file
 from ..sharding import full_state, shard
+from ..stage import device_of
 from .options import SizedOptions, read_options
 from .parts import digest_of, open_text, open_vae, open_whisper
 from .start import begin, bundled, describe, is_bundle
@@ -58,28 +59,50 @@ def train_sized(table: Mapping[str, Any], work: Path, seed: int) -> Path:
 
 def start(options: SizedOptions, encoding: Encoding, text_dim: int, seed: int) -> DiT:
     """The transformer that is trained, with what learns set to learn."""
-    heard, from_bundle = encoding.heard, is_bundle(Path(options.init))
-    over_humo = options.lora_rank > 0 and not from_bundle
-    if over_humo and not encoding.as_humo_hears:
+    dit, taken = begin(sizes(options, encoding, text_dim), options.init, seed, whole=over_humo(options))
+    if PartialState().is_main_process:
+        print(taken, flush=True)
+    return prepared(options, dit)
+
+
+def sizes(options: SizedOptions, encoding: Encoding, text_dim: int) -> DiTConfig:
+    """Of the transformer that is trained. InputError: windows that are not for it."""
+    humo = over_humo(options)
+    if humo and not encoding.as_humo_hears:
+        check_file("omnisync.init", options.init)
         raise InputError(
-            f"a LoRA is learned over a bundle, which {options.init} is not, or over HuMo 1.7B, which needs windows of "
-            "`prepare --hears humo`"
+            f"a LoRA is learned over a bundle, and {options.init} is none or is damaged, or over HuMo 1.7B, which needs "
+            "windows of `prepare --hears humo`"
         )
-    if encoding.as_humo_hears and not over_humo:
+    if encoding.as_humo_hears and not humo:
         raise InputError(
             f"{options.data} holds what HuMo hears, from which a LoRA over HuMo 1.7B alone is learned (omnisync.init, "
             "lora_rank); prepare windows without --hears humo"
         )
-    if from_bundle and not options.dit:
-        config = bundled(options.init, heard, text_dim)
-    else:
-        config = describe(options.size, options.dit, heard, text_dim)
-    dit, taken = begin(config, options.init, seed, whole=over_humo)
-    if PartialState().is_main_process:
-        print(taken, flush=True)
+    if is_bundle(Path(options.init)) and not options.dit:
+        return bundled(options.init, encoding.heard, text_dim)
+    return describe(options.size, options.dit, encoding.heard, text_dim)
+
+
+def over_humo(options: SizedOptions) -> bool:
+    """Is a LoRA learned over HuMo's own file?"""
+    return options.lora_rank > 0 and not is_bundle(Path(options.init))
+
+
+def prepared(options: SizedOptions, dit: DiT) -> DiT:
+    """What of it learns set to learn, in place; what a LoRA leaves as it is held as it is multiplied."""
     if options.lora_rank:
         add_lora(dit, lora_layers(dit), options.lora_rank)
+        if options.bf16:
+            halve_frozen(dit)
     return recompute(dit) if options.recompute else dit
+
+
+def halve_frozen(network: nn.Module) -> None:
+    """Linear layers that do not learn in bfloat16, in place: autocast multiplies by no more than that anyway."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear) and not layer.weight.requires_grad:
+            layer.to(torch.bfloat16)
 
 
 def lora_layers(dit: DiT) -> list[str]:
@@ -182,7 +205,8 @@ def _report(options: SizedOptions, texts: dict[str, Tensor], work: Path, seed: i
     def report(model: nn.Module, step: int) -> None:
         known = {caption: texts.get(caption, torch.zeros_like(missing)) for caption in unseen.captions}
         rng = np.random.default_rng(seed + 1)
-        with torch.no_grad(), torch.random.fork_rng():
+        half = torch.autocast(device_of(model).type, torch.bfloat16, enabled=options.bf16)
+        with torch.no_grad(), torch.random.fork_rng(), half:
             torch.manual_seed(seed)
             batches = [draw_batch(unseen, known, options.batch, options.objective, rng) for _ in range(UNSEEN_BATCHES)]
             losses = [float(flow_loss(model, batch, options.objective)["loss"]) for batch in batches]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -84,7 +85,7 @@ def read_encoding(folder: Path) -> Encoding:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         return Encoding(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder} holds no encoded windows ({reason}); make them with `prepare`") from None
 
@@ -97,7 +98,8 @@ def write_windows(path: Path, rows: Iterable[WindowRow]) -> int:
     kinds = {"truth": pyarrow.bool_(), **dict.fromkeys(NUMBERS, pyarrow.binary())}
     schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in (*COLUMNS, *NUMBERS)])
     count = 0
-    with replacing(path) as part, parquet.ParquetWriter(part, schema, compression="none", use_dictionary=False) as out:
+    how = {"compression": "none", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
+    with replacing(path) as part, parquet.ParquetWriter(part, schema, **how) as out:
         for row in rows:
             cells: dict[str, Any] = {name: [getattr(row, name)] for name in COLUMNS}
             for name, kind in NUMBERS.items():
@@ -117,7 +119,8 @@ class Windows:
         self._places: list[tuple[Path, int]] = []
         self.rows: list[dict[str, Any]] = []
         for path in sorted(self.folder.glob(f"{split}_*.parquet")):
-            shard = _opened(path).read(columns=list(COLUMNS)).to_pylist()
+            with _whole(path):
+                shard = open_shard(path).read(columns=list(COLUMNS)).to_pylist()
             self._places += [(path, number) for number in range(len(shard))]
             self.rows += shard
         if not self.rows:
@@ -144,14 +147,15 @@ class Windows:
         return target, int(others[rng.integers(len(others))])
 
     def read(self, number: int) -> dict[str, np.ndarray]:
-        """`latent`, `speech`, `mouth` of a window."""
+        """`latent`, `speech`, `mouth` of a window. InputError: its shard is damaged there."""
         path, row = self._places[number]
-        table = _opened(path).read_row_group(row, columns=list(NUMBERS))
         shapes = asdict(self.encoding)
-        return {
-            name: np.frombuffer(table[name][0].as_buffer(), kind).reshape(shapes[name])
-            for name, kind in NUMBERS.items()
-        }
+        with _whole(path):
+            table = _kept_open(path).read_row_group(row, columns=list(NUMBERS))
+            return {
+                name: np.frombuffer(table[name][0].as_buffer(), kind).reshape(shapes[name])
+                for name, kind in NUMBERS.items()
+            }
 
     def check(self, needs_pseudo: bool, needs_arbitrary: bool) -> None:
         """InputError where there is nothing to draw pairs from."""
@@ -173,12 +177,34 @@ class Windows:
         return groups
 
 
-@lru_cache(maxsize=OPEN_SHARDS)
-def _opened(path: Path) -> Any:
+def open_shard(path: Path) -> Any:
+    """As pyarrow's ParquetFile. InputError: it is cut off, or something else.
+
+    Not mapped: where a mapped file is cut off while it is open, the system ends the program without a word.
+    """
+    with _whole(path):
+        shard = need_parquet().ParquetFile(path, page_checksum_verification=True)
+        lacking = sorted({*COLUMNS, *NUMBERS} - set(shard.schema_arrow.names))
+        if lacking:
+            raise ValueError(f"it has no column {', '.join(lacking)}")
+        return shard
+
+
+_kept_open = lru_cache(maxsize=OPEN_SHARDS)(open_shard)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """What goes wrong while a shard is read, as an InputError."""
+    need_parquet()
     import pyarrow
 
     try:
-        return need_parquet().ParquetFile(path, memory_map=True)
-    except (pyarrow.ArrowException, OSError) as error:
+        yield
+    except InputError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is cut off or no Parquet ({reason}); remove it and run `prepare` again") from None
+        raise InputError(
+            f"{path} is cut off, damaged or no windows ({reason}); remove it and run `prepare` again"
+        ) from None

@@ -197,6 +197,16 @@ def test_a_clip_that_is_gone_is_named(crops, tmp_path):
         encode.encode(crops, asked(tmp_path))
 
 
+def test_a_shard_of_before_that_is_cut_off_is_named(crops, tmp_path):
+    encode.encode(crops, asked(tmp_path))
+    (shard,) = (crops / "encoded" / "tiny").glob("*.parquet")
+    shard.write_bytes(shard.read_bytes()[:-40])
+    with pytest.raises(InputError, match=f"{shard.name} is cut off, damaged .* run `prepare` again"):
+        encode.encode(crops, asked(tmp_path))
+    shard.unlink()
+    assert encode.encode(crops, asked(tmp_path)) > 0
+
+
 def test_from_footage_to_a_video(crops, tmp_path, monkeypatch):
     """prepare, train, the bundle as an engine, a video with it."""
     from omnisync_core import SyncOptions, load_engine, sync_video

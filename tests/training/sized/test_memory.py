@@ -1,41 +1,50 @@
 """What a training is said to need is what it takes: memory on this machine's CPU, within a tenth."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from omnisync_core.errors import InputError
-from omnisync_core.training.sized.memory import need, step_seconds
+from omnisync_core.training.sized.memory import Tracker, need, step_seconds
 from omnisync_core.training.sized.options import SizedOptions
 from omnisync_core.training.sized.windows import Encoding
 
 DIT = {"width": 384, "depth": 4, "heads": 6, "ffn_width": 1536, "speech_width": 384}
 ENCODING = Encoding("", "", (16, 5, 24, 24), (17, 4, 128), (17, 3), 192)
+HEARD = replace(ENCODING, speech=(5, 4, 4, 128))
+"""Speech by latent frame, as a LoRA over HuMo has it."""
+LORA = {"lora_rank": 8, "init": "humo.pt"}
 OPTIONS = {"data": "", "vae": "", "whisper": "", "text": "", "steps": 1, "size": "humo", "batch": 2}
 MEASURED = """
 import json, threading, time, sys
 import torch
-from tests.training.sized.test_memory import DIT, ENCODING, OPTIONS
+from tests.training.sized.test_memory import DIT, ENCODING, HEARD, OPTIONS
 from omnisync_core.training.sized import memory
 from omnisync_core.training.sized.options import SizedOptions
+from omnisync_core.training.sized.start import describe
 torch.set_num_threads(1)
 options, cpu = SizedOptions(**{**OPTIONS, **json.loads(sys.argv[1])}, dit=DIT), torch.device("cpu")
+encoding = HEARD if options.lora_rank else ENCODING
 
 def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096
+    # without what is mapped from files: the code of libraries, which comes as it is first run
+    _, pages, of_files, *_ = map(int, open("/proc/self/statm").read().split())
+    return (pages - of_files) * 4096
 
 def train(dit):
-    config = memory.describe("humo", dit, (4, 128), 64)
-    network = memory._prepared(options, config, cpu)
-    optimiser, batch = memory.optimiser_of(options, network), memory._batch(options, ENCODING, config, cpu)
+    config = describe("humo", dit, (4, 128), 64)
+    network = memory._network(options, config, cpu)
+    optimiser, batch = memory.optimiser_of(options, network), memory._batch(options, encoding, config, cpu)
     for _ in range(2):
-        memory._step(options, network, optimiser, batch, None)
+        memory._step(options, network, optimiser, batch)
 
-train({**DIT, "width": 48, "depth": 1, "ffn_width": 64, "speech_width": 48})  # what libraries take
+train({**DIT, "depth": 1})  # what libraries keep for such shapes
 before, largest, done = resident(), [0], []
 
 def watch():
@@ -63,21 +72,53 @@ def test_parts_by_hand():
     assert kept.total > plain.total + 1e8, "what is not computed again is kept"
     halves = need(SizedOptions(**OPTIONS, dit=DIT, shard=True), ENCODING, 64, processes=2)
     assert halves.parts["weights"] == plain.parts["weights"] / 2
-    with pytest.raises(InputError, match="leave lora_rank out"):
-        need(SizedOptions(**OPTIONS, dit=DIT, lora_rank=4, init="x"), ENCODING, 64)
     assert "M parameters; in every process" in str(plain)
     assert "activations" in str(plain)
 
 
+def test_parts_of_a_lora_by_hand():
+    """What is frozen is there at what it is multiplied in; gradients and moments are the adapters' alone."""
+    pytest.importorskip("peft")
+    whole = need(SizedOptions(**OPTIONS, dit=DIT), ENCODING, 64)
+    half, full = (need(SizedOptions(**OPTIONS, **LORA, dit=DIT, bf16=bf16), HEARD, 64) for bf16 in (True, False))
+    width, hears = DIT["width"], DIT["speech_width"]
+    layers = 10 * (width, width) + 2 * (hears, width) + 2 * (width, DIT["ffn_width"])
+    numbers = DIT["depth"] * LORA["lora_rank"] * sum(layers)
+    assert half.learning == numbers / 1e6
+    assert half.parameters == pytest.approx(whole.parameters + half.learning)
+    assert half.parts["adapters"] == 4 * numbers
+    assert half.parts["gradients"] <= 4 * numbers, "the peak may come before all are there"
+    assert half.parts["optimiser"] == pytest.approx(8 * numbers, rel=0.001)
+    assert full.parts["weights"] == pytest.approx(whole.parts["weights"])
+    assert half.parts["weights"] == pytest.approx(full.parts["weights"] / 2, rel=0.03), "but what is no linear layer"
+    assert f"{half.parameters:.0f} M parameters, of which {numbers / 1e6:.1f} M learn" in str(half)
+
+
+def test_the_peak_is_that_of_what_lives_at_once():
+    kept, learning = torch.zeros(1000), torch.zeros(500, requires_grad=True)
+    with Tracker({"weights": [kept]}, [learning]) as tracker:
+        large = kept.repeat(4)
+        del large
+        (learning * 2).repeat(3).sum().backward()
+        assert tracker.living == {"weights": 4000, "activations": 0, "gradients": 2000}
+        assert tracker.peak == {"weights": 4000, "activations": 16000}
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-@pytest.mark.parametrize("more", [{}, {"recompute": False, "bf16": False, "batch": 1}], ids=["usual", "plain"])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"recompute": False, "bf16": False, "batch": 1}, LORA, {**LORA, "recompute": False, "bf16": False}],
+    ids=["usual", "plain", "lora", "plain_lora"],
+)
 def test_what_is_said_is_what_is_taken(more):
+    if more.get("lora_rank") and not importlib.util.find_spec("peft"):
+        pytest.skip("needs peft")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
     root = Path(__file__).resolve().parents[3]
     command = [sys.executable, "-c", MEASURED, json.dumps(more)]
     ran = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=True)
     taken = json.loads(ran.stdout.splitlines()[-1])
-    said = need(SizedOptions(**{**OPTIONS, **more}, dit=DIT), ENCODING, 64)
+    said = need(SizedOptions(**{**OPTIONS, **more}, dit=DIT), HEARD if "lora_rank" in more else ENCODING, 64)
     print(f"said {said.total / 1e9:.3f} GB, taken {taken / 1e9:.3f} GB")
     assert said.total == pytest.approx(taken, rel=0.1)
 

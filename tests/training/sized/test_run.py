@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from omnisync_core.checkpoint import read_bundle
 from omnisync_core.engines.omnisync import load_engine
@@ -16,6 +17,7 @@ from omnisync_core.training.lora import add_lora
 from omnisync_core.training.objective import PAPER
 from omnisync_core.training.sized import run
 from omnisync_core.training.sized.options import SizedOptions, read_options
+from omnisync_core.training.sized.start import begin
 from omnisync_core.training.sized.windows import Windows, write_windows
 from tests.models.test_humo import TINY
 from tests.training.sized import small
@@ -120,6 +122,31 @@ def test_a_lora_is_the_bundle_s_alone(tmp_path):
             trained(tmp_path, "d", **more | {"init": init})
     with pytest.raises(InputError, match=r"omnisync\.init: no such model file: absent\.pt"):
         trained(tmp_path, "d", **more | {"init": "absent.pt"})
+
+
+def test_what_a_lora_leaves_is_held_as_it_is_multiplied(tmp_path, monkeypatch):
+    """In half of the memory, it learns the same to the bit; people of the test are shown the same network."""
+    pytest.importorskip("peft")
+    more = {"init": str(small.write_parts(tmp_path)), "lora_rank": 2, "dit": {}, "lr": 0.05, "bf16": True}
+    networks, learned = [], []
+
+    def watched(*given, **how):
+        dit, taken = begin(*given, **how)
+        networks.append(dit)
+        return dit, taken
+
+    monkeypatch.setattr(run, "begin", watched)
+    learned.append(trained(tmp_path, "half", **more))
+    monkeypatch.setattr(run, "halve_frozen", lambda network: None)
+    learned.append(trained(tmp_path, "full", **more))
+    for dit, kind in zip(networks, (torch.bfloat16, torch.float32), strict=True):
+        assert dit.blocks[0].self_attention.q.base_layer.weight.dtype == dit.head.out.weight.dtype == kind
+        assert dit.blocks[0].self_attention.q.lora_A.default.weight.dtype == torch.float32
+        assert dit.patch_embedding.weight.dtype == torch.float32
+    tensors = [load_file(path) for path in learned]
+    assert all(torch.equal(value, tensors[1][key]) for key, value in tensors[0].items())
+    unseen = [(tmp_path / name / "omnisync_unseen.jsonl").read_text() for name in ("half", "full")]
+    assert unseen[0] == unseen[1]
 
 
 def test_a_lora_over_humo_has_humos_own_keys(tmp_path):
@@ -244,7 +271,9 @@ def test_the_shipped_loras_are_complete(name):
     ("more", "reason"),
     [({"rate": 1}, r"unknown \['rate'\]"), ({"batch": 0}, "batch must be 1 or more"),
      ({"optimiser": "sgd"}, "adamw, muon"), ({"optimiser": "muon", "shard": True}, "Muon needs whole matrices"),
-     ({"lora_rank": 4}, "a LoRA is learned over a bundle"), ({"objective": {"like": "theirs"}}, "paper, ours"),
+     ({"lora_rank": 4}, "a LoRA is learned over a bundle"),
+     ({"lora_rank": 4, "init": "x", "shard": True}, "too small to be spread over processes"),
+     ({"objective": {"like": "theirs"}}, "paper, ours"),
      ({"ema": 1.0}, "from 0 to below 1"), ({"steps": "50"}, "steps must be a whole number, got '50'"),
      ({"batch": 1.5}, "batch must be a whole number"), ({"lr": float("nan")}, "lr must be a finite number"),
      ({"lr": -1}, "lr must be a number above 0"), ({"betas": [0.9]}, "betas must be a list of 2 numbers"),

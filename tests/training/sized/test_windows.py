@@ -62,9 +62,61 @@ def test_what_is_wrong_is_one_line(tmp_path):
         Windows(alone, "train").check(True, False)
     with pytest.raises(InputError, match="no person with two windows"):
         Windows(alone, "train").check(False, True)
-    cut = folder / "train_1.parquet"
-    cut.write_bytes(cut.read_bytes()[:-40])
-    with pytest.raises(InputError, match="is cut off or no Parquet") as error:
+
+
+def cut_off(path, whole):
+    path.write_bytes(whole[:-40])
+
+
+def cut_short(path, whole):
+    path.write_bytes(whole[:1000])
+
+
+def emptied(path, whole):
+    path.write_bytes(b"")
+
+
+def other_columns(path, whole):
+    from pyarrow import Table, parquet
+
+    parquet.write_table(Table.from_pylist([{"id": "a"}]), path)
+
+
+def names_gone(path, whole):
+    """As after a copy that left a hole, which the end of the file does not show."""
+    assert whole.count(b"carla@2") == 1
+    path.write_bytes(whole.replace(b"carla@2", b"\0\0\0\0\0\0\0"))
+
+
+@pytest.mark.parametrize("damage", [cut_off, cut_short, emptied, other_columns, names_gone])
+def test_a_damaged_shard_is_named(tmp_path, damage):
+    folder = small.write_set(tmp_path / "set")
+    shard = folder / "train_1.parquet"
+    damage(shard, shard.read_bytes())
+    with pytest.raises(InputError, match=r"is cut off, damaged or no windows .* run `prepare` again") as error:
         Windows(folder, "train")
-    assert str(cut) in str(error.value)
+    assert str(shard) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_shard_that_breaks_while_it_is_open_is_named(tmp_path):
+    """Numbers are read when they are drawn: a hole in them, another window's size, a file that is cut off meanwhile."""
+    folder = small.write_set(tmp_path / "set")
+    shard = folder / "train_1.parquet"
+    whole = shard.read_bytes()
+    latent = np.asarray(small.rows("carla", seed=1)[2].latent, np.float16).tobytes()
+    at = whole.index(latent)
+    shard.write_bytes(whole[:at] + bytes(64) + whole[at + 64 :])
+    windows = Windows(folder, "train")
+    number = [row["id"] for row in windows.rows].index("carla@2")
+    windows.read(number - 1)
+    with pytest.raises(InputError, match=r"train_1\.parquet is cut off, damaged"):
+        windows.read(number)
+    odd = replace(small.rows("eve")[0], latent=np.zeros((16, 3, 2, 2)))
+    write_windows(folder / "train_2.parquet", [odd])
+    windows = Windows(folder, "train")
+    with pytest.raises(InputError, match=r"train_2\.parquet is cut off, damaged .*reshape"):
+        windows.read(len(windows) - 1)
+    (folder / "train_0.parquet").write_bytes(b"")
+    with pytest.raises(InputError, match=r"train_0\.parquet is cut off, damaged"):
+        windows.read(0)
