@@ -71,7 +71,7 @@ def sizes(options: SizedOptions, encoding: Encoding, text_dim: int) -> DiTConfig
     if humo and not encoding.as_humo_hears:
         check_file("omnisync.init", options.init)
         raise InputError(
-            f"a LoRA is learned over a bundle, and {options.init} is none or is damaged, or over HuMo 1.7B, which needs "
+            f"a LoRA is learned over a bundle, and {options.init} is none or damaged, or over HuMo 1.7B, which needs "
             "windows of `prepare --hears humo`"
         )
     if encoding.as_humo_hears and not humo:

@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from omnisync_core.checkpoint import read_bundle
+from omnisync_core.cli import main
+from omnisync_core.models.dit import DiT, DiTConfig
 from omnisync_core.training.sized.memory import Tracker, need, step_seconds
 from omnisync_core.training.sized.options import SizedOptions
 from omnisync_core.training.sized.windows import Encoding
+from tests.training.sized import small
 
 DIT = {"width": 384, "depth": 4, "heads": 6, "ffn_width": 1536, "speech_width": 384}
 ENCODING = Encoding("", "", (16, 5, 24, 24), (17, 4, 128), (17, 3), 192)
@@ -92,6 +96,31 @@ def test_parts_of_a_lora_by_hand():
     assert full.parts["weights"] == pytest.approx(whole.parts["weights"])
     assert half.parts["weights"] == pytest.approx(full.parts["weights"] / 2, rel=0.03), "but what is no linear layer"
     assert f"{half.parameters:.0f} M parameters, of which {numbers / 1e6:.1f} M learn" in str(half)
+
+
+def test_the_command_reckons_a_lora_in_its_bundle_s_size(tmp_path, capsys):
+    """Whatever `size` is by default; a bundle that is not there is named."""
+    pytest.importorskip("peft")
+    pytest.importorskip("pyarrow")
+    table = {**small.table(tmp_path), "init": str(small.write_parts(tmp_path)), "lora_rank": 2}
+    del table["dit"], table["size"]
+    path = tmp_path / "lora.toml"
+
+    def dry(init: str) -> int:
+        rows = [f"{name} = {json.dumps(value)}" for name, value in (table | {"init": init}).items()]
+        path.write_text("\n".join([f'out = "{tmp_path}"', "seed = 0", "[omnisync]", *rows]), encoding="utf-8")
+        return main(["train", str(path), "--dry-run"])
+
+    assert dry(table["init"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    config = DiTConfig(**read_bundle(table["init"]).config["dit"])
+    numbers = sum(value.numel() for value in DiT(config, device="meta").parameters()) / 1e6
+    assert said[0].startswith(f"{numbers:.0f} M parameters, of which 0.0 M learn")
+    assert [row.split()[0] for row in said[1:]] == [
+        "weights", "adapters", "gradients", "optimiser", "average", "activations", "sum", "a"
+    ]  # fmt: skip
+    assert dry("absent.pt") == 2
+    assert "omnisync.init: no such model file: absent.pt" in capsys.readouterr().err
 
 
 def test_the_peak_is_that_of_what_lives_at_once():
