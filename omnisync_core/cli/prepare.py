@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> None:
     if options.encode:
         if not (options.vae and options.whisper):
             raise InputError("--encode needs --vae and --whisper: what the latents and the speech are made with")
+        _check_files(options)
         asked = EncodeOptions(
             options.encode,
             options.vae,
@@ -78,6 +79,14 @@ def run(options: argparse.Namespace) -> None:
         if asked:
             count = encode(options.out, asked, bar("encode", "encoding windows", "shard"), _spread(options))
             print(f"{options.out / 'encoded' / asked.name}: {count} windows")
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """InputError, before hours of looking for faces: a file that encodes is not there."""
+    for name in ("vae", "whisper", "captions"):
+        file = getattr(options, name)
+        if file and not Path(file).is_file():
+            raise InputError(f"--{name}: no such file: {file}; say where it is")
 
 
 def _spread(options: argparse.Namespace) -> Spread:

@@ -92,6 +92,9 @@ def encode(
         for rows in (clips_of[at : at + SHARD_CLIPS] for at in range(0, len(clips_of), SHARD_CLIPS))
     }
     missing = [(path, rows) for path, rows in shards.items() if not path.exists()]
+    for path in shards.keys() - dict(missing).keys():
+        if not is_whole(path.with_suffix(".tar"), 2 * len(shards[path])):
+            write_tar(path.with_suffix(".tar"), [folder / row["path"] for row in shards[path]])
     on_shard(len(shards) - len(missing), len(shards))
     for done, _ in enumerate(spread(partial(_write_shard, folder, options), missing), len(shards) - len(missing) + 1):
         on_shard(done, len(shards))
@@ -126,6 +129,15 @@ def write_tar(path: Path, clips: Sequence[Path]) -> None:
         for clip in clips:
             for file in (clip, clip.with_suffix(".json")):
                 out.add(file, file.name)
+
+
+def is_whole(tar: Path, files: int) -> bool:
+    """Does a tar hold so many files, to the last one's end?"""
+    try:
+        with tarfile.open(tar) as opened:
+            return len(opened.getnames()) == files
+    except (tarfile.TarError, OSError):
+        return False
 
 
 def level_caption(wave: Wave, duration: float) -> str:

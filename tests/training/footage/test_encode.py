@@ -207,6 +207,26 @@ def test_a_shard_of_before_that_is_cut_off_is_named(crops, tmp_path):
     assert encode.encode(crops, asked(tmp_path)) > 0
 
 
+def test_a_tar_of_before_that_is_cut_off_is_made_again(crops, tmp_path):
+    encode.encode(crops, asked(tmp_path))
+    (tar,) = (crops / "encoded" / "tiny").glob("*.tar")
+    whole = tar.read_bytes()
+    with tarfile.open(tar) as opened:
+        second = opened.getmembers()[1].offset
+    shard = tar.with_suffix(".parquet")
+    made = shard.stat().st_mtime_ns
+    for left in (b"", whole[: len(whole) // 2], whole[:second]):
+        tar.write_bytes(left)
+        encode.encode(crops, asked(tmp_path))
+        with tarfile.open(tar) as opened:
+            assert len(opened.getnames()) == 4
+        assert len(tar.read_bytes()) == len(whole)
+    tar.unlink()
+    encode.encode(crops, asked(tmp_path))
+    assert tar.exists()
+    assert shard.stat().st_mtime_ns == made, "its windows are not made again"
+
+
 def test_from_footage_to_a_video(crops, tmp_path, monkeypatch):
     """prepare, train, the bundle as an engine, a video with it."""
     from omnisync_core import SyncOptions, load_engine, sync_video

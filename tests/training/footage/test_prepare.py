@@ -236,3 +236,13 @@ def test_the_command_says_what_came_of_it(footage, tmp_path, capsys):
     assert "left out: 2" in capsys.readouterr().out
     assert main(["prepare", str(tmp_path / "nowhere"), "--out", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: no videos in")
+
+
+def test_a_file_that_encodes_is_asked_for_before_faces_are_looked_for(footage, tmp_path, capsys):
+    there = tmp_path / "there.pt"
+    there.write_bytes(b"")
+    for more in (["--vae", "gone.pt", "--whisper", str(there)], ["--vae", str(there), "--whisper", "gone.pt"],
+                 ["--vae", str(there), "--whisper", str(there), "--captions", "gone.pt"]):  # fmt: skip
+        assert main(["prepare", str(footage), "--out", str(tmp_path / "set"), "--encode", "own", *more]) == 2
+        assert "no such file: gone.pt; say where it is" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
