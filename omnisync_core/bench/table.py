@@ -159,9 +159,16 @@ def markdown(benches: Sequence[Benched], paper: str | None = None) -> str:
     for row in printed:
         cells = [f"{row.values[name]:g}" if name in row.values else DASH for name in names]
         lines.append([f"*{row.name}, printed*", "", *cells, row.source])
-    notes = [f"{label}: {line}" if len(benches) > 1 else line
-             for bench, label in zip(benches, labels, strict=True) for line in bench.lines()]  # fmt: skip
-    return "\n".join([*_rows(lines), "", *(f"* {line}" for line in notes)]).rstrip() + "\n"
+    return "\n".join([*_rows(lines), "", *(f"* {line}" for line in _notes(benches, labels))]).rstrip() + "\n"
+
+
+def _notes(benches: Sequence[Benched], labels: Sequence[str]) -> list[str]:
+    """What is missing and why, once, with the benches that it is said of where not all say it."""
+    said: dict[str, list[str]] = {}
+    for bench, label in zip(benches, labels, strict=True):
+        for line in bench.lines():
+            said.setdefault(line, []).append(label)
+    return [line if len(of) == len(benches) else f"{'; '.join(of)}: {line}" for line, of in said.items()]
 
 
 def _labels(benches: Sequence[Benched]) -> list[str]:

@@ -237,6 +237,19 @@ def test_several_benches_and_a_paper_stand_in_one_table(clips, seen):
     assert len(widths) == 1
 
 
+def test_what_all_benches_lack_is_said_once(clips, seen):
+    for name, engine in (("one", "source"), ("two", "truth")):
+        run(clips / "list.csv", engine, clips / name, metrics=("cost",), say=quiet)
+    benches = [read_bench(clips / name) for name in ("one", "two")]
+    shared, own = (set(benches[0].lines()) & set(benches[1].lines())), set(benches[1].lines()) - set(benches[0].lines())
+    assert shared
+    assert own
+    table = markdown(benches)
+    assert all(table.count(line) == 1 for line in shared | own)
+    assert all(f"* {line}\n" in table for line in shared)
+    assert all(f"* truth: {line}\n" in table for line in own)
+
+
 def test_a_folder_that_is_no_bench_is_told(tmp_path):
     with pytest.raises(InputError, match=r"holds no results\.json"):
         read_bench(tmp_path)
