@@ -44,8 +44,9 @@ SHEET_CLIPS = 40
 HEAD_SAYINGS = 96
 _PART = {"steps": 0, "batch": 1, "decoded": 0, "seed": 0}
 """Whole numbers of a part, and the least they can be."""
-_SWITCHES = {"compiled", "decoder"}
-"""`decoder = false`: it stays as it is where a part decodes, and the transformer is judged in what it shows."""
+_SHARES = ("interpolation", "decoder_interpolation")
+"""How much is kept of what all, or the decoder, learned in a part. A decoder that is left behind learns beside the
+transformer: it takes on the blur of what cannot be known, which the transformer would have to learn otherwise."""
 DRAWN_SEED = 1_000_000
 """Of the first saying in a voice of its own."""
 WEIGHED_WINDOWS = 16
@@ -99,7 +100,7 @@ def check_generator(table: dict) -> None:
 
 
 def _check_part(part: dict) -> None:
-    known = {*_PART, *_SWITCHES, "lr", "interpolation", "objective"}
+    known = {*_PART, *_SHARES, "lr", "compiled", "objective"}
     unknown, missing = sorted(part.keys() - known), sorted({"steps", "batch", "decoded", "lr"} - part.keys())
     if unknown or missing:
         raise InputError(
@@ -108,14 +109,14 @@ def _check_part(part: dict) -> None:
     for name in _PART.keys() & part.keys():
         check_number(name, part[name], _PART[name], whole=True)
     check_number("lr", part["lr"], 0, least=False)
-    check_number("interpolation", share := part.get("interpolation", 1.0), 0)
-    if share > 1:
-        raise InputError(f"interpolation must be a number from 0 to 1, got {share:g}")
+    for name in _SHARES:
+        check_number(name, share := part.get(name, 1.0), 0)
+        if share > 1:
+            raise InputError(f"{name} must be a number from 0 to 1, got {share:g}")
     if part["decoded"] > part["batch"]:
         raise InputError(f"decoded must be at most the batch of {part['batch']}, got {part['decoded']}")
-    for name in _SWITCHES & part.keys():
-        if not isinstance(part[name], bool):
-            raise InputError(f"{name} must be true or false, got {part[name]!r}")
+    if not isinstance(part.get("compiled", False), bool):
+        raise InputError(f"compiled must be true or false, got {part['compiled']!r}")
     check_table(GeneratorOptions, part.get("objective", {}), "objective")
 
 
@@ -151,11 +152,10 @@ def _train_part(
     name: str, part: dict, seed: int, work: Path, model: Generator, reels: dict[str, Reels], texts: dict,
     write: Callable[[Generator], Path],
 ) -> Generator:  # fmt: skip
-    """One part of the training from the average of the one before; with `interpolation`, only so far towards what it
-    learned."""
+    """One part of the training from the average of the one before, `_SHARES` of what it learned."""
     objective = GeneratorOptions(**part.get("objective", {}))
     model.dit.requires_grad_(objective.latent_weight > 0)
-    model.vae.decoder.requires_grad_(part["decoded"] > 0 and part.get("decoder", True))
+    model.vae.decoder.requires_grad_(part["decoded"] > 0)
     model.adversary.requires_grad_(objective.adversary_weight > 0)
     model.channel_weights_C = _channel_weights(model, reels["train"], texts, seed) if objective.by_channel else None
     if part.get("compiled"):
@@ -178,7 +178,10 @@ def _train_part(
         name, work, model, loss_of, steps=part["steps"], lr=part["lr"], seed=seed, decay=0.995,
         matrices={"muon_ratio": 2.0, "muon_decay": 0.1}, save_minutes=6.0, sheet=sheet,
     )  # fmt: skip
-    learned.load_state_dict(interpolated(before, learned.state_dict(), part.get("interpolation", 1.0)))
+    after, share = learned.state_dict(), part.get("interpolation", 1.0)
+    decoder = interpolated(before, after, part.get("decoder_interpolation", share))
+    kept = {key: value for key, value in decoder.items() if key.startswith("vae.decoder.")}
+    learned.load_state_dict(interpolated(before, after, share) | kept)
     return learned
 
 
