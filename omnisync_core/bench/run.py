@@ -115,9 +115,11 @@ def _record(bench: Bench, row: Row, place: str) -> dict[str, Any]:
 
 
 def _start(row: Row) -> dict[str, Any]:
+    """Files by their whole paths: a study of this bench may be made from another folder."""
+    video, audio, truth = (path and str(path.absolute()) for path in (row.video, row.audio, row.truth))
     return {
         "id": row.id, "number": row.number, "style": row.style, "state": "", "reason": "", "metrics": {}, "made": {},
-        "video": str(row.video), "audio": str(row.audio), "truth": str(row.truth) if row.truth else None,
+        "video": video, "audio": audio, "truth": truth,
     }  # fmt: skip
 
 
@@ -138,14 +140,14 @@ def _measure(bench: Bench, row: Row, record: dict[str, Any]) -> None:
     made = record["made"]
     if not made or not Path(made["path"]).is_file():
         path, cost = bench.maker.make(row, bench.out / "results" / f"{row.id}.mkv")
-        made = {"path": str(path), "cost": cost}
+        made = {"path": str(path.absolute()), "cost": cost}
         record |= {"made": made, "metrics": {}}
         _keep(bench, record)
     clip = Clip(row, Path(made["path"]), bench.frames, bench.maker.spec, cost=made["cost"])
     clip.check()
     if "cycle" in bench.measures and "back" not in made and clip.drawn is None:
         back = bench.maker.bring_back(row, clip.result_path)
-        made["back"] = str(back) if back else None
+        made["back"] = str(back.absolute()) if back else None
     clip.back_path = Path(made["back"]) if made.get("back") else None
     kept = {name: one for name, one in record["metrics"].items() if one["key"] == _key(bench, name)}
     wanted = {name: measure for name, measure in bench.measures.items() if name not in kept}

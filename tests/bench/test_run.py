@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -235,6 +236,15 @@ def test_several_benches_and_a_paper_stand_in_one_table(clips, seen):
     assert "arXiv 2505.21448, HDTF |" in table
     widths = {line.count("|") for line in table.splitlines() if line.startswith("|")}
     assert len(widths) == 1
+
+
+def test_what_a_bench_names_is_found_from_any_folder(clips, seen, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(clips)
+    run(Path("list.csv"), "truth", Path("out"), metrics=("psnr",), say=quiet)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    for row in read_bench(clips / "out").done:
+        assert all(Path(row[name]).is_file() for name in ("video", "audio", "truth"))
+        assert Path(row["made"]["path"]).is_file()
 
 
 def test_what_all_benches_lack_is_said_once(clips, seen):
