@@ -85,6 +85,7 @@ class WanVAE(VideoVAE):
 
     def moments(self, video_BCTHW: Tensor, memory: Memory | None = None) -> tuple[Tensor, Tensor]:
         memory = {} if memory is None else memory
+        video_BCTHW = video_BCTHW.to(self.conv1.weight.dtype)
         mean, log_variance = self.conv1(self.encoder(video_BCTHW, memory)).chunk(2, 1)
         return mean, log_variance
 

@@ -1,5 +1,7 @@
 """Wan's autoencoder: the published names, causal, and chunks give what the whole gives."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -44,6 +46,13 @@ def test_shapes_and_chunks(vae):
     assert decoded.shape == video.shape
     parts = torch.cat(list(vae.decode_chunks([latent[:, :, :1], latent[:, :, 1:3], latent[:, :, 3:]])), 2)
     torch.testing.assert_close(parts, decoded, atol=1e-4, rtol=1e-4)
+
+
+def test_it_takes_float32_pictures_in_bfloat16(vae):
+    half, video = deepcopy(vae).bfloat16(), torch.rand(1, 3, 9, 16, 16) * 2 - 1
+    latent, decoded = vae.encode(video), vae.decode(vae.encode(video))
+    assert (half.encode(video).float() - latent).abs().mean() < 0.05 * latent.abs().mean()
+    assert (half.decode(latent).float() - decoded).abs().mean() < 0.05 * decoded.abs().mean()
 
 
 def test_what_comes_later_changes_nothing_before(vae):
