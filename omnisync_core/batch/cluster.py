@@ -1,8 +1,8 @@
 """The runner over Ray, an extra: a pool of actors, one engine each, on this machine or on a cluster.
 
 Paths travel, never frames: every host sees the clips, the result's folder and this program under the same paths. What
-dies (an actor, a host) is started again or done without, and its clips are handed out again; that none is made twice
-is the ledger's doing, not Ray's.
+dies (an actor, a host) is started again or done without, and its clips are handed out again by Ray; that none is made
+twice, or kills one actor after the other, is the ledger's doing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from .clip import Task, edit_clip, edit_part, refused, split_clip
 from .ledger import Ledger
 from .outcome import Outcome
 from .plan import EngineChoice
+from .waiting import rows_while_hosts
 
 OLDEST = (2, 55)
 """The first Ray whose data pipelines are known to start dead actors again as this needs it."""
@@ -37,6 +39,9 @@ WHOLE, SPLIT = "whole", "split"
 CONNECT_SECONDS = 10.0
 WAITING = 2
 """Clips that lie ready for each actor."""
+DEATHS = 3
+"""Of workers at one clip; then the next would die of it too."""
+RAY_NAMES = {"num_gpus": "GPU", "num_cpus": "CPU"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Cluster:
         self.connect(ray)
         try:
             count, resources = self._pool(ray)
-            pool = _Pool(ray, count, resources, (engine, options, str(ledger.out), self.split or 0.0))
+            pool = _Pool(ray, count, resources, (engine, options, str(ledger.out), self.split or 0.0, uuid.uuid4().hex))
             yield from _outcomes(pool, tasks, self.split)
         except ray.exceptions.RayError as error:
             raise OutputError(f"the cluster stopped: {_last_line(error)}; the same command goes on") from None
@@ -90,23 +95,25 @@ class Cluster:
 
     def _pool(self, ray: ModuleType) -> tuple[int, dict[str, float]]:
         """How many actors, and what each takes. InputError: the cluster has less."""
-        has = ray.cluster_resources()
-        gpus, cpus = int(has.get("GPU", 0)), int(has.get("CPU", 0))
+        hosts = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus, cpus = (sum(int(host.get(name, 0)) for host in hosts) for name in ("GPU", "CPU"))
         if self.gpus is not None and self.gpus > gpus:
             raise InputError(f"--gpus asks for {self.gpus}, the cluster has {gpus} GPUs; take fewer, or --workers")
         if self.workers is not None and self.workers > cpus:
             raise InputError(f"--workers asks for {self.workers}, the cluster has {cpus} CPU cores; take fewer")
         if self.workers is None and (self.gpus or gpus):
             return self.gpus or gpus, {"num_gpus": 1, "num_cpus": 1}
+        largest = max((int(host.get("CPU", 0)) for host in hosts), default=0)
         count = self.workers or max(1, cpus // CPUS)
-        return count, {"num_cpus": max(1, min(CPUS, cpus // count))}
+        return count, {"num_cpus": max(1, min(CPUS, cpus // count, largest))}
 
 
 class Worker:
     """An actor: opens its engine at its first clip and keeps it."""
 
-    def __init__(self, engine: EngineChoice, options: SyncOptions, out: str, split: float) -> None:
+    def __init__(self, engine: EngineChoice, options: SyncOptions, out: str, split: float, run: str) -> None:
         self._choice, self._options, self._ledger, self._split = engine, options, Ledger(Path(out)), split
+        self._run = run
         self._engine: Any = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list]:
@@ -118,19 +125,28 @@ class Worker:
     def _do(self, task: Task, what: str) -> Outcome:
         began = time.monotonic()
         try:
+            with self._ledger.counted(task.key, f"{self._run}-{what.replace(':', '-')}") as died:
+                if died >= DEATHS:
+                    raise OutputError(f"{died} workers died at it: out of memory, or a file that breaks the decoder")
+                return self._edit(task, what)
+        except Exception as error:
+            if what != WHOLE:  # reported, or made good, where the clip is edited whole
+                return Outcome(task.id, SPLIT)
+            self._ledger.tidy(task.key)
+            return replace(refused(task, str(error), began), state="failed")
+
+    def _edit(self, task: Task, what: str) -> Outcome:
+        try:
             self._engine = self._engine or self._choice.load()
         except Exception as error:  # of this host alone, it may be
-            return replace(refused(task, f"no engine on this host: {error}", began), state="failed")
+            raise OutputError(f"no engine on this host: {error}") from None
         given = (self._engine, self._options, self._ledger)
         if what == WHOLE:
             return edit_clip(task, *given)
-        try:
-            if what == SPLIT:
-                pieces = split_clip(task, *given, self._split)
-                return Outcome(task.id, SPLIT, reason=" ".join(f"{piece.start}:{piece.stop}" for piece in pieces))
-            edit_part(task, range(*map(int, what.split(":"))), *given)
-        except Exception:  # reported, or made good, where the clip is edited whole
-            return Outcome(task.id, SPLIT)
+        if what == SPLIT:
+            pieces = split_clip(task, *given, self._split)
+            return Outcome(task.id, SPLIT, reason=" ".join(f"{piece.start}:{piece.stop}" for piece in pieces))
+        edit_part(task, range(*map(int, what.split(":"))), *given)
         return Outcome(task.id, what)
 
 
@@ -163,7 +179,7 @@ class _Pool:
     """What each `Worker` is made with."""
 
     def run(self, jobs: Sequence[tuple[Task, str]]) -> Iterator[Outcome]:
-        """Outcomes of tasks and what is to be done with each, as they come."""
+        """Outcomes of tasks and what is to be done with each, as they come. OutputError: no host is left."""
         if not jobs:
             return
         data = self.ray.data
@@ -176,7 +192,8 @@ class _Pool:
             compute=data.ActorPoolStrategy(size=min(self.count, len(rows)), max_tasks_in_flight_per_actor=WAITING),
             **self.resources,
         )
-        for row in done.iter_rows():
+        needs = {RAY_NAMES[name]: amount for name, amount in self.resources.items()}
+        for row in rows_while_hosts(self.ray, done.iter_rows(), needs):
             yield Outcome(**row)
 
 

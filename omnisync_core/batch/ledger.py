@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..errors import InputError, OutputError
-from ..files import replacing, sync
+from ..files import make_folder, replacing, sync
 from ..job.lock import Lock
 from ..job.manifest import file_digest
 from .outcome import Outcome
@@ -80,6 +80,24 @@ class Ledger:
             yield folder
         finally:
             lock.release()
+
+    @contextmanager
+    def counted(self, key: str, name: str) -> Iterator[int]:
+        """How many processes died at this work on a clip; `name` says at which, and in which run.
+
+        OutputError: the folder cannot be written.
+        """
+        begun = self.work(key) / f"{name}.begun"
+        make_folder(begun.parent)
+        try:
+            with open(begun, "ab") as file:
+                file.write(b".")
+        except OSError as error:
+            raise OutputError(f"cannot write {begun}: {error.strerror}") from None
+        try:
+            yield (_size(begun) or 1) - 1
+        finally:
+            begun.unlink(missing_ok=True)
 
     def tidy(self, key: str) -> None:
         """Remove the work folder of a clip that is whole, or that has nothing to go on from."""

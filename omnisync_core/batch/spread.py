@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from .cluster import Cluster, need_ray
+from .waiting import rows_while_hosts
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,7 +21,7 @@ class Hosts:
     address: str
 
     def __call__(self, work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
-        """(place among the items, result) as they are done. InputError: no Ray, no cluster."""
+        """(place among the items, result) as they are done. InputError: no Ray, no cluster. OutputError: no host."""
         if not items:
             return
         ray = need_ray()
@@ -32,6 +33,7 @@ class Hosts:
         try:
             rows = [{"place": place, "item": pickle.dumps(item)} for place, item in enumerate(items)]
             done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(row)
-            yield from ((int(one["place"]), pickle.loads(one["result"])) for one in done.iter_rows())
+            given = rows_while_hosts(ray, done.iter_rows(), {"CPU": 1})
+            yield from ((int(one["place"]), pickle.loads(one["result"])) for one in given)
         finally:
             ray.shutdown()

@@ -11,6 +11,7 @@ pytest.importorskip("pyarrow", reason="the table of a batch is Parquet: pip inst
 from omnisync_core import files
 from omnisync_core.batch import ledger as ledgers
 from omnisync_core.batch import run as runs
+from omnisync_core.batch.cluster import Worker
 from omnisync_core.batch.outcome import RESULTS, read_results
 from omnisync_core.batch.run import open_batch, run_here
 from omnisync_core.errors import InputError, OutputError
@@ -223,3 +224,19 @@ def test_what_it_will_take(rows, tmp_path):
     assert runs.estimate(batch) > 3 * 0.05
     assert not (tmp_path / "out" / RESULTS).exists()
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_clip_at_which_three_workers_died_is_given_up(rows, tmp_path):
+    """In this run alone, and what the others hold goes on."""
+    batch = open_batch(rows, tmp_path / "out", ".mkv", OPTIONS, FakeChoice())
+    deadly = batch.tasks[0]
+    died = [batch.ledger.counted(deadly.key, "first-whole") for _ in range(3)]
+    assert [process.__enter__() for process in died] == [0, 1, 2]  # and never left
+    given = {"task": [task.as_json() for task in batch.tasks], "what": ["whole"] * 3}
+    told = Worker(FakeChoice(), OPTIONS, str(batch.ledger.out), 0.0, "first")(given)
+    assert dict(zip(told["id"], told["state"], strict=True)) == {"clip0": "failed", "clip1": "done", "clip2": "done"}
+    assert told["reason"][0] == "3 workers died at it: out of memory, or a file that breaks the decoder"
+    assert not batch.ledger.work(deadly.key).exists()
+    again = Worker(FakeChoice(), OPTIONS, str(batch.ledger.out), 0.0, "second")(given)
+    assert again["state"] == ["done"] * 3
+    assert set(digests(tmp_path / "out")) == {"clip0.mkv", "clip1.mkv", "clip2.mkv"}

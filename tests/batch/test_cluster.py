@@ -78,6 +78,17 @@ def test_a_cluster_that_has_less_is_told_in_one_line(cluster, tmp_path):
         run(rows, tmp_path / "out", runner=Cluster(cluster, workers=9))
 
 
+@pytest.mark.parametrize(
+    ("hosts", "asked", "workers", "cores"),
+    [([2, 2], None, 2, 2), ([1, 1], 1, 1, 1), ([0, 8], 2, 2, 2), ([4, 4], 8, 8, 1), ([0, 1], None, 1, 1)],
+)
+def test_no_worker_is_larger_than_a_host(hosts, asked, workers, cores):
+    nodes = [{"Alive": True, "Resources": {"CPU": float(host)}} for host in hosts]
+    nodes.append({"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}})
+    pool = Cluster(workers=asked)._pool(SimpleNamespace(nodes=lambda: nodes))
+    assert pool == (workers, {"num_cpus": cores})
+
+
 def test_no_cluster_at_the_address(ray, tmp_path):
     with pytest.raises(InputError, match=r"no Ray cluster at 127\.0\.0\.1:1 .*ray start --head"):
         run(write_rows(tmp_path / "in", 1), tmp_path / "out", runner=Cluster("127.0.0.1:1"))
