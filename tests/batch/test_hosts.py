@@ -83,7 +83,7 @@ def _bounded():
 
 def test_the_clips_of_a_host_that_died_are_made_by_the_others(hosts, tmp_path):
     nodes, second = hosts
-    rows, notes = write_rows(tmp_path / "in", 6), tmp_path / "notes"
+    rows, notes = write_rows(tmp_path / "in", 8), tmp_path / "notes"
     notes.mkdir()
 
     def remove_once_at_work():
@@ -97,7 +97,7 @@ def test_the_clips_of_a_host_that_died_are_made_by_the_others(hosts, tmp_path):
     engine = StuckThere(notes=str(notes), stuck=second.node_id)
     many, states = run(rows, tmp_path / "many", engine, Cluster(nodes.address, workers=2))
     assert not removing.is_alive(), "it was to die at work"
-    assert states == {"done": 6}
+    assert states == {"done": 8}
     alone, _ = run(rows, tmp_path / "one")
     assert {row.id: row.sha256 for row in many.values()} == {row.id: row.sha256 for row in alone.values()}
     assert digests(tmp_path / "one") == digests(tmp_path / "many")
